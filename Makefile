@@ -1,0 +1,57 @@
+# Two commands do everything on a bare machine: `make run` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?=
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+PYTEST := $(BIN)/python -m pytest
+OFFSCREEN := QT_QPA_PLATFORM=offscreen
+
+.PHONY: run test lint test-long test-gpu bench bundle bundle-smoke wheel-smoke system screen clean docs demo
+
+run: screen $(VENV)/.installed
+	$(BIN)/segstudio $(ARGS)
+
+test: system $(VENV)/.installed-dev lint
+	$(OFFSCREEN) $(PYTEST) -n 2 --dist loadgroup -m "not long and not gpu" tests
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-long: system $(VENV)/.installed-long
+	$(OFFSCREEN) $(PYTEST) -m "long" -rs tests
+
+# No new environment: only torch, numpy, cv2, Pillow, safetensors and pytest of the python named.
+test-gpu:
+	PYTHONPATH=.:plugins $(PYTHON) -m pytest -m gpu -s -p no:cacheprovider --import-mode=importlib tests/gpu
+
+bench: system $(VENV)/.installed-dev
+	$(OFFSCREEN) $(BIN)/python -m tests.benchmarks $(ARGS)
+
+system:
+	@scripts/system_libraries.sh venv
+
+screen:
+	@scripts/system_libraries.sh venv screen
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt scripts/install.sh
+	scripts/install.sh $(BIN)/python "$(TORCH)"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	scripts/install.sh $(BIN)/python "$(TORCH)" dev
+	@touch $@
+
+$(VENV)/.installed-long: $(VENV)/.installed-dev
+	scripts/install.sh $(BIN)/python "$(TORCH)" dev,long
+	@touch $@
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,1 @@
+"""SegStudio example plugin."""

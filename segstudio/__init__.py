@@ -1,0 +1,3 @@
+"""SegStudio: a desktop workbench for semantic segmentation."""
+
+__version__ = "0.1.0"

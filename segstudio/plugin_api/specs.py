@@ -1,0 +1,209 @@
+"""The facts a plugin declares about its models, and their form as JSON.
+
+Specs are plain frozen data: a short process lists them, the window reads them from a cache, and
+forms, menus and documentation pages are made from them. Code is named by strings
+("package.module:function") that only a worker resolves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+OptionKind = Literal["int", "float", "bool", "choice", "str", "ints"]
+OptionValue = bool | int | float | str | tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One thing a person may choose when a model is built. `choices` are listed for kind "choice"."""
+
+    name: str
+    kind: OptionKind
+    default: OptionValue
+    help: str = ""
+    choices: tuple[OptionValue, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """What happens to an 8-bit RGB image before the network: (x - mean) / std, on the 0-255 scale."""
+
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Published or bundled weights of one model.
+
+    `sha256` may be the published prefix only. `path` is set for weights that lie on this computer.
+    `layout_checked` says whether the key layout was compared with a reference implementation.
+    """
+
+    id: str
+    url: str = ""
+    path: str = ""
+    sha256: str = ""
+    bytes: int | None = None
+    licence: str = "not stated by the list"
+    taxonomy: str = ""
+    num_classes: int | None = None
+    preprocess: Preprocess | None = None
+    metrics: tuple[tuple[str, float], ...] = ()
+    layout_checked: bool = False
+    options: tuple[tuple[str, OptionValue], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSpec:
+    """One thing a person can look at inside a model.
+
+    `build` ("module:function") gives a `Probe`; `query` is what a click means to it; `options` are
+    further choices such as layer, head or hop; `group` collects the maps of one module in the window.
+    """
+
+    id: str
+    title: str
+    build: str
+    query: Literal["pixel", "channel", "class", "region", "global"] = "pixel"
+    kind: Literal["map", "vector", "matrix", "regions", "points", "images"] = "map"
+    options: tuple[Option, ...] = ()
+    group: str = ""
+    help: str = ""
+    signed: bool = False
+    rows_sum_to_one: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchSpec:
+    """A part that can be turned off or replaced at inference with the same weights.
+
+    `apply` ("module:function") is called as `apply(model, value)` and returns a context manager that
+    puts the part back when it is left. `trained` is the value the weights were trained with.
+    """
+
+    id: str
+    title: str
+    apply: str
+    choices: tuple[OptionValue, ...]
+    trained: OptionValue
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model a person can choose. `id` is "<plugin>/<name>" and is stored in projects: it is stable.
+
+    `build` is resolved in a worker only and called as `build(name, num_classes=..., **options)`.
+    `min_size` and `size_divisor` are pixels; the worker pads (by reflection) and crops, never the model.
+    `unavailable` holds one sentence where the model cannot run on this computer.
+    """
+
+    id: str
+    title: str
+    family: str
+    paper: str = ""
+    year: int = 0
+    build: str = ""
+    options: tuple[Option, ...] = ()
+    checkpoints: tuple[Checkpoint, ...] = ()
+    probes: tuple[ProbeSpec, ...] = ()
+    switches: tuple[SwitchSpec, ...] = ()
+    side_outputs: tuple[str, ...] = ()
+    min_size: int = 1
+    size_divisor: int = 1
+    num_classes: int | None = None
+    taxonomy: str = ""
+    preprocess: Preprocess = Preprocess()
+    backbone: str = ""
+    search_aliases: tuple[str, ...] = ()
+    trainable: bool = False
+    unavailable: str = ""
+
+    @property
+    def name(self) -> str:
+        """The last part of the id: what a person types."""
+        return self.id.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """What an entry point of the group "segstudio.plugins", or `PLUGIN` in a single file, names.
+
+    `identify` ("module:function") is called as `identify(state_dict)` and `load` as
+    `load(model, state_dict, strict=True)`; both are empty where a plugin has no checkpoints of its own.
+    """
+
+    name: str
+    title: str
+    models: tuple[ModelSpec, ...]
+    version: str = ""
+    identify: str = ""
+    load: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def plugin_to_json(plugin: Plugin) -> dict[str, Any]:
+    """The plugin as plain JSON values. Tuples become lists."""
+    return dataclasses.asdict(plugin)
+
+
+def plugin_from_json(document: dict[str, Any]) -> Plugin:
+    """The plugin that `plugin_to_json` wrote.
+
+    Raises ValueError naming the field where the document does not fit.
+    """
+    result = _read(Plugin, document, "plugin")
+    assert isinstance(result, Plugin)
+    return result
+
+
+def _read(expected: Any, value: Any, where: str) -> Any:
+    """`value` (from JSON) as `expected`, a dataclass, tuple, union, literal or plain type."""
+    if dataclasses.is_dataclass(expected) and isinstance(expected, type):
+        if not isinstance(value, dict):
+            raise ValueError(f"{where}: expected an object, found {type(value).__name__}")
+        hints = typing.get_type_hints(expected)
+        unknown = sorted(set(value) - set(hints))
+        if unknown:
+            raise ValueError(f"{where}: unknown field {unknown[0]!r}")
+        try:
+            return expected(**{key: _read(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+        except TypeError as error:
+            raise ValueError(f"{where}: {error}") from error
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{where}: expected a list, found {type(value).__name__}")
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_read(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        if len(arguments) != len(value):
+            raise ValueError(f"{where}: expected {len(arguments)} values, found {len(value)}")
+        pairs = zip(arguments, value, strict=True)
+        return tuple(_read(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(pairs))
+    if origin in (typing.Union, types.UnionType):
+        for kind in arguments:
+            try:
+                return _read(kind, value, where)
+            except ValueError:
+                continue
+        raise ValueError(f"{where}: {value!r} is none of {expected}")
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{where}: {value!r} is none of {', '.join(map(repr, arguments))}")
+        return value
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if expected is type(None):
+        if value is not None:
+            raise ValueError(f"{where}: expected nothing, found {value!r}")
+        return None
+    if not isinstance(value, expected) or (expected in (int, float) and isinstance(value, bool)):
+        raise ValueError(f"{where}: expected {expected.__name__}, found {type(value).__name__}")
+    return value
