@@ -50,7 +50,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 $(VENV)/.installed-long: $(VENV)/.installed-dev
-	scripts/install.sh $(BIN)/python "$(TORCH)" dev,long
+	scripts/install.sh $(BIN)/python "$(TORCH)" dev long
 	@touch $@
 
 clean:
