@@ -31,6 +31,22 @@ test-gpu:
 bench: system $(VENV)/.installed-dev
 	$(OFFSCREEN) $(BIN)/python -m tests.benchmarks $(ARGS)
 
+# From an environment of its own, so that nothing installed by hand slips into the bundle.
+bundle: system $(VENV)-bundle/.installed
+	$(VENV)-bundle/bin/pyinstaller --noconfirm --distpath dist --workpath build segstudio.spec
+
+$(VENV)-bundle/.installed: pyproject.toml constraints.txt scripts/install.sh
+	$(PYTHON) -m venv $(VENV)-bundle
+	scripts/install.sh $(VENV)-bundle/bin/python "$(TORCH)" bundle
+	@touch $@
+
+bundle-smoke:
+	@scripts/system_libraries.sh venv screen xvfb xauth
+	scripts/bundle_smoke.sh dist/segstudio
+
+wheel-smoke: $(VENV)/.installed-dev
+	scripts/wheel_smoke.sh $(BIN)/python
+
 system:
 	@scripts/system_libraries.sh venv
 
