@@ -1,0 +1,91 @@
+"""What the main window asks of a room (Annotate, Compare, Attention, Train).
+
+A room is made after the first paint, the first time somebody enters it, and gets the window's shared
+services in its constructor: `Room(services: Services)`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QWidget
+
+if TYPE_CHECKING:
+    from segstudio.runtime.actions import ActionTable
+    from segstudio.runtime.jobs import JobQueue
+    from segstudio.runtime.model_shelf import ModelShelf
+    from segstudio.runtime.session import ProjectSession
+    from segstudio.runtime.worker_client import WorkerClient
+    from segstudio.ui.canvas.viewport import Viewport
+
+
+class Room(Protocol):
+    """One tab. `key` is its shortcut ("Alt+1"); `icon` names a file in resources/icons."""
+
+    title: str
+    icon: str
+    key: str
+
+    def widget(self) -> QWidget:
+        """The room's content below the option bar. The same widget every time."""
+        ...
+
+    def option_bar(self) -> QWidget | None:
+        """What belongs into the 40 px bar above the content, or None for no bar."""
+        ...
+
+    def activated(self) -> None:
+        """The room is in front now."""
+        ...
+
+    def deactivated(self) -> None:
+        """Another room came in front."""
+        ...
+
+    def status_hint(self) -> str:
+        """What the status bar says in its middle. Words in [brackets] are drawn as key caps."""
+        ...
+
+
+class WindowStatus(QObject):
+    """What the rooms tell the status bar, and what they ask of the window around them."""
+
+    pointed = Signal(object, object)  # (x, y) image pixel or None; class (name, QColor) or None
+    zoomed = Signal(float)  # scale: 1.0 = one image pixel on one logical pixel
+    hint_changed = Signal(str)  # [brackets] become key caps
+    notice = Signal(str, str, object)  # sentence, word on the button or "", callable or None
+    error = Signal(object)  # UserError: becomes a card
+    room_wanted = Signal(str)  # title of a room to go to
+
+    def point(self, x: int, y: int, name: str, color: QColor) -> None:
+        """Report the pixel and the class under the pointer."""
+        self.pointed.emit((x, y), (name, color))
+
+    def leave(self) -> None:
+        """Report that the pointer is over no image."""
+        self.pointed.emit(None, None)
+
+
+class Services:
+    """The window's shared objects, handed to every room. `folder` of settings is the core's business."""
+
+    def __init__(
+        self,
+        *,
+        session: ProjectSession,
+        actions: ActionTable,
+        status: WindowStatus,
+        viewport: Viewport,
+        worker: WorkerClient | None,
+        shelf: ModelShelf | None,
+        jobs: JobQueue | None,
+    ) -> None:
+        self.session = session
+        self.actions = actions
+        self.status = status
+        self.viewport = viewport
+        self.worker = worker
+        self.shelf = shelf
+        self.jobs = jobs
