@@ -1,0 +1,156 @@
+"""Multi-head scaled dot-product attention that can be looked into.
+
+Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.2. Apart from the blocks that use it,
+because a probe only needs what stands here: each attention module passes its queries and keys to
+`recorder` where one is set, and `AttentionRecord` gives any row, column or product from them on demand.
+No matrix of all queries times all keys is ever kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BiasRows = Callable[[Tensor], Tensor]
+"""(n,) indices of queries -> (heads, n, keys): what is added to the scaled scores of these queries."""
+
+Recorder = Callable[[Tensor, Tensor, float, BiasRows | None], None]
+"""Called with query (N, heads, Lq, d), key (N, heads, Lk, d), the scale of the scores and the bias."""
+
+_CHUNK = 1024
+
+
+@dataclass
+class AttentionRecord:
+    """Queries and keys of one attention module for the first image of a batch.
+
+    `query` (heads, Lq, d) and `key` (heads, Lk, d). Rows are softmax(scale q kᵀ + bias) over the keys.
+    """
+
+    query: Tensor
+    key: Tensor
+    scale: float
+    bias: BiasRows | None = None
+
+    @property
+    def heads(self) -> int:
+        return int(self.query.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the kept queries and keys."""
+        return self.query.nbytes + self.key.nbytes
+
+    def scores(self, index: Tensor) -> Tensor:
+        """Scores before the softmax of the queries `index` (n,): (heads, n, Lk)."""
+        scores = self.scale * (self.query[:, index] @ self.key.transpose(1, 2))
+        return scores if self.bias is None else scores + self.bias(index)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Attention of the queries `index` (n,) over all keys: (heads, n, Lk); rows sum to 1."""
+        return self.scores(index).softmax(-1)
+
+    def row(self, index: int, head: int | None = None) -> Tensor:
+        """Attention of one query over all keys (Lk,): of one head, or averaged over the heads."""
+        row = self.rows(torch.tensor([index], device=self.query.device))[:, 0]
+        return row.mean(0) if head is None else row[head]
+
+    def column(self, index: int, head: int | None = None) -> Tensor:
+        """How much each query attends to the key `index`: (Lq,). Columns need not sum to 1."""
+        parts = [self.rows(chunk)[:, :, index] for chunk in self._chunks()]
+        column = torch.cat(parts, dim=1)
+        return column.mean(0) if head is None else column[head]
+
+    def propagate(self, weights: Tensor) -> Tensor:
+        """`weights` (Lq,) times the attention matrix averaged over the heads: (Lk,)."""
+        total = weights.new_zeros(self.key.shape[1])
+        for chunk in self._chunks():
+            total += weights[chunk] @ self.rows(chunk).mean(0)
+        return total
+
+    def entropy(self, head: int | None = None) -> Tensor:
+        """Entropy of every row in nats, (Lq,): 0 for a single key, log(Lk) for all keys alike."""
+        parts = [torch.special.entr(self.rows(chunk)).sum(-1) for chunk in self._chunks()]
+        entropy = torch.cat(parts, dim=1)
+        return entropy.mean(0) if head is None else entropy[head]
+
+    def _chunks(self) -> Iterator[Tensor]:
+        yield from torch.arange(self.query.shape[1], device=self.query.device).split(_CHUNK)
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention with one packed projection for queries, keys and values.
+
+    Key names as the mmsegmentation transformers publish them: in_proj_weight (3D, D) with the rows of
+    query, key and value in this order, in_proj_bias, out_proj.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"{dim} channels do not divide into {heads} heads.")
+        self.heads = heads
+        self.scale = (dim // heads) ** -0.5
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+        self.recorder: Recorder | None = None
+        nn.init.trunc_normal_(self.in_proj_weight, std=0.02)
+        nn.init.trunc_normal_(self.out_proj.weight, std=0.02)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
+        """`x` (N, L, D) attends to itself, or to `source` (N, S, D). Gives (N, L, D)."""
+        dim = x.shape[-1]
+        if source is None:
+            packed = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+            query, key, value = split_heads(packed, self.heads, 3)
+        else:
+            (query,) = split_heads(
+                F.linear(x, self.in_proj_weight[:dim], self.in_proj_bias[:dim]), self.heads, 1
+            )
+            packed = F.linear(source, self.in_proj_weight[dim:], self.in_proj_bias[dim:])
+            key, value = split_heads(packed, self.heads, 2)
+        if self.recorder is not None:
+            self.recorder(query, key, self.scale, None)
+        attended = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        return self.out_proj(merge_heads(attended))
+
+
+def split_heads(packed: Tensor, heads: int, parts: int) -> tuple[Tensor, ...]:
+    """(N, L, parts * heads * d) -> `parts` tensors (N, heads, L, d)."""
+    n, length, width = packed.shape
+    return packed.view(n, length, parts, heads, width // (parts * heads)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def merge_heads(attended: Tensor) -> Tensor:
+    """(N, heads, L, d) -> (N, L, heads * d)."""
+    n, heads, length, d = attended.shape
+    return attended.transpose(1, 2).reshape(n, length, heads * d)
+
+
+@contextmanager
+def recording(modules: Iterable[nn.Module]) -> Iterator[list[AttentionRecord | None]]:
+    """While open, each run fills one record per module of `modules`, in their order."""
+    modules = list(modules)
+    records: list[AttentionRecord | None] = [None] * len(modules)
+
+    def recorder(place: int) -> Recorder:
+        def record(query: Tensor, key: Tensor, scale: float, bias: BiasRows | None) -> None:
+            records[place] = AttentionRecord(query[0].detach().clone(), key[0].detach().clone(), scale, bias)
+
+        return record
+
+    previous = [module.recorder for module in modules]
+    try:
+        for place, module in enumerate(modules):
+            module.recorder = recorder(place)  # type: ignore[assignment]
+        yield records
+    finally:
+        for module, old in zip(modules, previous, strict=True):
+            module.recorder = old  # type: ignore[assignment]

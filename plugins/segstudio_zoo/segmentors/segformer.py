@@ -1,0 +1,104 @@
+"""SegFormer's all-MLP decoder.
+
+Xie, Wang, Yu, Anandkumar, Alvarez, Luo, "SegFormer: Simple and Efficient Design for Semantic Segmentation
+with Transformers", NeurIPS 2021, arXiv 2105.15203, section 3.2, equation 4: (1) a linear layer brings each
+of the four levels to C channels, (2) all are enlarged to stride 4, (3) concatenated and fused by a linear
+layer, (4) classified by another.
+
+Two published forms of step 1: linear only (the paper, the authors' code and transformers: `projection =
+"linear"`), and 1x1 convolution, batch norm and ReLU (mmsegmentation: "conv"). They also concatenate in
+opposite orders (`fusion_order`).
+
+The fusing layer is linear, and so is bilinear enlarging, whose weights sum to 1 at each pixel: the slice of
+the fusing layer that belongs to a level is applied before enlarging, which is the same function at less
+than half of the multiplications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segstudio_zoo.layers.conv import ConvNormAct
+from segstudio_zoo.layers.param_groups import transformer_groups
+from segstudio_zoo.layers.resize import resize
+from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, pyramid_indices
+
+
+class SegformerHead(SegmentationHead):
+    """Equation 4 over the features at strides 4, 8, 16, 32; logits at stride 4."""
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        channels: int,
+        num_classes: int,
+        *,
+        indices: Sequence[int] = (0, 1, 2, 3),
+        projection: str = "conv",
+        fusion_order: str = "fine_to_coarse",
+        align_corners: bool = False,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(channels, num_classes, align_corners=align_corners, dropout=dropout)
+        if projection not in ("conv", "linear"):
+            raise ValueError(f"projection is {projection!r}; it is 'conv' or 'linear'.")
+        if fusion_order not in ("fine_to_coarse", "coarse_to_fine"):
+            raise ValueError(f"fusion_order is {fusion_order!r}; it is 'fine_to_coarse' or 'coarse_to_fine'.")
+        self.indices = tuple(indices)
+        self.fusion_order = fusion_order
+        plain: dict[str, Any] = {} if projection == "conv" else {"norm": None, "act": None}
+        self.convs = nn.ModuleList(ConvNormAct(width, channels, 1, **plain) for width in in_channels)
+        self.fusion_conv = ConvNormAct(channels * len(in_channels), channels, 1)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Four maps -> logits (N, K, H / 4, W / 4)."""
+        levels = [features[index] for index in self.indices]
+        slices = self.fusion_conv.conv.weight.chunk(len(levels), dim=1)
+        if self.fusion_order == "coarse_to_fine":
+            slices = slices[::-1]
+        size = levels[0].shape[-2:]
+        bias = self.fusion_conv.conv.bias  # there once a batch norm was folded in
+        fused = F.conv2d(self.convs[0](levels[0]), slices[0], bias)
+        for level, project, weight in zip(levels[1:], list(self.convs)[1:], slices[1:], strict=True):
+            fused = fused + resize(F.conv2d(project(level), weight), size, align_corners=self.align_corners)
+        return self.classify(self.fusion_conv.activate(self.fusion_conv.bn(fused)))
+
+
+class SegFormer(EncoderDecoder):
+    """MiT and the all-MLP decoder."""
+
+    def param_groups(self, lr: float) -> list[dict[str, Any]]:
+        """Section 4.1 and the published recipe: AdamW, the head at ten times `lr`, norms not decayed."""
+        return transformer_groups(self, lr, head_factor=10.0)
+
+
+def build(
+    backbone: nn.Module,
+    *,
+    num_classes: int,
+    align_corners: bool = False,
+    channels: int | None = None,
+    projection: str = "conv",
+    fusion_order: str = "fine_to_coarse",
+    dropout: float = 0.1,
+) -> SegFormer:
+    """SegFormer on any pyramid with strides 4, 8, 16, 32; `channels` 256 for every published mmseg model.
+
+    Raises ValueError where a stride is missing.
+    """
+    indices = pyramid_indices(backbone.features)
+    head = SegformerHead(
+        [backbone.features[index].channels for index in indices],
+        256 if channels is None else channels,
+        num_classes,
+        indices=indices,
+        projection=projection,
+        fusion_order=fusion_order,
+        align_corners=align_corners,
+        dropout=dropout,
+    )
+    return SegFormer(backbone, head, num_classes=num_classes, align_corners=align_corners)
