@@ -1,0 +1,199 @@
+"""Fetches published checkpoints: only over https, resumable, checked, and kept in one folder.
+
+A download grows as "<name>.part" and takes its final name only when its checksum is right, so a file with
+its final name is always whole. The published address may redirect, but never away from https.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from segstudio.core.errors import UserError
+from segstudio.core.settings import data_folder
+from segstudio.plugin_api import Checkpoint
+
+_BLOCK = 1 << 18
+_SILENCE_SECONDS = 30.0
+_ATTEMPTS = 3
+_LARGEST = 16 << 30
+
+
+class Response(Protocol):
+    """What `open_https` gives: an HTTP answer that can be read in blocks."""
+
+    status: int
+    headers: Any
+
+    def read(self, amount: int) -> bytes: ...
+    def close(self) -> None: ...
+
+
+Opener = Callable[[str, int], Response]
+"""(address, first byte wanted) -> answer, status 200 (the whole file) or 206 (from that byte)."""
+
+
+class DownloadCancelled(Exception):
+    """The person cancelled; what was fetched is kept for the next try."""
+
+
+def checkpoint_folder() -> Path:
+    """Where downloaded checkpoints lie, and where a person puts one that was fetched by hand."""
+    folder = data_folder() / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def file_name(checkpoint: Checkpoint) -> str:
+    """The file's name: the last part of its address, without anything that could leave the folder."""
+    name = PurePosixPath(unquote(urlsplit(checkpoint.url).path)).name
+    name = "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in name).lstrip(".")
+    if not name:
+        raise UserError("The checkpoint's address names no file", where=f"({checkpoint.url})")
+    return name
+
+
+def downloaded(checkpoint: Checkpoint, folder: Path | None = None) -> Path | None:
+    """The checkpoint's file where it was fetched before (or put there by hand), else None."""
+    path = (folder or checkpoint_folder()) / file_name(checkpoint)
+    return path if path.is_file() else None
+
+
+def open_https(address: str, first_byte: int) -> Response:
+    """Asks for `address` from `first_byte` on. Refuses redirects that leave https."""
+    request = urllib.request.Request(address, headers={"User-Agent": "SegStudio"})
+    if first_byte:
+        request.add_header("Range", f"bytes={first_byte}-")
+    opener = urllib.request.build_opener(_HttpsOnly())
+    answer: Response = opener.open(request, timeout=_SILENCE_SECONDS)
+    return answer
+
+
+class _HttpsOnly(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if urlsplit(newurl).scheme != "https":
+            raise urllib.error.URLError(f"it redirects to {newurl}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def fetch(
+    checkpoint: Checkpoint,
+    *,
+    folder: Path | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+    cancel: Callable[[], bool] = lambda: False,
+    opener: Opener = open_https,
+) -> Path:
+    """Fetches `checkpoint` unless it is there, and returns its file.
+
+    `progress(bytes so far, bytes in all or None)` is called after every block. A connection that breaks is
+    taken up again where it stopped, up to three times; so is the ".part" file of an earlier try.
+
+    Raises UserError where the address is not https, the server cannot be reached, the answer is too short or
+    the checksum is wrong; DownloadCancelled when `cancel()` turns true.
+    """
+    folder = folder or checkpoint_folder()
+    if urlsplit(checkpoint.url).scheme != "https":
+        raise UserError(
+            "SegStudio downloads over https only", where=f"({checkpoint.url or 'no address'})", action=""
+        )
+    path = folder / file_name(checkpoint)
+    if path.is_file():
+        return path
+    part = path.with_name(path.name + ".part")
+    failure = ""
+    for _ in range(_ATTEMPTS):
+        try:
+            complete = _receive(checkpoint, part, opener, progress, cancel)
+        except (OSError, HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code == 416:
+                part.unlink(missing_ok=True)  # longer than the server's file: start over
+            failure = _reason(error)
+            continue
+        if not complete:
+            failure = "the server closed the connection early"
+            continue
+        _verify(checkpoint, part)
+        part.replace(path)
+        return path
+    raise UserError(
+        "The checkpoint could not be downloaded",
+        where=f"from {checkpoint.url} ({failure})",
+        action=f"Fetch it by hand and put it at {path}.",
+    )
+
+
+def _receive(
+    checkpoint: Checkpoint,
+    part: Path,
+    opener: Opener,
+    progress: Callable[[int, int | None], None] | None,
+    cancel: Callable[[], bool],
+) -> bool:
+    """One connection. Returns whether the file is whole as far as its length tells."""
+    have = part.stat().st_size if part.exists() else 0
+    answer = opener(checkpoint.url, have)
+    try:
+        if answer.status != 206:
+            have = 0  # the server sends everything again
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length and length.isdigit() else checkpoint.bytes
+        if total is not None and total > _LARGEST:
+            raise UserError("The server announces a file of", where=f"{total:,} bytes ({checkpoint.url})")
+        with part.open("ab" if have else "wb") as file:
+            while True:
+                if cancel():
+                    raise DownloadCancelled
+                block = answer.read(_BLOCK)
+                if not block:
+                    break
+                file.write(block)
+                have += len(block)
+                if have > _LARGEST:
+                    raise UserError(
+                        "The server sends more than 16 GiB",
+                        where=f"({checkpoint.url})",
+                        action="It was stopped.",
+                    )
+                if progress is not None:
+                    progress(have, total)
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        answer.close()
+    return have > 0 and (total is None or have == total)
+
+
+def _verify(checkpoint: Checkpoint, part: Path) -> None:
+    """Compares the checksum, or its published prefix; a wrong file is put aside, never used."""
+    if not checkpoint.sha256:
+        return
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found.startswith(checkpoint.sha256.lower()):
+        return
+    part.unlink()
+    raise UserError(
+        "The downloaded checkpoint is not the published file:",
+        where=f"its SHA-256 begins with {found[:8]}, expected {checkpoint.sha256[:8]} ({checkpoint.url})",
+        action="It was removed; try again, or ask its publisher.",
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answered {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return f"no connection: {error.reason}"
+    if isinstance(error, TimeoutError):
+        return f"no answer for {_SILENCE_SECONDS:.0f} s"
+    return str(error) or type(error).__name__

@@ -1,0 +1,175 @@
+"""Downloads against a server on this computer that breaks, truncates, dawdles and lies."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from segstudio.core.errors import UserError
+from segstudio.plugin_api import Checkpoint
+from segstudio.worker import downloads
+
+CONTENT = bytes(range(256)) * 4096
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves CONTENT; `behaviour` decides how badly. `requests` lists the Range of every request."""
+
+    behaviour = "good"
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[str | None] = []
+
+    def open(self, address: str, first_byte: int) -> downloads.Response:
+        """Stands in for the https connection: the same request, to this server."""
+        assert address.startswith("https://weights.example/")
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.server_address[1]}/{address.rpartition('/')[2]}"
+        )
+        if first_byte:
+            request.add_header("Range", f"bytes={first_byte}-")
+        answer: downloads.Response = urllib.request.urlopen(request, timeout=5)
+        return answer
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        self.server.requests.append(asked)
+        behaviour, attempt = self.server.behaviour, len(self.server.requests)
+        if behaviour == "missing":
+            self.send_error(404)
+            return
+        first = int(asked.removeprefix("bytes=").rstrip("-")) if asked and behaviour != "no ranges" else 0
+        body = CONTENT[first:]
+        if behaviour == "wrong":
+            body = body[:-1] + b"!"
+        self.send_response(206 if first else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if behaviour == "always breaks" or (behaviour in ("breaks once", "no ranges") and attempt == 1):
+            body = body[: len(body) // 3]
+            self.close_connection = True
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """The test's own output stays readable."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def checkpoint(name: str = "net-0123.pth", sha256: str = DIGEST[:8]) -> Checkpoint:
+    return Checkpoint(id="net", url=f"https://weights.example/{name}", sha256=sha256)
+
+
+def test_a_good_answer_becomes_the_file_with_progress(server: Server, tmp_path: Path) -> None:
+    seen: list[tuple[int, int | None]] = []
+    path = downloads.fetch(
+        checkpoint(), folder=tmp_path, opener=server.open, progress=lambda *p: seen.append(p)
+    )
+    assert path.read_bytes() == CONTENT
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert len(seen) > 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net-0123.pth"]
+
+
+def test_a_file_that_is_there_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "net-0123.pth").write_bytes(b"put here by hand")
+    assert (
+        downloads.fetch(checkpoint(), folder=tmp_path, opener=server.open).read_bytes() == b"put here by hand"
+    )
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("behaviour", ["breaks once", "no ranges"])
+def test_a_broken_connection_is_taken_up_again(server: Server, tmp_path: Path, behaviour: str) -> None:
+    server.behaviour = behaviour
+    path = downloads.fetch(checkpoint(), folder=tmp_path, opener=server.open)
+    assert path.read_bytes() == CONTENT
+    assert server.requests == [None, f"bytes={len(CONTENT) // 3}-"]
+
+
+def test_an_earlier_part_is_continued_after_a_restart(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "net-0123.pth.part").write_bytes(CONTENT[:1000])
+    downloads.fetch(checkpoint(), folder=tmp_path, opener=server.open)
+    assert server.requests == ["bytes=1000-"]
+
+
+def test_a_server_that_always_breaks_is_named_with_the_way_by_hand(server: Server, tmp_path: Path) -> None:
+    server.behaviour = "always breaks"
+    with pytest.raises(UserError) as caught:
+        downloads.fetch(checkpoint(), folder=tmp_path, opener=server.open)
+    assert "https://weights.example/net-0123.pth" in str(caught.value)
+    assert str(tmp_path / "net-0123.pth") in str(caught.value)
+    assert not (tmp_path / "net-0123.pth").exists()
+
+
+def test_a_wrong_file_is_refused_and_removed(server: Server, tmp_path: Path) -> None:
+    server.behaviour = "wrong"
+    with pytest.raises(UserError, match="not the published file"):
+        downloads.fetch(checkpoint(), folder=tmp_path, opener=server.open)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_gives_the_server_s_answer(server: Server, tmp_path: Path) -> None:
+    server.behaviour = "missing"
+    with pytest.raises(UserError, match="404"):
+        downloads.fetch(checkpoint(), folder=tmp_path, opener=server.open)
+
+
+def test_cancel_keeps_what_was_fetched(server: Server, tmp_path: Path) -> None:
+    blocks: list[int] = []
+    with pytest.raises(downloads.DownloadCancelled):
+        downloads.fetch(
+            checkpoint(),
+            folder=tmp_path,
+            opener=server.open,
+            progress=lambda have, total: blocks.append(have),
+            cancel=lambda: bool(blocks),
+        )
+    assert (tmp_path / "net-0123.pth.part").stat().st_size == blocks[0]
+
+
+def test_without_a_network_the_sentence_says_where_to_put_the_file(tmp_path: Path) -> None:
+    def unreachable(address: str, first_byte: int) -> downloads.Response:
+        raise urllib.error.URLError("Name or service not known")
+
+    with pytest.raises(UserError, match=r"Fetch it by hand and put it at .*net-0123\.pth"):
+        downloads.fetch(checkpoint(), folder=tmp_path, opener=unreachable)
+
+
+@pytest.mark.parametrize("address", ["http://weights.example/a.pth", "file:///etc/passwd", ""])
+def test_only_https_is_asked(server: Server, tmp_path: Path, address: str) -> None:
+    with pytest.raises(UserError, match="https only"):
+        downloads.fetch(Checkpoint(id="net", url=address), folder=tmp_path, opener=server.open)
+    assert server.requests == []
+
+
+def test_an_address_cannot_name_a_file_outside_the_folder() -> None:
+    sly = Checkpoint(id="net", url="https://weights.example/a/%2e%2e%2f%2e%2e%2fevil.pth")
+    assert downloads.file_name(sly) == "evil.pth"
+
+
+def test_a_redirect_away_from_https_is_refused() -> None:
+    request = urllib.request.Request("https://weights.example/a.pth")
+    with pytest.raises(urllib.error.URLError, match="not https"):
+        downloads._HttpsOnly().redirect_request(request, None, 302, "", {}, "http://weights.example/a.pth")  # type: ignore[arg-type]
