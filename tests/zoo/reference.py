@@ -56,7 +56,7 @@ class Reference:
         """The drawn weights under the reference's keys; entries that keep their built value are absent."""
         draw = _drawing().reference_array
         state: dict[str, Tensor] = {}
-        integers = self.manifest.get("integer_entries") or {}
+        integers = set(self.manifest.get("integer_entries") or ())
         for key, shape in self.manifest["state_dict"].items():
             if key in integers:
                 continue
@@ -64,8 +64,8 @@ class Reference:
             if value is not None:
                 state[key] = torch.from_numpy(value).reshape(shape)
         for group in self.manifest.get("tied_entries") or []:
-            for key in group[:-1]:
-                state[key] = state[group[-1]]
+            if group[-1] in state:
+                state.update(dict.fromkeys(group[:-1], state[group[-1]]))
         return state
 
     def image(self, dtype: torch.dtype = torch.float32) -> Tensor:

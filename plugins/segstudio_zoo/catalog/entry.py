@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from segstudio.plugin_api import Option, Preprocess, ProbeSpec, SwitchSpec
 from segstudio.plugin_api.specs import OptionValue
 
+IMAGENET = Preprocess()
+"""ImageNet mean and deviation: what nearly every checkpoint was trained with."""
+
 Settings = tuple[tuple[str, OptionValue], ...]
 """Options as pairs, so that entries stay frozen."""
 
@@ -92,7 +95,7 @@ class BackboneEntry:
     search_aliases: tuple[str, ...] = ()
     min_size: int = 1
     size_divisor: int = 1
-    preprocess: Preprocess = Preprocess()
+    preprocess: Preprocess = IMAGENET
     reference_checked: bool = False
 
 
@@ -124,7 +127,7 @@ class SegmentorEntry:
     expects: str = ""
     min_size: int = 1
     size_divisor: int = 1
-    preprocess: Preprocess = Preprocess()
+    preprocess: Preprocess = IMAGENET
     reference_checked: bool = False
 
 

@@ -8,12 +8,17 @@ can fold the one into the other without knowing the network: see `fold_batch_nor
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from itertools import pairwise
 
 from torch import Tensor, full, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 ModuleMaker = Callable[..., nn.Module]
+
+
+def relu() -> nn.Module:
+    """ReLU in place, the activation of most published networks."""
+    return nn.ReLU(inplace=True)
 
 
 class ConvNormAct(nn.Module):
@@ -35,7 +40,7 @@ class ConvNormAct(nn.Module):
         groups: int = 1,
         bias: bool | None = None,
         norm: ModuleMaker | None = nn.BatchNorm2d,
-        act: ModuleMaker | None = partial(nn.ReLU, inplace=True),
+        act: ModuleMaker | None = relu,
     ) -> None:
         super().__init__()
         if padding is None:
@@ -76,8 +81,8 @@ class DepthwiseSeparableConv(nn.Module):
         stride: int = 1,
         dilation: int = 1,
         norm: ModuleMaker | None = nn.BatchNorm2d,
-        act: ModuleMaker | None = partial(nn.ReLU, inplace=True),
-        depthwise_act: ModuleMaker | None = partial(nn.ReLU, inplace=True),
+        act: ModuleMaker | None = relu,
+        depthwise_act: ModuleMaker | None = relu,
     ) -> None:
         super().__init__()
         self.depthwise_conv = ConvNormAct(
@@ -129,7 +134,7 @@ def fold_batch_norms(model: nn.Module) -> int:
     folded = 0
     for parent in list(model.modules()):
         children = list(parent.named_children())
-        for (name, first), (next_name, second) in zip(children, children[1:], strict=False):
+        for (name, first), (next_name, second) in pairwise(children):
             if not isinstance(first, nn.Conv2d) or not isinstance(second, nn.BatchNorm2d):
                 continue
             paired = isinstance(parent, nn.Sequential) or next_name == name.replace("conv", "bn")

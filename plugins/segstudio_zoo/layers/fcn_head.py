@@ -7,6 +7,7 @@ arXiv 1411.4038. In the form that published networks use as the auxiliary head (
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -46,10 +47,7 @@ class FCNHead(SegmentationHead):
             )
         self.index = index
         widths = [in_channels] + [channels] * num_convs
-        layers = [
-            ConvNormAct(a, b, kernel_size, dilation=dilation)
-            for a, b in zip(widths, widths[1:], strict=False)
-        ]
+        layers = [ConvNormAct(a, b, kernel_size, dilation=dilation) for a, b in pairwise(widths)]
         self.convs: nn.Module = nn.Sequential(*layers) if layers else nn.Identity()
         self.conv_cat = ConvNormAct(in_channels + channels, channels, kernel_size) if concat_input else None
 

@@ -1,0 +1,128 @@
+"""ResNet 18/34/50/101, dilated for dense prediction.
+
+He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv 1512.03385; table 1
+gives the depths. The deep stem of three 3x3 convolutions ("V1c") is from "Bag of Tricks for Image
+Classification", arXiv 1812.01187, figure 2c. Dilation instead of stride (output stride 8 or 16) and
+multi-grid are from DeepLabV3, arXiv 1706.05587, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from segstudio.plugin_api import FeatureInfo
+from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.layers.residual import BasicBlock, Bottleneck, residual_stage
+
+DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+}
+
+
+class ResNet(nn.Module):
+    """Four stages; `features` are their outputs at strides 4, 8, 16, 32 (fewer where dilated)."""
+
+    def __init__(
+        self,
+        depth: int,
+        *,
+        deep_stem: bool,
+        output_stride: int = 32,
+        in_channels: int = 3,
+        multi_grid: Sequence[int] | None = None,
+        multiply_multi_grid: bool = False,
+        contract_dilation: bool = True,
+    ) -> None:
+        super().__init__()
+        block, counts = DEPTHS[depth]
+        self.deep_stem = deep_stem
+        if deep_stem:
+            self.stem = nn.Sequential(
+                nn.Conv2d(in_channels, 32, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(32),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(32, 32, 3, padding=1, bias=False),
+                nn.BatchNorm2d(32),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(32, 64, 3, padding=1, bias=False),
+                nn.BatchNorm2d(64),
+                nn.ReLU(inplace=True),
+            )
+        else:
+            self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+            self.bn1 = nn.BatchNorm2d(64)
+            self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+
+        features = []
+        width, total, dilation = 64, 4, 1
+        for stage, count in enumerate(counts):
+            stride = 1 if stage == 0 else 2
+            before = dilation
+            if total * stride > output_stride:
+                dilation *= stride
+                stride = 1
+            total *= stride
+            rates = [dilation] * count
+            if stage == 3 and multi_grid is not None:
+                factors = list(multi_grid) + [multi_grid[-1]] * (count - len(multi_grid))
+                unit = dilation if multiply_multi_grid else 1
+                rates = [unit * factor for factor in factors[:count]]
+            elif contract_dilation and dilation > before:
+                rates[0] = before
+            channels = 64 * 2**stage
+            layer = residual_stage(block, width, channels, stride=stride, dilations=rates)
+            self.add_module(f"layer{stage + 1}", layer)
+            width = channels * block.expansion
+            features.append(FeatureInfo(width, total))
+        self.features = tuple(features)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(N, in_channels, H, W) -> four maps, high resolution first."""
+        x = self.stem(image) if self.deep_stem else self.relu(self.bn1(self.conv1(image)))
+        x = self.maxpool(x)
+        pyramid = []
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+            pyramid.append(x)
+        return pyramid
+
+
+def build(
+    variant: str,
+    *,
+    output_stride: int | None = None,
+    in_channels: int = 3,
+    multi_grid: Sequence[int] | None = None,
+    multiply_multi_grid: bool = False,
+    contract_dilation: bool = True,
+) -> ResNet:
+    """`variant` is "resnet50-v1c" (deep stem) or "resnet50" (7x7 stem).
+
+    `multi_grid` gives the last stage's dilation rates block by block, as published weights have them;
+    with `multiply_multi_grid` they are factors on the stage's own rate (DeepLabV3, section 3.1.1).
+    """
+    name, _, stem = variant.partition("-")
+    return ResNet(
+        int(name.removeprefix("resnet")),
+        deep_stem=stem == "v1c",
+        output_stride=output_stride or 32,
+        in_channels=in_channels,
+        multi_grid=multi_grid,
+        multiply_multi_grid=multiply_multi_grid,
+        contract_dilation=contract_dilation,
+    )
+
+
+KEY_MAPS = (
+    KeyMap(
+        layout="torchvision",
+        telltale=(r"layer1\.0\.conv1\.weight", r"fc\.weight"),
+        rules=((r"fc\.(weight|bias)", None), (r"(.+)", r"\1")),
+    ),
+)

@@ -1,0 +1,49 @@
+"""ResNet: facts."""
+
+from segstudio.plugin_api import Option
+from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
+
+ENTRY = BackboneEntry(
+    id="resnet",
+    title="ResNet",
+    paper=Paper(
+        title="Deep Residual Learning for Image Recognition",
+        authors="He, Zhang, Ren, Sun",
+        venue="CVPR",
+        year=2016,
+        arxiv="1512.03385",
+    ),
+    build="segstudio_zoo.backbones.resnet:build",
+    variants=(
+        BackboneVariant("resnet18-v1c", aliases=("r18", "r18-v1c", "r18c"), short="r18"),
+        BackboneVariant("resnet34-v1c", aliases=("r34", "r34-v1c", "r34c"), short="r34"),
+        BackboneVariant("resnet50-v1c", aliases=("r50", "r50-v1c", "r50c"), short="r50"),
+        BackboneVariant("resnet101-v1c", aliases=("r101", "r101-v1c", "r101c"), short="r101"),
+        BackboneVariant("resnet18", aliases=("r18b",), short="r18b"),
+        BackboneVariant("resnet34", aliases=("r34b",), short="r34b"),
+        BackboneVariant("resnet50", aliases=("r50b",), short="r50b"),
+        BackboneVariant("resnet101", aliases=("r101b",), short="r101b"),
+    ),
+    models=(
+        NamedModel("torchvision_resnet18", backbone="resnet18", listed=False),
+        NamedModel("torchvision_resnet34", backbone="resnet34", listed=False),
+        NamedModel("torchvision_resnet50", backbone="resnet50", listed=False),
+        NamedModel("torchvision_resnet101", backbone="resnet101", listed=False),
+    ),
+    options=(
+        Option("multi_grid", "ints", None, "dilation rates of the last stage's blocks"),
+        Option("multiply_multi_grid", "bool", False, "take them as factors on the stage's own rate (paper)"),
+        Option("contract_dilation", "bool", True, "the first block of a dilated stage keeps half its rate"),
+    ),
+    parts=(
+        "four stages of residual blocks, basic (18, 34) or bottleneck (50, 101)",
+        'deep stem of three 3x3 convolutions ("V1c", the default name r50) or one 7x7 (r50b)',
+        "stages 3 and 4 dilated instead of strided for output stride 16 or 8",
+        "multi-grid: factors on the dilation of the last stage's blocks",
+    ),
+    deviations=(
+        "The stride of a bottleneck sits in its 3x3 convolution, as in all published segmentation weights; "
+        "the paper has it in the first 1x1.",
+    ),
+    reference_checked=True,
+)

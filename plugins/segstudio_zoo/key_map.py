@@ -1,0 +1,243 @@
+"""State dicts of other publishers: which network they belong to, and how their keys translate.
+
+A network file may give `KEY_MAPS`, small declarative tables; the network's own names are those of
+published mmsegmentation 1.x state dicts and need none. A file may also give
+`infer_options(shapes) -> dict`: the options (widths, head channels, num_classes, ...) that tensor shapes
+tell; `shapes` has the network's own keys. This module applies both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from segstudio.plugin_api import LoadReport
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    StateDict = Mapping[str, Tensor]
+
+OWN_LAYOUT = "mmsegmentation"
+
+
+class CheckpointError(ValueError):
+    """A state dict does not fit a model. `report` says which keys; the model was not touched."""
+
+    def __init__(self, message: str, report: LoadReport) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMap:
+    """How one layout's keys become this network's.
+
+    `telltale`: regular expressions, each of which has to match some key completely. `rules`: ordered
+    (regular expression, replacement) pairs, the first complete match decides; replacement None marks a
+    recognised key of a part this network lacks. A key without a match is unexpected.
+    `transform(state, model)` may then reshape, split or join tensors under the new names (the state may
+    lie on torch's "meta" device). `options` are what `create_model` needs for this layout to mean the
+    same function.
+    """
+
+    layout: str
+    telltale: tuple[str, ...]
+    rules: tuple[tuple[str, str | None], ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    transform: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None = None
+
+    def fits(self, keys: Mapping[str, Any]) -> bool:
+        return all(any(re.fullmatch(pattern, key) for key in keys) for pattern in self.telltale)
+
+    def rename(self, key: str) -> tuple[bool, str | None]:
+        """(recognised, the network's key or None)."""
+        for pattern, replacement in self.rules:
+            match = re.fullmatch(pattern, key)
+            if match:
+                return True, None if replacement is None else match.expand(replacement)
+        return False, None
+
+
+OWN = KeyMap(layout=OWN_LAYOUT, telltale=(), rules=((r"(.+)", r"\1"),))
+
+CLASSIFIER_KEYS = r"(fc|classifier|head|head\.fc|backbone\.fc|img_metas)(\.\d+)?\.(weight|bias)"
+"""Classification layers that a segmentation network or bare backbone lacks, in its own layout."""
+
+
+@dataclass
+class Plan:
+    """What loading would do: `tensors` by model key, and the report."""
+
+    tensors: dict[str, Tensor]
+    report: LoadReport
+
+    @property
+    def problems(self) -> int:
+        report = self.report
+        return len(report.missing) + len(report.unexpected) + len(report.mismatched)
+
+
+def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint: out of `state_dict` or `model`, without a leading "module."."""
+    from torch import Tensor
+
+    content: Any = state_dict
+    for _ in range(3):
+        inner = next(
+            (content[key] for key in ("state_dict", "model", "model_state_dict") if _is_nested(content, key)),
+            None,
+        )
+        if inner is None:
+            break
+        content = inner
+    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    while tensors and all(key.startswith("module.") for key in tensors):
+        tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
+    return tensors
+
+
+def _is_nested(content: Any, key: str) -> bool:
+    return isinstance(content, Mapping) and isinstance(content.get(key), Mapping)
+
+
+def key_maps(file: str) -> tuple[KeyMap, ...]:
+    """The tables of a network file named as "package.module"."""
+    import importlib
+
+    return tuple(getattr(importlib.import_module(file), "KEY_MAPS", ())) if file else ()
+
+
+def plan(model: nn.Module, state: StateDict, key_map: KeyMap) -> Plan:
+    """How `state` (unwrapped) would load into `model` through `key_map`."""
+    wanted = model.state_dict()
+    integer = {key for key, value in wanted.items() if not value.is_floating_point()}
+    renamed: dict[str, Tensor] = {}
+    source: dict[str, str] = {}
+    unexpected: list[str] = []
+    unused: list[str] = []
+    for key, value in state.items():
+        recognised, target = key_map.rename(key)
+        if not recognised:
+            (unused if key.endswith("num_batches_tracked") else unexpected).append(key)
+        elif target is None:
+            unused.append(key)
+        else:
+            renamed[target] = value
+            source[key] = target
+    if key_map.transform is not None:
+        renamed = key_map.transform(dict(renamed), model)
+
+    tensors: dict[str, Tensor] = {}
+    mismatched: list[str] = []
+    loaded: list[str] = []
+    for key, target in source.items():
+        if target in wanted and target in renamed:
+            if renamed[target].shape == wanted[target].shape:
+                tensors[target] = renamed[target]
+                loaded.append(key)
+            elif target in integer:
+                unused.append(key)
+            else:
+                mismatched.append(key)
+        elif target not in renamed:
+            loaded.append(key)  # a transform joined or split it; its results are checked below
+        elif _recognised_extra(target, wanted):
+            unused.append(key)
+        else:
+            unexpected.append(key)
+    for target in set(renamed) - set(source.values()):  # what a transform made anew
+        if target in wanted and renamed[target].shape == wanted[target].shape:
+            tensors[target] = renamed[target]
+        else:
+            mismatched.append(target)
+    missed = {source[key] for key in mismatched if key in source}
+    missing = tuple(key for key in wanted if key not in tensors and key not in integer and key not in missed)
+    report = LoadReport(
+        key_map.layout, tuple(loaded), missing, tuple(unexpected), tuple(mismatched), tuple(unused)
+    )
+    return Plan(tensors, report)
+
+
+def _recognised_extra(key: str, wanted: Mapping[str, Any]) -> bool:
+    """Own-layout keys of parts a model may lack: counters, auxiliary heads, classification layers."""
+    if key.endswith("num_batches_tracked") or re.fullmatch(CLASSIFIER_KEYS, key):
+        return True
+    part = "auxiliary_head."
+    return key.startswith(part) and not any(own.startswith(part) for own in wanted)
+
+
+def best_plan(model: nn.Module, state: StateDict) -> Plan:
+    """The plan with the fewest problems among this model's layouts.
+
+    A segmentor also takes a state dict of its bare backbone (everything else is then missing).
+    """
+    files: tuple[str, str] = getattr(model, "network_files", ("", ""))
+    maps = [*(m for file in files for m in key_maps(file) if m.fits(state)), OWN]
+    plans = [plan(model, state, key_map) for key_map in maps]
+    backbone = getattr(model, "backbone", None)
+    if backbone is not None and min(p.problems for p in plans) > 0:
+        for inner in [*(m for m in key_maps(files[1]) if m.fits(state)), OWN]:
+            part = plan(backbone, state, inner)
+            rest = tuple(
+                key
+                for key, value in model.state_dict().items()
+                if not key.startswith("backbone.") and value.is_floating_point()
+            )
+            report = part.report._replace(
+                missing=tuple(f"backbone.{key}" for key in part.report.missing) + rest
+            )
+            plans.append(Plan({f"backbone.{key}": value for key, value in part.tensors.items()}, report))
+    return min(plans, key=lambda p: (p.problems, -len(p.report.loaded)))
+
+
+def read_checkpoint(path: Any) -> dict[str, Any]:
+    """A file's content: safetensors, else `torch.load(weights_only=True)`. Nothing in it is executed."""
+    import torch
+
+    if str(path).endswith(".safetensors"):
+        from safetensors.torch import load_file
+
+        return dict(load_file(str(path)))
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    return content if isinstance(content, dict) else {}
+
+
+def load_checkpoint(model: nn.Module, path_or_state_dict: Any, *, strict: bool = True) -> LoadReport:
+    """Copies a checkpoint's tensors into `model`, from whatever known layout they are in.
+
+    The report's `loaded`, `unexpected`, `mismatched` and `unused` name the file's keys, `missing` the
+    model's. Raises CheckpointError, the model untouched, where `strict` and anything is missing,
+    unexpected or mismatched. `strict=False` loads what fits.
+    """
+    import torch
+
+    content = (
+        path_or_state_dict if isinstance(path_or_state_dict, Mapping) else read_checkpoint(path_or_state_dict)
+    )
+    state = unwrap(content)
+    chosen = best_plan(model, state)
+    report = chosen.report
+    if strict and chosen.problems:
+        raise CheckpointError(describe(report), report)
+    own = model.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for key, value in chosen.tensors.items():
+            own[key].copy_(value)
+    return report
+
+
+def describe(report: LoadReport) -> str:
+    """One sentence about a report's problems, with the first key of each kind."""
+    parts = []
+    for keys, words in (
+        (report.missing, "are missing"),
+        (report.unexpected, "belong to no part of this network"),
+        (report.mismatched, "have another shape"),
+    ):
+        if keys:
+            parts.append(f"{len(keys)} keys {words} (first: {keys[0]})")
+    loaded = len(report.loaded)
+    return f"The checkpoint does not fit this network: {'; '.join(parts)}; {loaded} keys would fit."

@@ -1,0 +1,249 @@
+"""From a name to the entries, variant and settings it means; torch-free.
+
+`<segmentor>_<backbone>[-d<stride>]`, or a bare backbone. Case, "-" and "_" are equal. Published
+configuration names are aliases up to their "_4xb2-..." part, also with backbone and segmentor swapped
+("mobilenet-v2-d8_deeplabv3"); suffixes that only say how a network was trained are ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+
+from segstudio.plugin_api.specs import OptionValue
+from segstudio_zoo import catalog
+from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, SegmentorEntry
+
+_TRAINING = ("in1k-pre", "rsb", "scratch")
+_PUBLISHERS = ("torchvision", "timm", "transformers", "mmseg", "mmsegmentation", "backbone")
+
+
+class UnknownModel(ValueError):
+    """No model has this name; the message gives the three nearest."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a name means. `segmentor` is None for a bare backbone, `settings` what the name itself fixes."""
+
+    name: str
+    segmentor: SegmentorEntry | None
+    backbone: BackboneEntry
+    variant: BackboneVariant
+    output_stride: int | None
+    settings: dict[str, OptionValue] = field(default_factory=dict)
+    model: NamedModel | None = None
+
+
+def normal(name: str) -> str:
+    """The form in which names are compared."""
+    return re.sub(r"-+", "-", name.strip().lower().replace("_", "-")).strip("-")
+
+
+def _cleaned(name: str) -> str:
+    """`name` without what comes after "_4xb2-", and without suffixes that only speak of training."""
+    name = re.sub(r"-\d+xb?\d+(-.*)?$", "", normal(name))
+    for word in _TRAINING:
+        name = re.sub(rf"-{word}(?=-|$)", "", name)
+    return name
+
+
+@cache
+def _variants() -> dict[str, tuple[BackboneEntry, BackboneVariant]]:
+    table: dict[str, tuple[BackboneEntry, BackboneVariant]] = {}
+    for entry in catalog.backbones():
+        for variant in entry.variants:
+            for name in (variant.name, variant.short, *variant.aliases):
+                if name:
+                    table.setdefault(normal(name), (entry, variant))
+    return table
+
+
+@cache
+def named_models() -> dict[str, tuple[SegmentorEntry | BackboneEntry, NamedModel]]:
+    """Every name and alias that an entry lists, in normal form. Named models win over plain pairs."""
+    table: dict[str, tuple[SegmentorEntry | BackboneEntry, NamedModel]] = {}
+    entries = [*catalog.segmentors(), *catalog.backbones()]
+    for entry in entries:
+        for model in entry.models:
+            for name in (model.name, *model.aliases):
+                table.setdefault(normal(name), (entry, model))
+    for segmentor in catalog.segmentors():
+        for backbone in segmentor.backbones:
+            model = NamedModel(f"{segmentor.id}_{backbone}", backbone=backbone)
+            for name in (model.name, f"{backbone}_{segmentor.id}"):
+                table.setdefault(normal(name), (segmentor, model))
+    return table
+
+
+def parse_backbone(
+    text: str,
+) -> tuple[BackboneEntry, BackboneVariant, int | None, dict[str, OptionValue]] | None:
+    """(entry, variant, output stride or None, settings) of "r101-d16-mg124" and the like, or None."""
+    name = normal(text)
+    settings: dict[str, OptionValue] = {}
+    whole = _variants().get(name)
+    stride: int | None = None
+    if whole is None:
+        grid = re.search(r"-mg(\d+)(?=-|$)", name)
+        if grid:
+            settings["multi_grid"] = tuple(int(digit) for digit in grid.group(1))
+            name = name.replace(grid.group(0), "", 1)
+        found = re.search(r"-d(8|16|32)(?=-|$)", name)
+        if found:
+            stride = int(found.group(1))
+            name = name.replace(found.group(0), "", 1)
+        whole = _variants().get(name)
+    if whole is None:
+        return None
+    return whole[0], whole[1], stride, settings
+
+
+def _check_stride(name: str, entry: BackboneEntry, stride: int | None) -> int | None:
+    if stride is not None and stride not in entry.output_strides:
+        known = ", ".join(map(str, entry.output_strides)) or "no other than its own"
+        raise UnknownModel(f"{name}: {entry.title} has output strides {known}, not {stride}.")
+    if stride is None and 32 in entry.output_strides:
+        return 32
+    return stride
+
+
+def resolve(name: str, backbone: str | None = None) -> Resolved:
+    """The meaning of `name`, with another backbone where one is given.
+
+    Raises UnknownModel with the three nearest names.
+    """
+    tried = _cleaned(name)
+    settings: dict[str, OptionValue] = {}
+    found = _resolve(name, tried, backbone)
+    if found is None and tried.endswith("-769"):
+        settings["align_corners"] = True
+        tried = tried.removesuffix("-769")
+        found = _resolve(name, tried, backbone)
+    for publisher in _PUBLISHERS:
+        if found is None and tried.startswith(f"{publisher}-"):
+            found = _resolve(name, tried.removeprefix(f"{publisher}-"), backbone)
+    if found is None:
+        raise UnknownModel(f'No model is called "{name}". Nearest: {", ".join(nearest(name))}.')
+    found.settings.update(settings)
+    return found
+
+
+def _resolve(given: str, name: str, backbone: str | None) -> Resolved | None:
+    listed = named_models().get(name)
+    if listed is not None:
+        entry, model = listed
+        return _from_model(given, entry, model, backbone)
+    bare = parse_backbone(name)
+    if bare is not None:
+        entry, variant, stride, extra = bare
+        stride = _check_stride(given, entry, stride)
+        canonical = variant.name if stride in (None, 32) else f"{variant.name}-d{stride}"
+        return Resolved(canonical, None, entry, variant, stride, {**dict(variant.settings), **extra})
+    for prefix, segmentor in _segmentor_names():
+        if name == prefix:
+            model = next(
+                (m for m in segmentor.models if m.listed and normal(m.name) == name),
+                NamedModel(f"{segmentor.id}_{segmentor.backbones[0]}", backbone=segmentor.backbones[0])
+                if segmentor.backbones
+                else segmentor.models[0],
+            )
+            return _from_model(given, segmentor, model, backbone)
+        rest = ""
+        if name.startswith(f"{prefix}-"):
+            rest = name.removeprefix(f"{prefix}-")
+        elif name.endswith(f"-{prefix}"):
+            rest = name.removesuffix(f"-{prefix}")
+        if rest and parse_backbone(rest) is not None:
+            return _pair(given, segmentor, backbone or rest, {}, None)
+    return None
+
+
+@cache
+def _segmentor_names() -> tuple[tuple[str, SegmentorEntry], ...]:
+    pairs = [(normal(alias), entry) for entry in catalog.segmentors() for alias in (entry.id, *entry.aliases)]
+    return tuple(sorted(pairs, key=lambda pair: -len(pair[0])))
+
+
+def _from_model(
+    given: str, entry: SegmentorEntry | BackboneEntry, model: NamedModel, backbone: str | None
+) -> Resolved:
+    settings = dict(model.settings)
+    if isinstance(entry, SegmentorEntry):
+        return _pair(given, entry, backbone or model.backbone, settings, model)
+    parsed = parse_backbone(model.backbone)
+    if parsed is None:
+        raise UnknownModel(f"{given}: its backbone {model.backbone} is not in the catalog.")
+    owner, variant, stride, extra = parsed
+    stride = _check_stride(given, owner, stride)
+    return Resolved(
+        model.name, None, owner, variant, stride, {**dict(variant.settings), **extra, **settings}, model
+    )
+
+
+def _pair(
+    given: str,
+    segmentor: SegmentorEntry,
+    backbone: str,
+    settings: dict[str, OptionValue],
+    model: NamedModel | None,
+) -> Resolved:
+    parsed = parse_backbone(backbone)
+    if parsed is None:
+        close = difflib.get_close_matches(normal(backbone), list(_variants()), n=3, cutoff=0.0)
+        raise UnknownModel(f'{given}: no backbone is called "{backbone}". Nearest: {", ".join(close)}.')
+    entry, variant, stride, extra = parsed
+    stride = _check_stride(given, entry, stride)
+    own = model is not None and normal(model.backbone) == normal(backbone)
+    suffix = variant.segmentor_suffix if stride in (None, 32) else f"{variant.segmentor_suffix}-d{stride}"
+    grid = extra.get("multi_grid")
+    if isinstance(grid, tuple):
+        suffix += f"-mg{''.join(map(str, grid))}"
+    if model is not None and own:
+        canonical = model.name
+    else:
+        canonical = f"{segmentor.id}_{suffix}"
+    merged = {**dict(variant.settings), **extra, **settings}
+    return Resolved(canonical, segmentor, entry, variant, stride, merged, model if own else None)
+
+
+def nearest(name: str, count: int = 3) -> list[str]:
+    """The listed names most like `name`."""
+    known = {normal(item): item for item in list_models()}
+    close = difflib.get_close_matches(_cleaned(name), list(known), n=count, cutoff=0.0)
+    return [known[item] for item in close]
+
+
+def list_models(family: str | None = None) -> list[str]:
+    """Canonical names: every listed segmentor, then every bare backbone. `family` is an entry's id.
+
+    Raises UnknownModel naming the families where there is none of that id.
+    """
+    names = [(entry_id, name) for entry_id, name in _listing()]
+    if family is not None:
+        wanted = normal(family)
+        chosen = [name for entry_id, name in names if normal(entry_id) == wanted]
+        if not chosen:
+            ids = sorted({entry_id for entry_id, _ in names})
+            raise UnknownModel(f'No family is called "{family}". Families: {", ".join(ids)}.')
+        return chosen
+    return [name for _, name in names]
+
+
+def _listing() -> Iterator[tuple[str, str]]:
+    for segmentor in catalog.segmentors():
+        taken = set()
+        for model in segmentor.models:
+            if model.listed:
+                taken.add(normal(model.name))
+                yield segmentor.id, model.name
+        for backbone in segmentor.backbones:
+            name = f"{segmentor.id}_{backbone}"
+            if normal(name) not in taken and parse_backbone(backbone) is not None:
+                yield segmentor.id, name
+    for entry in catalog.backbones():
+        yield from ((entry.id, variant.name) for variant in entry.variants)
+        yield from ((entry.id, model.name) for model in entry.models if model.listed)
