@@ -141,7 +141,7 @@ def _from_entry_point(source: PluginSource) -> Plugin:
             return _checked(entry.load(), source)
         except UserError:
             raise
-        except BaseException as error:  # noqa: BLE001 - an import may raise anything, SystemExit included
+        except BaseException as error:  # an import may raise anything, SystemExit included
             raise plugin_error(f"Plugin {source.name}", "it cannot be loaded", error) from error
     raise UserError(f"Plugin {source.name} is not installed any longer")
 
@@ -171,7 +171,7 @@ def _from_file(source: PluginSource) -> tuple[Plugin, types.ModuleType]:
         return _checked(plugin, source), module
     except UserError:
         raise
-    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit included
+    except BaseException as error:  # a plugin may raise anything, SystemExit included
         raise plugin_error(f"Plugin {source.name}", "it cannot be loaded", error) from error
 
 

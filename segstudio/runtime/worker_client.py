@@ -38,6 +38,7 @@ _FATAL_SIGNALS = {
 class Call(QObject):
     """One request. Ends in exactly one of `finished`, `failed` and `cancelled`."""
 
+    started = Signal()
     progressed = Signal(float, str)
     finished = Signal(dict)
     failed = Signal(object)  # UserError
@@ -325,6 +326,7 @@ class WorkerClient(QObject):
             return
         if kind == "started":
             call.state = "running"
+            call.started.emit()
         elif kind == "progress":
             call.progressed.emit(float(message["fraction"]), str(message["text"]))
         elif kind in messages.ENDS:
