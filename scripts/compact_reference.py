@@ -2,9 +2,9 @@
 
 usage: python scripts/compact_reference.py REFERENCE_FOLDER tests/zoo/figures.zip
 
-Of every stored array at most some 1,000 values are kept, by a larger step along its longest axes; its mean,
-deviation and largest magnitude cover the rest. Manifests keep what a check needs: input, labels, losses, gradient
-norms, entries and shapes.
+Of every stored array at most some 1,000 values are kept, by a larger step along its longest axes; its
+mean, deviation and largest magnitude cover the rest. Manifests keep what a check needs: input, labels,
+losses, gradient norms, entries and shapes.
 """
 
 from __future__ import annotations
