@@ -1,0 +1,96 @@
+"""ResNeSt: parity with mmsegmentation and timm, the split-attention formula, probe and switch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segstudio.plugin_api import Query
+from segstudio_zoo import create_model, load_checkpoint
+from segstudio_zoo.backbones.resnest import SplitAttention, average_splits, split_weight_probe
+from tests.zoo.reference import check_backbone, needs_shared, reference
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["backbone_resnest50-d32", "backbone_resnest50-d8"])
+def test_pyramid_equals_the_reference(name: str) -> None:
+    ref, _ = check_backbone(name)
+    ref.assert_all_seen()
+
+
+@needs_shared
+def test_timm_weights_load_and_give_the_same_features_and_logits() -> None:
+    ref = reference("timm_resnest50d")
+    model = create_model("timm_resnest50d")
+    report = load_checkpoint(model, ref.state_dict())
+    assert report.layout == "timm"
+    assert report.unused == ("fc.weight", "fc.bias")
+    with torch.no_grad():
+        ref.assert_close("feature.0", model.stem(ref.image()))
+        pyramid = model(ref.image())
+    for index, value in enumerate(pyramid, start=1):
+        ref.assert_close(f"feature.{index}", value)
+    state = ref.state_dict()
+    ref.assert_close("logits", pyramid[-1].mean((2, 3)) @ state["fc.weight"].T + state["fc.bias"])
+    ref.assert_all_seen()
+
+
+@pytest.mark.parametrize(("radix", "cardinality"), [(1, 1), (1, 4), (2, 1), (4, 2)])
+def test_split_attention_equals_a_loop_over_groups_and_splits(radix: int, cardinality: int) -> None:
+    torch.manual_seed(1)
+    channels = 16
+    block = SplitAttention(channels, radix=radix, cardinality=cardinality).double().eval()
+    x = torch.randn(2, channels, 5, 7, dtype=torch.float64)
+    group = channels // cardinality
+    with torch.no_grad():
+        features = F.relu(block.bn0(block.conv(x)))
+        splits = [features[:, r * channels : (r + 1) * channels] for r in range(radix)]
+        pooled = sum(splits).mean((2, 3))
+        hidden = F.relu(block.bn1(block.fc1(pooled[..., None, None])))
+        scores = block.fc2(hidden)[..., 0, 0]
+        expected = torch.zeros_like(x)
+        for k in range(cardinality):
+            inside = scores[:, k * group * radix : (k + 1) * group * radix].reshape(2, radix, group)
+            weights = torch.sigmoid(inside) if radix == 1 else inside.softmax(1)
+            for r in range(radix):
+                part = splits[r][:, k * group : (k + 1) * group]
+                expected[:, k * group : (k + 1) * group] += weights[:, r, :, None, None] * part
+        assert torch.allclose(block(x), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["resnest14", "resnest50-1s4x24d", "resnest50-4s2x40d"])
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    model = create_model(name, output_stride=16).train()
+    sum(value.square().mean() for value in model(torch.randn(3, 3, 65, 81))).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+    assert tuple(info.stride for info in model.features) == (4, 8, 16, 16)
+
+
+def test_depths_and_stems_are_the_published_ones() -> None:
+    blocks = {name: create_model(name) for name in ("resnest26", "resnest101")}
+    assert [len(blocks["resnest26"].get_submodule(f"layer{n}")) for n in (1, 2, 3, 4)] == [2, 2, 2, 2]
+    assert blocks["resnest101"].stem[0].out_channels == 64
+    assert create_model("s101-d8").features[-1].stride == 8
+
+
+def test_probe_shows_the_weights_the_block_used_and_the_switch_averages() -> None:
+    torch.manual_seed(2)
+    model = create_model("nonlocal", backbone="resnest14", num_classes=3)
+    probe = split_weight_probe()
+    image = torch.randn(1, 3, 64, 96)
+    used: list[torch.Tensor] = []
+    block = model.backbone.layer4[0].conv2
+    original = block.weights
+    block.weights = lambda pooled: used.append(original(pooled)) or used[-1]
+    with torch.no_grad(), probe.attach(model) as captured:
+        normal = model(image)
+        shown = probe.map(captured, Query(kind="global"))
+        with average_splits(model, "mean"):
+            averaged = model(image)
+        assert torch.equal(model(image), normal)
+    assert shown.values.shape == (2, 512)
+    assert torch.allclose(torch.from_numpy(shown.values), used[0][0], atol=1e-6)
+    assert not torch.allclose(averaged, normal)
+    with pytest.raises(ValueError, match="4 split-attention blocks"):
+        probe.map(captured, Query(kind="global"), block=9)
