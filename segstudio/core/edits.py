@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from segstudio.core.label_map import LabelArray, LabelMap, Rect, ignore_value, tiles_in
+from segstudio.core.label_map import LabelArray, LabelMap, Rect, converted, ignore_value, tiles_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,15 @@ class Edit:
         """
         if (label_map.width, label_map.height) != (self.width, self.height):
             raise ValueError(
-                f"the edit belongs to a map of {self.width}x{self.height}, not {label_map.width}x{label_map.height}"
+                f"the edit belongs to a map of {self.width}x{self.height}, "
+                f"not {label_map.width}x{label_map.height}"
             )
         for change in self.tiles:
             target = label_map.tile(change.tx, change.ty)
             if change.after is None:
                 target[...] = label_map.ignore
             else:
-                target[...] = change.after
+                target[...] = converted(change.after, label_map.array.dtype)
         return self.rect
 
 

@@ -79,7 +79,7 @@ class Settings:
                 self.path.replace(self.path.with_name("settings.broken.toml"))
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value of a dotted name, or `default`. A value of another type than `default` counts as absent."""
+        """The value of a dotted name, or `default`, also where the value's type is not the default's."""
         value: Any = self._values
         for part in name.split("."):
             if not isinstance(value, dict) or part not in value:
