@@ -40,7 +40,9 @@ class KeyMap:
     recognised key of a part this network lacks. A key without a match is unexpected.
     `transform(state, model)` may then reshape, split or join tensors under the new names (the state may
     lie on torch's "meta" device). `options` are what `create_model` needs for this layout to mean the
-    same function.
+    same function. `optional`: patterns of the network's keys that a model may lack (then unused).
+    `inner`: a whole segmentor's map whose "backbone." keys go on through the backbone's own map of that
+    layout.
     """
 
     layout: str
@@ -48,6 +50,8 @@ class KeyMap:
     rules: tuple[tuple[str, str | None], ...]
     options: dict[str, Any] = field(default_factory=dict)
     transform: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None = None
+    optional: tuple[str, ...] = ()
+    inner: str = ""
 
     def fits(self, keys: Mapping[str, Any]) -> bool:
         return all(any(re.fullmatch(pattern, key) for key in keys) for pattern in self.telltale)
@@ -110,9 +114,51 @@ def key_maps(file: str) -> tuple[KeyMap, ...]:
     return tuple(getattr(importlib.import_module(file), "KEY_MAPS", ())) if file else ()
 
 
+def through_backbone(key_map: KeyMap, backbone_file: str) -> KeyMap:
+    """`key_map` with its `inner` backbone layout filled in from the backbone's file."""
+    if not key_map.inner:
+        return key_map
+    inner = next((m for m in key_maps(backbone_file) if m.layout == key_map.inner), None)
+    return key_map if inner is None else _Composed(key_map, inner)
+
+
+class _Composed(KeyMap):
+    """A segmentor's map followed by its backbone's on the "backbone." keys."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, outer: KeyMap, inner: KeyMap) -> None:
+        super().__init__(
+            outer.layout,
+            outer.telltale,
+            outer.rules,
+            {**inner.options, **outer.options},
+            optional=(*outer.optional, *(rf"backbone\.{pattern}" for pattern in inner.optional)),
+        )
+        object.__setattr__(self, "_outer", outer)
+        object.__setattr__(self, "_inner", inner)
+        object.__setattr__(self, "transform", self._transformed)
+
+    def rename(self, key: str) -> tuple[bool, str | None]:
+        recognised, target = self._outer.rename(key)
+        if target is None or not target.startswith("backbone."):
+            return recognised, target
+        recognised, inside = self._inner.rename(target.removeprefix("backbone."))
+        return recognised, None if inside is None else f"backbone.{inside}"
+
+    def _transformed(self, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+        if self._inner.transform is not None:
+            trunk = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
+            rest = {k: v for k, v in state.items() if not k.startswith("backbone.")}
+            changed = self._inner.transform(trunk, model.backbone)
+            state = {**{f"backbone.{k}": v for k, v in changed.items()}, **rest}
+        return state if self._outer.transform is None else self._outer.transform(state, model)
+
+
 def plan(model: nn.Module, state: StateDict, key_map: KeyMap) -> Plan:
     """How `state` (unwrapped) would load into `model` through `key_map`."""
     wanted = model.state_dict()
+    tables = tables_of_any_size(model)
     integer = {key for key, value in wanted.items() if not value.is_floating_point()}
     renamed: dict[str, Tensor] = {}
     source: dict[str, str] = {}
@@ -135,7 +181,7 @@ def plan(model: nn.Module, state: StateDict, key_map: KeyMap) -> Plan:
     loaded: list[str] = []
     for key, target in source.items():
         if target in wanted and target in renamed:
-            if renamed[target].shape == wanted[target].shape:
+            if _fits(renamed[target], wanted[target], target in tables):
                 tensors[target] = renamed[target]
                 loaded.append(key)
             elif target in integer:
@@ -144,12 +190,12 @@ def plan(model: nn.Module, state: StateDict, key_map: KeyMap) -> Plan:
                 mismatched.append(key)
         elif target not in renamed:
             loaded.append(key)  # a transform joined or split it; its results are checked below
-        elif _recognised_extra(target, wanted):
+        elif _recognised_extra(target, wanted, key_map.optional):
             unused.append(key)
         else:
             unexpected.append(key)
     for target in set(renamed) - set(source.values()):  # what a transform made anew
-        if target in wanted and renamed[target].shape == wanted[target].shape:
+        if target in wanted and _fits(renamed[target], wanted[target], target in tables):
             tensors[target] = renamed[target]
         else:
             mismatched.append(target)
@@ -161,8 +207,29 @@ def plan(model: nn.Module, state: StateDict, key_map: KeyMap) -> Plan:
     return Plan(tensors, report)
 
 
-def _recognised_extra(key: str, wanted: Mapping[str, Any]) -> bool:
+def tables_of_any_size(model: nn.Module) -> set[str]:
+    """Keys of position and bias tables, which take the length that a checkpoint's have.
+
+    A module names its own in `tables_of_any_size`; they are resized when the network runs on another grid.
+    """
+    return {
+        f"{name}.{table}" if name else table
+        for name, module in model.named_modules()
+        for table in getattr(module, "tables_of_any_size", ())
+    }
+
+
+def _fits(value: Tensor, wanted: Tensor, any_size: bool) -> bool:
+    """The same shape, or one that differs in a single axis for tables of any size."""
+    if value.ndim != wanted.ndim or not any_size:
+        return value.shape == wanted.shape
+    return sum(a != b for a, b in zip(value.shape, wanted.shape, strict=True)) <= 1
+
+
+def _recognised_extra(key: str, wanted: Mapping[str, Any], optional: tuple[str, ...]) -> bool:
     """Own-layout keys of parts a model may lack: counters, auxiliary heads, classification layers."""
+    if any(re.fullmatch(pattern, key) for pattern in optional):
+        return True
     if key.endswith("num_batches_tracked") or re.fullmatch(CLASSIFIER_KEYS, key):
         return True
     part = "auxiliary_head."
@@ -175,7 +242,8 @@ def best_plan(model: nn.Module, state: StateDict) -> Plan:
     A segmentor also takes a state dict of its bare backbone (everything else is then missing).
     """
     files: tuple[str, str] = getattr(model, "network_files", ("", ""))
-    maps = [*(m for file in files for m in key_maps(file) if m.fits(state)), OWN]
+    fitting = [m for file in files for m in key_maps(file) if m.fits(state)]
+    maps = [*(through_backbone(m, files[1]) for m in fitting), OWN]
     plans = [plan(model, state, key_map) for key_map in maps]
     backbone = getattr(model, "backbone", None)
     if backbone is not None and min(p.problems for p in plans) > 0:
@@ -225,7 +293,10 @@ def load_checkpoint(model: nn.Module, path_or_state_dict: Any, *, strict: bool =
     own = model.state_dict(keep_vars=True)
     with torch.no_grad():
         for key, value in chosen.tensors.items():
-            own[key].copy_(value)
+            if own[key].shape == value.shape:
+                own[key].copy_(value)
+            else:
+                own[key].data = value.detach().to(own[key], copy=True)
     return report
 
 

@@ -1,0 +1,64 @@
+"""MobileNetV2: facts."""
+
+from segstudio.plugin_api import Option, SwitchSpec
+from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
+
+_PYRAMID = (0, 1, 2, 4, 6)
+
+ENTRY = BackboneEntry(
+    id="mobilenet_v2",
+    title="MobileNetV2",
+    paper=Paper(
+        title="MobileNetV2: Inverted Residuals and Linear Bottlenecks",
+        authors="Sandler, Howard, Zhu, Zhmoginov, Chen",
+        venue="CVPR",
+        year=2018,
+        arxiv="1801.04381",
+    ),
+    build="segstudio_zoo.backbones.mobilenet_v2:build",
+    variants=(BackboneVariant("mobilenet-v2", aliases=("mobilenetv2", "mnv2", "mobilenetv2-100")),),
+    models=(
+        NamedModel(
+            "torchvision_mobilenet_v2",
+            backbone="mobilenet-v2",
+            settings=(("out_indices", _PYRAMID), ("last_conv", True)),
+            listed=False,
+        ),
+        NamedModel(
+            "timm_mobilenetv2_100",
+            backbone="mobilenet-v2",
+            settings=(("out_indices", _PYRAMID),),
+            listed=False,
+        ),
+    ),
+    options=(
+        Option(
+            "width", "float", 1.0, "width multiplier (0.35 to 1.4 in the paper)", minimum=0.1, maximum=2.0
+        ),
+        Option(
+            "dilated_blocks",
+            "choice",
+            "first",
+            "which blocks of a dilated layer take its rate",
+            choices=("first", "rest", "all"),
+        ),
+    ),
+    switches=(
+        SwitchSpec(
+            "nonlinear_bottleneck",
+            "ReLU6 after the projection",
+            "segstudio_zoo.backbones.mobilenet_v2:nonlinear_bottleneck",
+            choices=(False, True),
+            trained=False,
+            help="The bottlenecks are linear on purpose: a ReLU there loses what few channels carry "
+            "(section 3.2).",
+        ),
+    ),
+    parts=(
+        "inverted residuals: expand six times, 3x3 depthwise, project",
+        "linear bottlenecks: no activation after the projection",
+        "ReLU6, width multiplier, output stride 8, 16 or 32",
+    ),
+    look_at=("error map with the extra ReLU6",),
+    reference_checked=True,
+)

@@ -1,0 +1,92 @@
+"""MobileNetV2: parity with mmsegmentation, torchvision and timm, widths, the extra ReLU6, gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from segstudio_zoo import create_model, load_checkpoint
+from segstudio_zoo.backbones.mobilenet_v2 import make_divisible, nonlinear_bottleneck
+from tests.shared_data import shared
+from tests.zoo.reference import check_backbone, needs_shared, reference
+
+
+@needs_shared
+def test_pyramid_equals_mmsegmentation() -> None:
+    ref, _ = check_backbone("backbone_mobilenet-v2-d8")
+    ref.assert_all_seen()
+
+
+@needs_shared
+def test_pyramid_and_class_logits_equal_torchvision() -> None:
+    ref, model = check_backbone("torchvision_mobilenet_v2")
+    state = ref.state_dict()
+    with torch.no_grad():
+        pooled = model(ref.image())[-1].mean((2, 3))
+    ref.assert_close("logits", pooled @ state["classifier.1.weight"].T + state["classifier.1.bias"])
+    ref.assert_all_seen()
+
+
+@needs_shared
+def test_pyramid_equals_timm() -> None:
+    ref, _ = check_backbone("timm_mobilenetv2_100")
+    with_head = create_model("mobilenet-v2", last_conv=True)
+    state = ref.state_dict()
+    assert load_checkpoint(with_head, state).unused == ("classifier.weight", "classifier.bias")
+    with torch.no_grad():
+        pooled = with_head(ref.image())[-1].mean((2, 3))
+    ref.assert_close("logits", pooled @ state["classifier.weight"].T + state["classifier.bias"])
+    ref.assert_all_seen()
+
+
+@needs_shared
+def test_imagenet_weights_leave_the_last_convolution_and_classifier_unused() -> None:
+    model = create_model("mobilenet-v2")
+    report = load_checkpoint(model, shared("data/weights/mobilenetv2_imagenet/mobilenet_v2_imagenet.pth"))
+    assert {key.split(".")[0] + "." + key.split(".")[1] for key in report.unused} == {
+        "features.18",
+        "classifier.1",
+    }
+    assert not (report.missing or report.unexpected or report.mismatched)
+
+
+@needs_shared
+def test_reference_that_draws_other_names_is_not_taken_for_this_one() -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        load_checkpoint(create_model("mobilenet-v2"), reference("torchvision_resnet50").state_dict())
+
+
+@pytest.mark.parametrize(("width", "stem", "last"), [(0.35, 16, 112), (0.5, 16, 160), (1.4, 48, 448)])
+def test_width_multiplier_rounds_channels_to_multiples_of_eight(width: float, stem: int, last: int) -> None:
+    assert (make_divisible(32 * width), make_divisible(320 * width)) == (stem, last)
+    model = create_model("mobilenet-v2", width=width)
+    assert model.conv1.conv.out_channels == stem
+    assert model.features[-1].channels == last
+
+
+def test_which_blocks_of_a_dilated_layer_take_its_rate() -> None:
+    def rates(**options: str) -> list[int]:
+        model = create_model("mobilenet-v2-d16", **options)
+        return [block.conv[1].conv.dilation[0] for block in (*model.layer6, *model.layer7)]
+
+    assert rates() == [2, 1, 1, 2]
+    assert rates(dilated_blocks="rest") == [1, 2, 2, 2]
+    assert rates(dilated_blocks="all") == [2, 2, 2, 2]
+
+
+def test_the_extra_relu6_changes_the_output_and_is_taken_back() -> None:
+    model = create_model("mobilenet-v2")
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before = model(image)[0]
+        with nonlinear_bottleneck(model, True):
+            during = model(image)[0]
+        after = model(image)[0]
+    assert not torch.allclose(before, during)
+    assert torch.equal(before, after)
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    model = create_model("mobilenet-v2-d8", width=0.35).train()
+    sum(value.square().mean() for value in model(torch.randn(3, 3, 65, 81))).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
