@@ -28,7 +28,7 @@ _CLASSES_IN_TABLE = 126  # index + 128 is the outline of index, 255 stays unlabe
 
 
 class Layer(QObject):
-    """Something painted over the ones below it."""
+    """Something painted over the ones below it. `views` counts the canvases that show it."""
 
     changed = Signal(object)
     """QRect in image pixels of what changed, or None for everything."""
@@ -36,6 +36,7 @@ class Layer(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._visible = True
+        self.views = 0
 
     @property
     def visible(self) -> bool:
@@ -60,10 +61,12 @@ class ImageLayer(Layer):
         self._levels: list[QImage] = []
         self._grey = False
         self._brightness = 1.0
+        self._kept: tuple[Frame, QRect, QImage] | None = None
 
     def set_levels(self, levels: Iterable[QImage]) -> None:
         """Levels of one picture in any order; the ones that are there are drawn."""
         self._levels = sorted((level for level in levels if not level.isNull()), key=QImage.width)
+        self._kept = None
         self.changed.emit(None)
 
     @property
@@ -74,11 +77,22 @@ class ImageLayer(Layer):
         """Draws luminance only, multiplied by `brightness`, so that an overlay's colours speak alone."""
         if (grey, brightness) != (self._grey, self._brightness):
             self._grey, self._brightness = grey, brightness
+            self._kept = None
             self.changed.emit(None)
 
     def render(self, painter: QPainter, frame: Frame, clip: QRect) -> None:
+        """Linked panes of one size show the same pixels: the first one scales them, the others copy."""
         if not self._levels:
             return
+        if self._kept is not None and self._kept[0] == frame and self._kept[1].contains(clip):
+            painter.drawImage(clip.topLeft(), self._kept[2], clip.translated(-self._kept[1].topLeft()))
+            return
+        self._scale_into(painter, frame, clip)
+        device = painter.device()
+        if self.views > 1 and isinstance(device, QImage) and clip == frame.image_rect():
+            self._kept = (frame, QRect(clip), device.copy(clip))
+
+    def _scale_into(self, painter: QPainter, frame: Frame, clip: QRect) -> None:
         needed = frame.image_width * frame.scale
         level = next((level for level in self._levels if level.width() >= needed), self._levels[-1])
         across = frame.image_width * frame.scale / level.width()
@@ -349,16 +363,28 @@ def _with_border(frame: Frame, clip: QRect) -> tuple[NDArray[np.intp], NDArray[n
     return frame.rows(clip.y() - 1, clip.height() + 2), frame.columns(clip.x() - 1, clip.width() + 2)
 
 
-def _edges(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """True where one of the four neighbours has another value."""
-    edge = np.zeros(values.shape, bool)
-    differs = values[:, 1:] != values[:, :-1]
-    edge[:, 1:] |= differs
-    edge[:, :-1] |= differs
-    differs = values[1:] != values[:-1]
-    edge[1:] |= differs
-    edge[:-1] |= differs
-    return edge
+def _edges(values: NDArray[Any], ignore: int | None = None, reach: int = 1) -> NDArray[np.bool_]:
+    """True where a pixel up to `reach` away in the same row or column has another value; a border with
+    `ignore` does not count. The outermost `reach` pixels of the result are not valid.
+
+    Works on the flattened map: long contiguous passes are several times faster than rows of a view, and
+    what wraps round falls into the border.
+    """
+    height, width = values.shape
+    flat = np.ascontiguousarray(values).ravel()
+    edge = np.zeros(flat.size, bool)
+    valid = None if ignore is None else flat != ignore
+    if valid is not None and bool(valid.all()):
+        valid = None
+    for step in range(1, reach + 1):
+        for shift in (step, step * width):
+            differs = flat[shift:] != flat[:-shift]
+            if valid is not None:
+                differs &= valid[shift:]
+                differs &= valid[:-shift]
+            edge[shift:] |= differs
+            edge[:-shift] |= differs
+    return edge.reshape(height, width)
 
 
 def _with_outline(
@@ -374,13 +400,7 @@ def _with_outline(
         frame.rows(clip.y() - reach, clip.height() + 2 * reach),
         frame.columns(clip.x() - reach, clip.width() + 2 * reach),
     )
-    valid = seen != ignore
-    edge = np.zeros(seen.shape, bool)
-    for step in range(1, reach + 1):
-        differs = (seen[:, step:] != seen[:, :-step]) & valid[:, step:] & valid[:, :-step]
-        edge[:, step:] |= differs
-        edge[:, :-step] |= differs
-        differs = (seen[step:] != seen[:-step]) & valid[step:] & valid[:-step]
-        edge[step:] |= differs
-        edge[:-step] |= differs
-    return (seen | (edge.view(np.uint8) << 7))[reach:-reach, reach:-reach]
+    edge = _edges(seen, ignore, reach).view(np.uint8)
+    np.left_shift(edge, 7, out=edge)
+    edge |= seen
+    return edge[reach:-reach, reach:-reach]

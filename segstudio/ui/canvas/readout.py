@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen, QRegion
@@ -27,17 +28,16 @@ class Readout:
     verdict: bool | None = None
 
 
-def chip_fonts(font: QFont) -> tuple[QFont, QFont]:
+@lru_cache(maxsize=1)
+def _fonts() -> tuple[QFont, QFont]:
     """The chip's regular and semibold font."""
-    regular = QFont(font)
-    regular.setPixelSize(12)
-    bold = QFont(regular)
-    bold.setWeight(QFont.Weight.DemiBold)
-    return regular, bold
+    return theme.font(12), theme.font(12, 600)
 
 
-def chip_size(readout: Readout, font: QFont) -> QSize:
-    regular, bold = (QFontMetrics(each) for each in chip_fonts(font))
+@lru_cache(maxsize=512)
+def chip_size(readout: Readout) -> QSize:
+    """How large a chip is, in logical pixels."""
+    regular, bold = (QFontMetrics(each) for each in _fonts())
     width = bold.horizontalAdvance(readout.title)
     width += 20 if readout.color is not None else 0
     for text in (readout.value, readout.detail):
@@ -46,11 +46,11 @@ def chip_size(readout: Readout, font: QFont) -> QSize:
     return QSize(width + 16, _HEIGHT)
 
 
-def paint_chip(painter: QPainter, readout: Readout, corner: QPointF, font: QFont) -> QRect:
+def paint_chip(painter: QPainter, readout: Readout, corner: QPointF) -> QRect:
     """Paints the chip with its bottom right corner at `corner`; gives the rectangle it covers."""
-    size = chip_size(readout, font)
+    size = chip_size(readout)
     area = QRectF(corner.x() - size.width(), corner.y() - size.height(), size.width(), size.height())
-    regular, bold = chip_fonts(font)
+    regular, bold = _fonts()
     painter.save()
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(Qt.PenStyle.NoPen)
@@ -82,9 +82,9 @@ def paint_chip(painter: QPainter, readout: Readout, corner: QPointF, font: QFont
     return area.toAlignedRect()
 
 
-def chip_rect(readout: Readout, view: QSize, font: QFont) -> QRect:
+def chip_rect(readout: Readout, view: QSize) -> QRect:
     """Where the read-out of a view lies: bottom right."""
-    size = chip_size(readout, font)
+    size = chip_size(readout)
     return QRect(
         view.width() - _MARGIN - size.width() - 1,
         view.height() - _MARGIN - size.height() - 1,

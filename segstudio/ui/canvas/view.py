@@ -72,12 +72,13 @@ class CanvasView(QWidget):
         self._cross = False
         self._base = QImage()
         self._stale: QRegion | None = None  # None: everything
+        self._rendered: Frame | None = None  # what _base shows
         self._painted_over = QRegion()
         self._panning: QPointF | None = None
         self._space_held = False
         self._tool_holds: Qt.MouseButton | None = None
         self._keyboard_focus = False
-        viewport.changed.connect(self.invalidate)
+        viewport.changed.connect(self.update)
         viewport.cursor_changed.connect(self._cursor_moved)
         theme.appearance().changed.connect(self.invalidate)
 
@@ -95,9 +96,11 @@ class CanvasView(QWidget):
         """Bottom first. A layer may be shown by several views at once (the image is)."""
         for layer in self._layers:
             layer.changed.disconnect(self._layer_changed)
+            layer.views -= 1
         self._layers = list(layers)
         for layer in self._layers:
             layer.changed.connect(self._layer_changed)
+            layer.views += 1
         self.invalidate()
 
     @property
@@ -227,7 +230,7 @@ class CanvasView(QWidget):
         if self._readout is not None:
             readout = self._readout(*pixel)
             if readout is not None:
-                region |= chip_rect(readout, self.size(), self.font())
+                region |= chip_rect(readout, self.size())
         return region
 
     def _render(self) -> None:
@@ -237,14 +240,42 @@ class CanvasView(QWidget):
         if self._base.size() != size:
             self._base = QImage(size, QImage.Format.Format_RGB32)
             self._stale = None
+        if self._rendered != frame and self._stale is not None:
+            self._stale = self._scrolled(frame)
         stale = QRegion(self._base.rect()) if self._stale is None else self._stale
-        self._stale = QRegion()
+        self._stale, self._rendered = QRegion(), frame
         if stale.isEmpty():
             return
+        bounds = stale.boundingRect()
+        whole = bounds.width() * bounds.height() <= 1.5 * sum(r.width() * r.height() for r in stale)
+        painter = QPainter(self._base)
+        for part in [bounds] if whole else stale:
+            self._render_part(painter, frame, part)
+        painter.end()
+
+    def _scrolled(self, frame: Frame) -> QRegion | None:
+        """After a pan: moves the kept picture and gives the strips that came into view; None after a zoom."""
+        before = self._rendered
+        if before is None or self._stale is None or before.scale != frame.scale:
+            return None
+        if (before.image_width, before.image_height) != (frame.image_width, frame.image_height):
+            return None
+        dx, dy = frame.left - before.left, frame.top - before.top
+        whole = self._base.rect()
+        kept = whole & whole.translated(dx, dy)
+        if kept.width() * kept.height() * 2 < whole.width() * whole.height():
+            return None
+        moved = QImage(self._base.size(), QImage.Format.Format_RGB32)
+        painter = QPainter(moved)
+        painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)
+        painter.drawImage(dx, dy, self._base)
+        painter.end()
+        self._base = moved
+        return self._stale.translated(dx, dy).intersected(whole) | (QRegion(whole) - QRegion(kept))
+
+    def _render_part(self, painter: QPainter, frame: Frame, bounds: QRect) -> None:
         ground = self._ground if self._ground is not None else theme.color("canvas")
         inside = frame.image_rect()
-        painter = QPainter(self._base)
-        bounds = stale.boundingRect()
         if not inside.contains(bounds):
             for part in QRegion(bounds) - QRegion(inside):
                 painter.fillRect(part, ground)
@@ -256,7 +287,6 @@ class CanvasView(QWidget):
                     layer.render(painter, frame, clip)
             if self._viewport.scale >= GRID_FROM:
                 self._paint_grid(painter, frame, clip)
-        painter.end()
 
     def _paint_grid(self, painter: QPainter, frame: Frame, clip: QRect) -> None:
         """Lines between pixels, from 1600 %."""
@@ -292,8 +322,8 @@ class CanvasView(QWidget):
         if pixel is not None and self._readout is not None:
             readout = self._readout(*pixel)
             if readout is not None:
-                paint_chip(painter, readout, chip_corner(self.size()), self.font())
-                self._painted_over |= chip_rect(readout, self.size(), self.font())
+                paint_chip(painter, readout, chip_corner(self.size()))
+                self._painted_over |= chip_rect(readout, self.size())
         self.paint_over(painter)
         if self._keyboard_focus:
             painter.setPen(QPen(theme.color("accent"), 2))
@@ -450,15 +480,13 @@ class CanvasView(QWidget):
         event.accept()
 
     def event(self, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.NativeGesture and isinstance(event, QNativeGestureEvent):
-            if event.gestureType() == Qt.NativeGestureType.ZoomNativeGesture:
-                position = event.position()
-                self._viewport.set_scale(
-                    self._viewport.scale * (1 + event.value()),
-                    self.to_image(position),
-                    self._offset(position),
-                )
-                return True
+        if (
+            isinstance(event, QNativeGestureEvent)
+            and event.gestureType() == Qt.NativeGestureType.ZoomNativeGesture
+        ):
+            position, scale = event.position(), self._viewport.scale * (1 + event.value())
+            self._viewport.set_scale(scale, self.to_image(position), self._offset(position))
+            return True
         return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
