@@ -1,0 +1,223 @@
+"""Attention between the cells of feature maps: y_i = sum over j of w(q_i, k_j) v_j.
+
+What Non-local, the asymmetric non-local blocks and object-contextual attention have in common. Apart from
+them so that each can be looked into in one way: a `DenseRecord` keeps queries and keys of the last run and
+gives any row or column on demand; no matrix of all cells times all cells is ever kept, and at inference
+none is made either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segstudio.plugin_api import ProbeMap, Query
+
+Rule = Literal["softmax", "mean", "relu_mean"]
+"""How scores s_ij become weights: softmax over j; s_ij / N; max(s_ij, 0) / N, with N the number of keys."""
+
+CHUNK_SCORES = 1 << 22
+"""Scores held at once at inference: 16 MiB in float32."""
+
+
+def weights_of(scores: Tensor, rule: Rule) -> Tensor:
+    """Scores (..., Lk) -> weights of the same shape."""
+    if rule == "softmax":
+        return scores.softmax(dim=-1)
+    if rule == "relu_mean":
+        scores = scores.relu()
+    return scores / scores.shape[-1]
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float = 1.0, rule: Rule = "softmax"
+) -> Tensor:
+    """`query` (N, Lq, D), `key` (N, Lk, D), `value` (N, Lk, E) -> (N, Lq, E).
+
+    "mean" multiplies keys with values first, so its cost is linear in Lq. The others work in chunks of
+    queries where no gradient is asked for.
+    """
+    if rule == "mean":
+        return query @ (key.transpose(1, 2) @ value) * (scale / key.shape[1])
+    if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
+        return weights_of(scale * (query @ key.transpose(1, 2)), rule) @ value
+    if rule == "softmax" and query.shape[-1] == value.shape[-1]:
+        return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=scale)[:, 0]
+    step = max(1, CHUNK_SCORES // key.shape[1])
+    parts = [
+        weights_of(scale * (chunk @ key.transpose(1, 2)), rule) @ value for chunk in query.split(step, dim=1)
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+@dataclass
+class DenseRecord:
+    """What one attention module kept of the first image of its last run.
+
+    `query` (Lq, D) and `key` (Lk, D); `query_grid` (h, w) with h * w = Lq. `key_grid` is None where keys are
+    no cells (classes, pooled anchors). `extra` holds what else a paper's probe needs.
+    """
+
+    query: Tensor
+    key: Tensor
+    scale: float
+    rule: Rule
+    query_grid: tuple[int, int]
+    key_grid: tuple[int, int] | None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        tensors = [self.query, self.key, *(v for v in self.extra.values() if isinstance(v, Tensor))]
+        return sum(tensor.nbytes for tensor in tensors)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Weights of the queries `index` (n,) over all keys: (n, Lk)."""
+        return weights_of(self.scale * (self.query[index] @ self.key.T), self.rule)
+
+    def row(self, index: int) -> Tensor:
+        """Where query `index` looks: (Lk,)."""
+        return self.rows(torch.tensor([index], device=self.query.device))[0]
+
+    def column(self, index: int) -> Tensor:
+        """How much every query looks at key `index`: (Lq,)."""
+        step = max(1, CHUNK_SCORES // self.key.shape[0])
+        chunks = torch.arange(self.query.shape[0], device=self.query.device).split(step)
+        return torch.cat([self.rows(chunk)[:, index] for chunk in chunks])
+
+
+@dataclass
+class DenseCapture:
+    """The records of the attention modules of one run, in the order they were asked for."""
+
+    image_size: tuple[int, int] = (0, 0)
+    records: list[DenseRecord | None] = field(default_factory=list)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(record.nbytes for record in self.records if record is not None)
+
+    def record(self, index: int = 0) -> DenseRecord:
+        """Raises ValueError where nothing was kept."""
+        record = self.records[index] if index < len(self.records) else None
+        if record is None:
+            raise ValueError("nothing was kept yet: run the network first, with its attention switched on")
+        return record
+
+
+class AttentionModule(nn.Module):
+    """A module that passes what it attends with to `keep`, where one is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keep: Any = None
+
+    def remember(
+        self,
+        query: Tensor,
+        key: Tensor,
+        *,
+        scale: float,
+        query_grid: tuple[int, int],
+        key_grid: tuple[int, int] | None = None,
+        rule: Rule = "softmax",
+        **extra: Any,
+    ) -> None:
+        """`query` (N, Lq, D), `key` (N, Lk, D); tensors of `extra` are kept as they are given."""
+        if self.keep is not None:
+            kept = {k: v.detach().clone() if isinstance(v, Tensor) else v for k, v in extra.items()}
+            self.keep(
+                DenseRecord(
+                    query[0].detach().clone(),
+                    key[0].detach().clone(),
+                    scale,
+                    rule,
+                    query_grid,
+                    key_grid,
+                    kept,
+                )
+            )
+
+
+@contextmanager
+def image_size_of(model: nn.Module, capture: Any) -> Iterator[None]:
+    """While open, each run writes (H, W) of the network's input into `capture.image_size`."""
+
+    def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        capture.image_size = (inputs[0].shape[2], inputs[0].shape[3])
+
+    handle = model.get_submodule("backbone").register_forward_pre_hook(note)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def capturing(model: nn.Module, modules: Sequence[AttentionModule]) -> Iterator[DenseCapture]:
+    """While open, each run of `model` fills one record a module."""
+    capture = DenseCapture(records=[None] * len(modules))
+    before = [module.keep for module in modules]
+
+    def writer(place: int) -> Any:
+        def write(record: DenseRecord) -> None:
+            capture.records[place] = record
+
+        return write
+
+    try:
+        for place, module in enumerate(modules):
+            module.keep = writer(place)
+        with image_size_of(model, capture):
+            yield capture
+    finally:
+        for module, old in zip(modules, before, strict=True):
+            module.keep = old
+
+
+def cell_of(query: Query, image_size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
+    """The cell (row, column) of `grid` under the query's pixel. Raises ValueError outside the image."""
+    height, width = image_size
+    if not (0 <= query.y <= height and 0 <= query.x <= width):
+        raise ValueError(f"pixel ({query.x:g}, {query.y:g}) lies outside the image of {width}x{height}")
+    row, column = int(query.y * grid[0] / height), int(query.x * grid[1] / width)
+    return min(row, grid[0] - 1), min(column, grid[1] - 1)
+
+
+def cell_stride(image_size: tuple[int, int], grid: tuple[int, int]) -> tuple[float, float]:
+    """Input pixels a cell, (y, x)."""
+    return image_size[0] / grid[0], image_size[1] / grid[1]
+
+
+def row_or_column(
+    record: DenseRecord, image_size: tuple[int, int], query: Query, view: str, notes: tuple[str, ...] = ()
+) -> ProbeMap:
+    """ "row": where the queried cell looks; "column": who looks at it. Keys must be cells."""
+    assert record.key_grid is not None
+    if view not in ("row", "column"):
+        raise ValueError(f"view is {view!r}; it is 'row' or 'column'")
+    asked, shown = record.query_grid, record.key_grid
+    if view == "column":
+        asked, shown = shown, asked
+    row, column = cell_of(query, image_size, asked)
+    index = row * asked[1] + column
+    values = record.column(index) if view == "column" else record.row(index)
+    by_row = view == "row" and record.rule == "softmax"
+    extras: dict[str, Any] = {"scores": record.query.shape[0] * record.key.shape[0]}
+    if by_row:
+        extras["entropy"] = float(torch.special.entr(values).sum())
+    return ProbeMap(
+        values=values.reshape(shown).float().cpu().numpy(),
+        stride=cell_stride(image_size, shown),
+        signed=record.rule == "mean",
+        rows_sum_to_one=by_row,
+        query_cell=(row, column) if asked == shown else cell_of(query, image_size, shown),
+        notes=notes,
+        extras=extras,
+    )
