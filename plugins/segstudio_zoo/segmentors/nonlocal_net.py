@@ -158,7 +158,7 @@ def build(
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """What tensor shapes tell. Embedded Gaussian and dot product have the same weights: the former is meant."""
+    """What tensor shapes tell. Embedded Gaussian and dot product look alike: the former is meant."""
     block = "decode_head.nl_block."
     out = shapes[f"{block}conv_out.conv.weight"]
     found: dict[str, Any] = {"channels": out[0], "reduction": out[0] // out[1]}
