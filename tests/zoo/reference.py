@@ -105,7 +105,7 @@ class Reference:
         expected = {
             key: value for key, value in self.manifest["losses_fp64"].items() if not key.endswith("acc_seg")
         }
-        got = {key: float(loss.weight * loss.sum / loss.count) for key, loss in losses.items()}
+        got = {key: float(loss.weight * loss.sum.detach() / loss.count) for key, loss in losses.items()}
         assert set(expected) <= set(got), f"losses {sorted(got)}, expected {sorted(expected)}"
         for key, value in expected.items():
             assert got[key] == pytest.approx(value, rel=1e-5), key

@@ -12,8 +12,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from segstudio.plugin_api import FeatureInfo
 from segstudio_zoo.layers.conv import ConvNormAct
-from segstudio_zoo.layers.segmentor import SegmentationHead
+from segstudio_zoo.layers.segmentor import SegmentationHead, auxiliary_index
 
 
 class FCNHead(SegmentationHead):
@@ -58,3 +59,26 @@ class FCNHead(SegmentationHead):
         if self.conv_cat is not None:
             out = self.conv_cat(torch.cat([x, out], dim=1))
         return self.classify(out)
+
+
+def auxiliary_fcn(
+    features: Sequence[FeatureInfo],
+    num_classes: int,
+    *,
+    channels: int = 256,
+    index: int | None = None,
+    align_corners: bool = False,
+    loss_weight: float = 0.4,
+) -> FCNHead:
+    """The auxiliary head of published networks: one 3x3 on the feature before the last, weight 0.4."""
+    at = auxiliary_index(features) if index is None else index
+    return FCNHead(
+        features[at].channels,
+        channels,
+        num_classes,
+        index=at,
+        num_convs=1,
+        concat_input=False,
+        align_corners=align_corners,
+        loss_weight=loss_weight,
+    )
