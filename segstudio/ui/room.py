@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from segstudio.runtime.actions import ActionTable
     from segstudio.runtime.jobs import JobQueue
     from segstudio.runtime.model_shelf import ModelShelf
+    from segstudio.runtime.predictions import Predictions
     from segstudio.runtime.session import ProjectSession
     from segstudio.runtime.worker_client import WorkerClient
     from segstudio.ui.canvas.viewport import Viewport
@@ -89,3 +90,15 @@ class Services:
         self.worker = worker
         self.shelf = shelf
         self.jobs = jobs
+        self._predictions: Predictions | None = None
+
+    @property
+    def predictions(self) -> Predictions | None:
+        """What models said, shared by all rooms; made when first asked for. None without a worker."""
+        if self._predictions is None and self.worker is not None:
+            from segstudio.runtime.predictions import Predictions
+
+            self._predictions = Predictions(
+                self.session, self.worker, self.session.reader, self.jobs, parent=self.session
+            )
+        return self._predictions

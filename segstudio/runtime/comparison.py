@@ -1,0 +1,277 @@
+"""What the Compare tab compares: its panes, the pair in front, the view of each, what is isolated.
+
+The panes of a project are kept with it. Nothing here knows how a pane is drawn.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from PySide6.QtCore import QObject, Signal
+
+from segstudio.runtime.model_shelf import ModelShelf, RunnableModel
+from segstudio.runtime.predictions import prediction_key
+from segstudio.runtime.session import ProjectSession
+
+PaneKind = Literal["image", "truth", "model"]
+View = Literal["mask", "outline", "confidence", "entropy", "error", "agreement", "difference"]
+Layout = Literal["grid", "curtain", "blink", "difference"]
+
+VIEWS: tuple[tuple[View, str], ...] = (
+    ("mask", "Mask"),
+    ("outline", "Outline"),
+    ("confidence", "Confidence"),
+    ("entropy", "Entropy"),
+    ("error", "Error"),
+    ("agreement", "Agreement"),
+    ("difference", "A ≠ B"),
+)
+MOST_PANES = 9
+_SETTING = "compare.panes"
+
+
+@dataclass(frozen=True)
+class Pane:
+    """One pane. `switches` are the parts changed against the trained model, by id."""
+
+    number: int
+    kind: PaneKind
+    runnable: RunnableModel | None = None
+    switches: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    view: View = "mask"
+
+    @property
+    def title(self) -> str:
+        if self.runnable is not None:
+            return self.runnable.title
+        return "Image" if self.kind == "image" else "Ground truth"
+
+    @property
+    def key(self) -> str:
+        """The key of this pane's predictions; empty where it shows none."""
+        return "" if self.runnable is None else prediction_key(self.runnable, self.switches)
+
+
+class Comparison(QObject):
+    """The panes in order; the first is A."""
+
+    panes_changed = Signal()
+    pane_changed = Signal(int)
+    active_changed = Signal()
+    layout_changed = Signal()
+    isolated_changed = Signal()
+    reference_changed = Signal()
+
+    def __init__(self, session: ProjectSession, shelf: ModelShelf, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._shelf = shelf
+        self._numbers = itertools.count(1)
+        self._panes: list[Pane] = []
+        self._active = 0
+        self._layout: Layout = "grid"
+        self._isolated: int | None = None
+        self._confused: tuple[int, int] | None = None
+        self._reference = 0
+        self._touched = False
+        session.opened.connect(self._load)
+        session.closed.connect(self._clear)
+        shelf.changed.connect(self._models_changed)
+        self._load()
+
+    # ------------------------------------------------------------------ panes
+
+    @property
+    def panes(self) -> tuple[Pane, ...]:
+        return tuple(self._panes)
+
+    @property
+    def models(self) -> tuple[Pane, ...]:
+        """The panes that show a model."""
+        return tuple(pane for pane in self._panes if pane.kind == "model")
+
+    def pane(self, number: int) -> Pane | None:
+        return next((pane for pane in self._panes if pane.number == number), None)
+
+    def letter(self, number: int) -> str:
+        """A, B, C, ... by place."""
+        place = next((i for i, pane in enumerate(self._panes) if pane.number == number), 0)
+        return "ABCDEFGHI"[place]
+
+    def add(self, kind: PaneKind, runnable: RunnableModel | None = None, **changes: Any) -> Pane | None:
+        """A new pane at the end; None where nine are there already."""
+        if len(self._panes) >= MOST_PANES:
+            return None
+        pane = Pane(next(self._numbers), kind, runnable, **changes)
+        self._panes.append(pane)
+        self._active = pane.number
+        self._touched = True
+        self._after_panes()
+        return pane
+
+    def remove(self, number: int) -> None:
+        self._panes = [pane for pane in self._panes if pane.number != number]
+        self._touched = True
+        self._after_panes()
+
+    def set_view(self, number: int, view: View) -> None:
+        self._replace(number, view=view)
+
+    def set_switches(self, number: int, switches: Mapping[str, Any]) -> None:
+        """Parts of the pane's model that are not as trained; an empty mapping is the trained model."""
+        self._replace(number, switches=dict(switches))
+
+    def _replace(self, number: int, **changes: Any) -> None:
+        for place, pane in enumerate(self._panes):
+            if pane.number == number:
+                changed = replace(pane, **changes)
+                if changed != pane or changed.switches != pane.switches:
+                    self._panes[place] = changed
+                    self._save()
+                    self.pane_changed.emit(number)
+
+    # ------------------------------------------------------------------ in front
+
+    @property
+    def active(self) -> Pane | None:
+        return self.pane(self._active)
+
+    def set_active(self, number: int) -> None:
+        if number != self._active and self.pane(number) is not None:
+            self._active = number
+            self.active_changed.emit()
+
+    @property
+    def pair(self) -> tuple[Pane, ...]:
+        """The models that table, curtain, blink and difference compare: none, one or two of them.
+
+        The first model, and the active one, or else the next.
+        """
+        models = self.models
+        if len(models) < 2:
+            return models
+        active = self.active
+        second = active if active in models[1:] else models[1]
+        assert second is not None
+        return (models[0], second)
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    def set_layout(self, layout: Layout) -> None:
+        if layout != self._layout:
+            self._layout = layout
+            self.layout_changed.emit()
+
+    @property
+    def reference(self) -> Pane | None:
+        """The model everything is held against; None is the ground truth."""
+        pane = self.pane(self._reference)
+        return pane if pane is not None and pane.kind == "model" else None
+
+    def set_reference(self, number: int) -> None:
+        """The pane held to be right; 0 is the ground truth."""
+        if number != self._reference:
+            self._reference = number
+            self.reference_changed.emit()
+
+    @property
+    def isolated(self) -> int | None:
+        """The class shown alone in all panes."""
+        return self._isolated
+
+    @property
+    def confused(self) -> tuple[int, int] | None:
+        """(label, prediction) whose pixels are shown alone."""
+        return self._confused
+
+    def isolate(self, class_index: int | None) -> None:
+        """Shows one class alone; the same class again shows all."""
+        self._isolated = None if class_index == self._isolated else class_index
+        self._confused = None
+        self.isolated_changed.emit()
+
+    def show_confused(self, cell: tuple[int, int] | None) -> None:
+        """Shows the pixels of one cell of the confusion matrix; the same cell again shows all."""
+        self._confused = None if cell == self._confused else cell
+        self._isolated = None
+        self.isolated_changed.emit()
+
+    # ------------------------------------------------------------------ keeping
+
+    def _after_panes(self) -> None:
+        if self.pane(self._active) is None:
+            models = self.models
+            self._active = models[0].number if models else (self._panes[0].number if self._panes else 0)
+        if self.pane(self._reference) is None:
+            self._reference = 0
+        self._save()
+        self.panes_changed.emit()
+
+    def _save(self) -> None:
+        if not self._touched:
+            return
+        kept = [
+            {
+                "kind": pane.kind,
+                "key": pane.runnable.key if pane.runnable is not None else "",
+                "switches": dict(pane.switches),
+                "view": pane.view,
+            }
+            for pane in self._panes
+        ]
+        self._session.remember(_SETTING, kept)
+
+    def _clear(self) -> None:
+        self._panes, self._touched, self._isolated, self._confused = [], False, None, None
+        self.panes_changed.emit()
+
+    def _load(self) -> None:
+        """The panes kept with the project, or ground truth and the demo's models."""
+        self._panes, self._touched = [], False
+        project = self._session.project
+        kept = project.settings.get(_SETTING, None) if project is not None else None
+        if kept:
+            self._touched = True
+            known = {runnable.key: runnable for runnable in self._shelf.runnable}
+            for entry in kept:
+                runnable = known.get(str(entry.get("key", "")))
+                if entry.get("kind") == "model" and runnable is None:
+                    continue
+                self._panes.append(
+                    Pane(
+                        next(self._numbers),
+                        entry["kind"],
+                        runnable,
+                        dict(entry.get("switches", {})),
+                        entry.get("view", "mask"),
+                    )
+                )
+        else:
+            self._panes.append(Pane(next(self._numbers), "truth"))
+            for runnable in [each for each in self._shelf.runnable if each.origin == "demo"][:3]:
+                self._panes.append(Pane(next(self._numbers), "model", runnable))
+        self._after_panes()
+
+    def _models_changed(self) -> None:
+        """Weights appeared or went: panes nobody touched follow, others keep what still exists."""
+        if not self._touched or len(self._panes) < 2:
+            before = [(pane.kind, pane.runnable and pane.runnable.key) for pane in self._panes]
+            panes, active = self._panes, self._active
+            self.blockSignals(True)
+            self._load()
+            self.blockSignals(False)
+            if before == [(pane.kind, pane.runnable and pane.runnable.key) for pane in self._panes]:
+                self._panes, self._active = panes, active
+            else:
+                self.panes_changed.emit()
+            return
+        known = {runnable.key: runnable for runnable in self._shelf.runnable}
+        gone = [pane for pane in self.models if pane.runnable and pane.runnable.key not in known]
+        if gone and not self._shelf.is_listing:
+            self._panes = [pane for pane in self._panes if pane not in gone]
+            self._after_panes()

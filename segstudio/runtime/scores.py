@@ -1,0 +1,212 @@
+"""How well predictions fit the labels: a confusion matrix for each model and image, and sums of them.
+
+The reader process counts; the project keeps the matrices, so the mean IoU of any set of images and every
+ranking is a sum of what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from segstudio.core.label_map import converted, ignore_value
+from segstudio.ipc import MappedArray
+from segstudio.runtime.predictions import MaskResult, Predictions
+from segstudio.runtime.session import ProjectSession
+
+Confusion = NDArray[np.int64]
+
+_SETTLE_MS = 250
+
+
+class Scores(QObject):
+    """Matrices at hand. Rows are the labels, columns the prediction, both in `Predictions.space`.
+
+    `changed(key, image id)` comes with every new matrix and with every one that is no longer true.
+    """
+
+    changed = Signal(str, int)
+
+    def __init__(
+        self, session: ProjectSession, predictions: Predictions, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._predictions = predictions
+        self._matrices: dict[tuple[str, int], Confusion | None] = {}  # None: the project has none either
+        self._counting: set[tuple[str, int]] = set()
+        self._truth: tuple[int, MappedArray] | None = None
+        self._against: dict[tuple[str, str, int], Confusion] = {}
+        self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
+        self._settle.timeout.connect(self._count_current)
+        predictions.ready.connect(self._count)
+        predictions.space_changed.connect(self.forget)
+        session.labels_loaded.connect(self._count_current)
+        session.labels_changed.connect(self._labels_changed)
+        session.current_changed.connect(self._forget_truth)
+        session.closed.connect(self.forget)
+
+    def forget(self) -> None:
+        self._matrices.clear()
+        self._against.clear()
+        self._counting.clear()
+        self._forget_truth()
+
+    def get(self, key: str, image_id: int) -> Confusion | None:
+        """The matrix (K, K) of one model on one image; None where it is not counted (yet)."""
+        slot = (key, image_id)
+        if slot not in self._matrices:
+            project = self._session.project
+            kept = None if project is None else project.confusion(image_id, key)
+            self._matrices[slot] = kept if kept is not None and len(kept) >= self._size() else None
+        return self._matrices[slot]
+
+    def total(self, key: str, image_ids: Iterable[int]) -> tuple[Confusion, int]:
+        """The sum over images that are scored and labelled, and how many those are."""
+        size, count = self._size(), 0
+        total = np.zeros((size, size), np.int64)
+        for image_id in image_ids:
+            matrix = self.get(key, image_id)
+            if matrix is not None and matrix.any():
+                side = max(len(total), len(matrix))
+                total = _grown(total, side) + _grown(matrix, side)
+                count += 1
+        return total, count
+
+    def between(self, truth_key: str, key: str, image_id: int, then: Callable[[Confusion], None]) -> None:
+        """Counts one prediction (rows) against another; `then(matrix)` follows, at once where it is known."""
+        slot = (truth_key, key, image_id)
+        if slot in self._against:
+            then(self._against[slot])
+            return
+        truth, result = self._predictions.get(truth_key, image_id), self._predictions.get(key, image_id)
+        if truth is None or result is None:
+            return
+
+        def keep(matrix: Confusion) -> None:
+            self._against[slot] = matrix
+            then(matrix)
+
+        self._ask(truth.shared, result, keep)
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _size(self) -> int:
+        return max(self._predictions.space.size, 1)
+
+    def _labels_changed(self, _rect: object) -> None:
+        current = self._session.current
+        if current is None:
+            return
+        self._forget_truth()
+        for slot in [slot for slot in self._matrices if slot[1] == current.id]:
+            del self._matrices[slot]
+        self._settle.start()
+
+    def _forget_truth(self) -> None:
+        self._truth = None
+
+    def _count_current(self) -> None:
+        current = self._session.current
+        if current is not None:
+            for key in self._predictions.keys_of(current.id):
+                self._count(key, current.id)
+
+    def _count(self, key: str, image_id: int) -> None:
+        """A prediction is there: count it against the labels, if those are at hand."""
+        slot = (key, image_id)
+        result = self._predictions.get(key, image_id)
+        if result is None or slot in self._counting:
+            return
+        kept = self.get(key, image_id)
+        if kept is not None:
+            self.changed.emit(key, image_id)
+            return
+        truth = self._truth_of(image_id, result)
+        if truth is None:
+            return
+        self._counting.add(slot)
+
+        def keep(matrix: Confusion) -> None:
+            self._counting.discard(slot)
+            current = self._truth
+            if current is None or current[1] is not truth:
+                self._settle.start()  # labels changed while it was counted
+                return
+            self._matrices[slot] = matrix
+            project = self._session.project
+            if project is not None and not project.read_only and self._session.saved:
+                self._session.write(project.put_confusion, image_id, key, matrix)
+            self.changed.emit(key, image_id)
+
+        self._ask(truth, result, keep, failed=lambda: self._counting.discard(slot))
+
+    def _truth_of(self, image_id: int, result: MaskResult) -> MappedArray | None:
+        """The labels as the reader can see them."""
+        current, labels = self._session.current, self._session.label_map
+        if current is None or current.id != image_id or labels is None:
+            return None
+        if labels.array.shape != result.labels.shape:
+            return None
+        if self._truth is None or self._truth[0] != image_id:
+            dtype = self._predictions.space.dtype
+            wide = np.promote_types(dtype, labels.array.dtype)
+            array = labels.array if labels.array.dtype == wide else converted(labels.array, wide)
+            memory = MappedArray.create(array.shape, array.dtype)
+            memory.array[...] = array
+            for index in self._predictions.space.ignored:
+                memory.array[array == index] = ignore_value(array.dtype)
+            self._truth = (image_id, memory)
+        return self._truth[1]
+
+    def _ask(
+        self,
+        truth: MappedArray,
+        result: MaskResult,
+        then: Callable[[Confusion], None],
+        failed: Callable[[], object] | None = None,
+    ) -> None:
+        call = self._session.reader.request(
+            "confusion",
+            truth=truth.descriptor(),
+            prediction=result.shared.descriptor(),
+            num_classes=self._size(),
+            ignore=ignore_value(truth.array.dtype),
+        )
+
+        def take(values: dict[str, Any]) -> None:
+            # `truth` and `result` are named so that their memory outlives the request.
+            assert truth is not None and result is not None
+            then(np.asarray(values["confusion"], np.int64))
+
+        call.finished.connect(take)
+        if failed is not None:
+            call.failed.connect(lambda _error: failed())
+            call.cancelled.connect(lambda: failed())
+
+
+def class_ious(matrix: Confusion) -> NDArray[np.float64]:
+    """Intersection over union of every class (K,), NaN where a class occurs in neither map."""
+    hits = np.diag(matrix).astype(float)
+    union = matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
+    ious: NDArray[np.float64] = np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+    return ious
+
+
+def mean_iou(matrix: Confusion, counted: Sequence[int]) -> float:
+    """Mean over the classes `counted` (those of the project that are not ignored) with union > 0, or NaN."""
+    ious = class_ious(matrix)
+    values = [ious[index] for index in counted if index < len(ious) and not np.isnan(ious[index])]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _grown(matrix: Confusion, side: int) -> Confusion:
+    if len(matrix) == side:
+        return matrix
+    grown = np.zeros((side, side), np.int64)
+    grown[: len(matrix), : len(matrix)] = matrix
+    return grown
