@@ -16,11 +16,12 @@ ENTRY = SegmentorEntry(
         arxiv="1811.11721",
     ),
     build="segstudio_zoo.segmentors.ccnet:build",
-    backbones=("r50-d8", "r101-d8"),
+    backbones=("r50-d8", "r101-d8", "mobilenet-v2-d8", "mobilenet-v2-d16"),
     options=(
         Option("channels", "int", 512, "width of the head", minimum=8),
         Option("recurrence", "int", 2, "how often the attention is applied", minimum=0, maximum=9),
         Option("category_consistent", "bool", False, "train with the category consistent loss"),
+        Option("initial_gamma", "float", 0.0, "weight of the attention before training (0 in the paper)"),
         Option("auxiliary", "bool", True, "auxiliary head on the feature before the last"),
         Option("auxiliary_channels", "int", 256, "width of the auxiliary head", minimum=8),
     ),

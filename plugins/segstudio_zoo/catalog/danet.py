@@ -16,11 +16,12 @@ ENTRY = SegmentorEntry(
         arxiv="1809.02983",
     ),
     build="segstudio_zoo.segmentors.danet:build",
-    backbones=("r50-d8", "r101-d8"),
+    backbones=("r50-d8", "r101-d8", "mobilenet-v2-d8", "mobilenet-v2-d16"),
     options=(
         Option("channels", "int", 512, "width of each branch", minimum=8),
         Option("inner_channels", "int", 64, "width of the position attention's queries and keys", minimum=1),
         Option("branches", "choice", "both", "branches", choices=("both", "position", "channel")),
+        Option("initial_gamma", "float", 0.0, "weight of the attention before training (0 in the paper)"),
         Option("auxiliary", "bool", True, "auxiliary head on the feature before the last"),
         Option("auxiliary_channels", "int", 256, "width of the auxiliary head", minimum=8),
     ),

@@ -16,7 +16,7 @@ ENTRY = SegmentorEntry(
         url="https://openaccess.thecvf.com/content_ECCV_2018/html/Hengshuang_Zhao_PSANet_Point-wise_Spatial_ECCV_2018_paper.html",
     ),
     build="segstudio_zoo.segmentors.psanet:build",
-    backbones=("r50-d8", "r101-d8"),
+    backbones=("r50-d8", "r101-d8", "mobilenet-v2-d8", "mobilenet-v2-d16"),
     options=(
         Option("channels", "int", 512, "width of each branch", minimum=8),
         Option("mask_size", "ints", None, "offsets of the over-completed map, rows and columns (97, 97)"),

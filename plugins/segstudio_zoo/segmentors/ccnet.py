@@ -40,13 +40,13 @@ def criss_cross_logits(query: Tensor, key: Tensor) -> Tensor:
 class CrissCrossAttention(nn.Module):
     """H'_u = gamma * sum over the cells i in u's row and column of A_(i,u) V_i, plus H_u; equation 2."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, initial_gamma: float = 0.0) -> None:
         super().__init__()
         inner = max(channels // 8, 1)
         self.query_conv = nn.Conv2d(channels, inner, 1)
         self.key_conv = nn.Conv2d(channels, inner, 1)
         self.value_conv = nn.Conv2d(channels, channels, 1)
-        self.gamma = Scale(0.0)
+        self.gamma = Scale(initial_gamma)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
@@ -72,12 +72,13 @@ class CCHead(FCNHead):
         num_classes: int,
         *,
         recurrence: int = 2,
+        initial_gamma: float = 0.0,
         consistency_channels: int = 0,
         align_corners: bool = False,
     ) -> None:
         super().__init__(in_channels, channels, num_classes, align_corners=align_corners)
         self.recurrence = recurrence
-        self.cca = CrissCrossAttention(channels)
+        self.cca = CrissCrossAttention(channels, initial_gamma)
         self.consistency = (
             nn.Conv2d(channels, consistency_channels, 1, bias=False) if consistency_channels else None
         )
@@ -168,6 +169,7 @@ def build(
     align_corners: bool = False,
     channels: int = 512,
     recurrence: int = 2,
+    initial_gamma: float = 0.0,
     auxiliary: bool = True,
     auxiliary_channels: int = 256,
     category_consistent: bool = False,
@@ -178,6 +180,7 @@ def build(
         channels,
         num_classes,
         recurrence=recurrence,
+        initial_gamma=initial_gamma,
         consistency_channels=16 if category_consistent else 0,
         align_corners=align_corners,
     )

@@ -28,12 +28,12 @@ CHUNK_SCORES = 1 << 22
 class PositionAttention(nn.Module):
     """E_j = gamma * sum over i of s_ji D_i, plus A_j; s = softmax over i of B_i . C_j; equations 1, 2."""
 
-    def __init__(self, channels: int, inner_channels: int) -> None:
+    def __init__(self, channels: int, inner_channels: int, initial_gamma: float = 0.0) -> None:
         super().__init__()
         self.query_project = nn.Conv2d(channels, inner_channels, 1)
         self.key_project = nn.Conv2d(channels, inner_channels, 1)
         self.value_project = nn.Conv2d(channels, channels, 1)
-        self.gamma = Scale(0.0)
+        self.gamma = Scale(initial_gamma)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W). Without gradients, queries are taken in chunks."""
@@ -62,9 +62,9 @@ def channel_attention(energy: Tensor) -> Tensor:
 class ChannelAttention(nn.Module):
     """E_j = gamma * sum over i of x_ji A_i, plus A_j, on the channels' own inner products; equations 3, 4."""
 
-    def __init__(self) -> None:
+    def __init__(self, initial_gamma: float = 0.0) -> None:
         super().__init__()
-        self.gamma = Scale(0.0)
+        self.gamma = Scale(initial_gamma)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
@@ -84,6 +84,7 @@ class DAHead(SegmentationHead):
         *,
         inner_channels: int = 64,
         branches: str = "both",
+        initial_gamma: float = 0.0,
         align_corners: bool = False,
     ) -> None:
         if branches not in ("both", "position", "channel"):
@@ -92,12 +93,12 @@ class DAHead(SegmentationHead):
         self.has_position, self.has_channel = branches != "channel", branches != "position"
         if self.has_position:
             self.pam_in_conv = ConvNormAct(in_channels, channels, 3)
-            self.pam = PositionAttention(channels, inner_channels)
+            self.pam = PositionAttention(channels, inner_channels, initial_gamma)
             self.pam_out_conv = ConvNormAct(channels, channels, 3)
             self.pam_conv_seg = nn.Conv2d(channels, num_classes, 1)
         if self.has_channel:
             self.cam_in_conv = ConvNormAct(in_channels, channels, 3)
-            self.cam = ChannelAttention()
+            self.cam = ChannelAttention(initial_gamma)
             self.cam_out_conv = ConvNormAct(channels, channels, 3)
             self.cam_conv_seg = nn.Conv2d(channels, num_classes, 1)
 
@@ -153,6 +154,7 @@ def build(
     channels: int = 512,
     inner_channels: int = 64,
     branches: str = "both",
+    initial_gamma: float = 0.0,
     auxiliary: bool = True,
     auxiliary_channels: int = 256,
 ) -> EncoderDecoder:
@@ -163,6 +165,7 @@ def build(
         num_classes,
         inner_channels=inner_channels,
         branches=branches,
+        initial_gamma=initial_gamma,
         align_corners=align_corners,
     )
     side = (

@@ -1,0 +1,101 @@
+"""The 349 published checkpoints, as their publisher lists them: name, data set, reported mIoU, address.
+
+Identity is the address. Licences are not stated by that list. `layout_checked` is true where the
+family's key layout was compared with a reference implementation.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from segstudio.plugin_api import Checkpoint
+
+# data set as listed -> (taxonomy id, classes)
+DATASETS = {
+    "Cityscapes": ("cityscapes", 19),
+    "ADE20K": ("ade20k", 150),
+    "Pascal VOC 2012 + Aug": ("pascal_voc", 21),
+    "Pascal Context": ("pascal_context", 60),
+    "Pascal Context 59": ("pascal_context_59", 59),
+    "COCO-Stuff 164k": ("coco_stuff", 171),
+    "COCO-Stuff 10k": ("coco_stuff", 171),
+    "LoveDA": ("loveda", 7),
+    "Potsdam": ("potsdam", 6),
+    "Vaihingen": ("vaihingen", 6),
+    "iSAID": ("isaid", 16),
+    "Mapillary Vistas v1.2": ("mapillary_v1", 65),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One line of the list. `model` is the canonical name, empty where the zoo has no such network."""
+
+    name: str
+    dataset: str
+    miou: float
+    miou_ms_flip: float | None
+    url: str
+    sha256_prefix: str
+    model: str
+    layout_checked: bool
+
+    @property
+    def id(self) -> str:
+        """The file's name without ending; names of configurations are not unique."""
+        return self.url.rpartition("/")[2].removesuffix(".pth")
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        taxonomy, classes = DATASETS[self.dataset]
+        metrics = [("mIoU", self.miou)]
+        if self.miou_ms_flip is not None:
+            metrics.append(("mIoU(ms+flip)", self.miou_ms_flip))
+        return Checkpoint(
+            id=self.id,
+            url=self.url,
+            sha256=self.sha256_prefix,
+            taxonomy=taxonomy,
+            num_classes=classes,
+            metrics=tuple(metrics),
+            layout_checked=self.layout_checked,
+            options=(("align_corners", True),) if "769x769" in self.name else (),
+        )
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """All listed checkpoints, in the order of the list."""
+    from segstudio_zoo.names import UnknownModel, resolve
+
+    document = json.loads(Path(__file__).with_name("published.json").read_text())
+    found = []
+    for name, dataset, miou, miou_ms_flip, path, prefix in document["rows"]:
+        try:
+            meaning = resolve(name)
+            model = meaning.name
+            entry = meaning.segmentor
+            checked = entry is not None and entry.reference_checked
+        except UnknownModel:
+            model, checked = "", False
+        found.append(
+            Published(name, dataset, miou, miou_ms_flip, document["base"] + path, prefix, model, checked)
+        )
+    return tuple(found)
+
+
+@cache
+def _by_model() -> dict[str, tuple[Checkpoint, ...]]:
+    table: dict[str, list[Checkpoint]] = {}
+    for item in published():
+        if item.model:
+            table.setdefault(item.model, []).append(item.checkpoint)
+    return {name: tuple(checkpoints) for name, checkpoints in table.items()}
+
+
+def checkpoints_of(name: str) -> tuple[Checkpoint, ...]:
+    """The published checkpoints of the model with this canonical name."""
+    return _by_model().get(name, ())

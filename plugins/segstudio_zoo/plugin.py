@@ -1,0 +1,88 @@
+"""What the entry point "segstudio.plugins" names: every segmentor of the catalog as a spec, without torch."""
+
+from __future__ import annotations
+
+from segstudio.plugin_api import ModelSpec, Option, Plugin
+from segstudio_zoo import catalog
+from segstudio_zoo.catalog.entry import SegmentorEntry
+from segstudio_zoo.catalog.published import checkpoints_of
+from segstudio_zoo.names import UnknownModel, list_models, resolve
+
+NAME = "segstudio_zoo"
+
+_COMMON = (
+    Option("align_corners", "bool", False, "resize with aligned corners (the 769x769 configurations)"),
+)
+
+
+def _spec(entry: SegmentorEntry, name: str) -> ModelSpec:
+    found = resolve(name)
+    settings = found.settings
+    options = tuple(
+        _with_default(option, settings.get(option.name, option.default))
+        for option in (*entry.options, *found.backbone.options, *_COMMON)
+    )
+    classes = settings.get("num_classes")
+    preprocess = found.model.preprocess if found.model and found.model.preprocess else entry.preprocess
+    trunk = found.variant.segmentor_suffix.upper() if len(found.variant.segmentor_suffix) < 5 else ""
+    title = f"{entry.title} · {trunk or found.variant.segmentor_suffix}"
+    return ModelSpec(
+        id=f"{NAME}/{name}",
+        title=title,
+        family=entry.id,
+        paper=entry.paper.address,
+        year=entry.paper.year,
+        build="segstudio_zoo:create_model",
+        options=tuple({option.name: option for option in reversed(options)}.values())[::-1],
+        checkpoints=checkpoints_of(name),
+        probes=(*entry.probes, *found.backbone.probes),
+        switches=(*entry.switches, *found.backbone.switches),
+        side_outputs=_side_outputs(entry, settings),
+        min_size=max(entry.min_size, found.backbone.min_size),
+        size_divisor=max(entry.size_divisor, found.backbone.size_divisor),
+        num_classes=classes if isinstance(classes, int) else None,
+        preprocess=preprocess,
+        backbone=found.variant.name,
+        search_aliases=(*entry.search_aliases, *found.backbone.search_aliases, *entry.aliases),
+        trainable=True,
+    )
+
+
+def _with_default(option: Option, default: object) -> Option:
+    if default == option.default:
+        return option
+    assert default is None or isinstance(default, bool | int | float | str | tuple)
+    return Option(
+        option.name, option.kind, default, option.help, option.choices, option.minimum, option.maximum
+    )
+
+
+def _side_outputs(entry: SegmentorEntry, settings: dict[str, object]) -> tuple[str, ...]:
+    if settings.get("auxiliary") is False:
+        return tuple(name for name in entry.side_outputs if not name.startswith("auxiliary"))
+    return entry.side_outputs
+
+
+def _plugin() -> Plugin:
+    models: list[ModelSpec] = []
+    notes: list[str] = []
+    for entry in catalog.segmentors():
+        for name in list_models(entry.id):
+            try:
+                models.append(_spec(entry, name))
+            except UnknownModel as error:
+                notes.append(f"{name} is not offered: {error}")
+    return Plugin(
+        name=NAME,
+        title="SegStudio zoo",
+        models=tuple(models),
+        version="1",
+        identify="segstudio_zoo:identify",
+        load="segstudio_zoo:load_checkpoint",
+        notes=tuple(notes),
+    )
+
+
+PLUGIN: Plugin = _plugin()
+
+__all__ = ["NAME", "PLUGIN"]
