@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
+from segstudio_zoo.layers.feature_grid import FeatureGrid
 
 Rule = Literal["softmax", "mean", "relu_mean"]
 """How scores s_ij become weights: softmax over j; s_ij / N; max(s_ij, 0) / N, with N the number of keys."""
@@ -97,6 +98,7 @@ class DenseCapture:
     """The records of the attention modules of one run, in the order they were asked for."""
 
     image_size: tuple[int, int] = (0, 0)
+    align_corners: bool = False
     records: list[DenseRecord | None] = field(default_factory=list)
 
     @property
@@ -145,18 +147,33 @@ class AttentionModule(nn.Module):
             )
 
 
+class Seen(Protocol):
+    """What a capture knows of the picture its network ran on."""
+
+    image_size: tuple[int, int]
+    align_corners: bool
+
+
 @contextmanager
-def image_size_of(model: nn.Module, capture: Any) -> Iterator[None]:
-    """While open, each run writes (H, W) of the network's input into `capture.image_size`."""
+def image_size_of(model: nn.Module, capture: Seen) -> Iterator[None]:
+    """While open, each run writes (H, W) of the network's input into `capture`, and how scores are resized."""
+    capture.align_corners = bool(getattr(model, "align_corners", False))
 
     def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        capture.image_size = (inputs[0].shape[2], inputs[0].shape[3])
+        capture.image_size = (int(inputs[0].shape[2]), int(inputs[0].shape[3]))
 
     handle = model.get_submodule("backbone").register_forward_pre_hook(note)
     try:
         yield
     finally:
         handle.remove()
+
+
+def grid_of(capture: Seen, size: tuple[int, int]) -> FeatureGrid:
+    """How `size` (rows, columns) cells lie in the picture. Raises ValueError before the first run."""
+    if capture.image_size == (0, 0):
+        raise ValueError("nothing was kept yet: run the network first")
+    return FeatureGrid(size, capture.image_size, capture.align_corners)
 
 
 @contextmanager
@@ -181,43 +198,29 @@ def capturing(model: nn.Module, modules: Sequence[AttentionModule]) -> Iterator[
             module.keep = old
 
 
-def cell_of(query: Query, image_size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
-    """The cell (row, column) of `grid` under the query's pixel. Raises ValueError outside the image."""
-    height, width = image_size
-    if not (0 <= query.y <= height and 0 <= query.x <= width):
-        raise ValueError(f"pixel ({query.x:g}, {query.y:g}) lies outside the image of {width}x{height}")
-    row, column = int(query.y * grid[0] / height), int(query.x * grid[1] / width)
-    return min(row, grid[0] - 1), min(column, grid[1] - 1)
-
-
-def cell_stride(image_size: tuple[int, int], grid: tuple[int, int]) -> tuple[float, float]:
-    """Input pixels a cell, (y, x)."""
-    return image_size[0] / grid[0], image_size[1] / grid[1]
-
-
 def row_or_column(
-    record: DenseRecord, image_size: tuple[int, int], query: Query, view: str, notes: tuple[str, ...] = ()
+    capture: Seen, record: DenseRecord, query: Query, view: str, notes: tuple[str, ...] = ()
 ) -> ProbeMap:
     """ "row": where the queried cell looks; "column": who looks at it. Keys must be cells."""
-    assert record.key_grid is not None
     if view not in ("row", "column"):
         raise ValueError(f"view is {view!r}; it is 'row' or 'column'")
-    asked, shown = record.query_grid, record.key_grid
-    if view == "column":
-        asked, shown = shown, asked
-    row, column = cell_of(query, image_size, asked)
-    index = row * asked[1] + column
+    assert record.key_grid is not None
+    queries, keys = grid_of(capture, record.query_grid), grid_of(capture, record.key_grid)
+    asked, shown = (keys, queries) if view == "column" else (queries, keys)
+    row, column = asked.cell_of(query)
+    index = row * asked.size[1] + column
     values = record.column(index) if view == "column" else record.row(index)
     by_row = view == "row" and record.rule == "softmax"
     extras: dict[str, Any] = {"scores": record.query.shape[0] * record.key.shape[0]}
     if by_row:
         extras["entropy"] = float(torch.special.entr(values).sum())
     return ProbeMap(
-        values=values.reshape(shown).float().cpu().numpy(),
-        stride=cell_stride(image_size, shown),
+        values=values.reshape(shown.size).float().cpu().numpy(),
+        stride=shown.stride,
+        offset=shown.offset,
         signed=record.rule == "mean",
         rows_sum_to_one=by_row,
-        query_cell=(row, column) if asked == shown else cell_of(query, image_size, shown),
+        query_cell=shown.cell_of(query),
         notes=notes,
         extras=extras,
     )

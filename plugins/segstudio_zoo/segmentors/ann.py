@@ -25,7 +25,7 @@ from segstudio_zoo.layers.dense_attention import (
     DenseCapture,
     attend,
     capturing,
-    cell_of,
+    grid_of,
 )
 from segstudio_zoo.layers.fcn_head import FCNHead
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, auxiliary_index
@@ -245,7 +245,7 @@ class AnchorProbe:
     ) -> ProbeMap:
         """`block` is "APNB" or "AFNB"; `level` is one size of the pyramid, or 0 for all of them."""
         record = captured.record(0 if block == "APNB" else 1)
-        cell = cell_of(query, captured.image_size, record.query_grid)
+        cell = grid_of(captured, record.query_grid).cell_of(query)
         weights = record.row(cell[0] * record.query_grid[1] + cell[1]).float().cpu().numpy()
         pyramid, (height, width) = record.extra["pyramid"], record.extra["source_grid"]
         places = record.extra["places"]
@@ -254,13 +254,14 @@ class AnchorProbe:
         else:
             row, column = np.divmod(places.cpu().numpy(), width)
             boxes = np.stack([row, column, row + 1, column + 1], axis=1).astype(np.float32)
-        scale = np.array([captured.image_size[0] / height, captured.image_size[1] / width] * 2, np.float32)
+        grid = grid_of(captured, (height, width))
+        scale, shift = (np.array(pair * 2, np.float32) for pair in (grid.stride, grid.offset))
         chosen = np.ones(len(weights), bool)
         if level:
             if level not in pyramid or places is not None:
                 raise ValueError(f"there is no level {level} in the pyramid {pyramid}")
             chosen = np.repeat(np.array(pyramid) == level, np.array(pyramid) ** 2)
-        values = np.concatenate([boxes * scale, weights[:, None]], axis=1)[chosen]
+        values = np.concatenate([boxes * scale + shift, weights[:, None]], axis=1)[chosen]
         mass = (
             {str(n): float(part.sum()) for n, part in _by_level(weights, pyramid)} if places is None else {}
         )

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from segstudio.plugin_api import Loss, ProbeMap, Query
 from segstudio_zoo.layers.conv import ConvNormAct
-from segstudio_zoo.layers.dense_attention import cell_of, cell_stride, image_size_of
+from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
 from segstudio_zoo.layers.fcn_head import FCNHead
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import Criterion, EncoderDecoder, SegmentationHead, auxiliary_index
@@ -256,6 +256,7 @@ class CapturedEncoding:
     """Assignment of every cell to every codeword (h, w, K), the gate (C,), presence (K,) or None."""
 
     image_size: tuple[int, int] = (0, 0)
+    align_corners: bool = False
     assignment: np.ndarray | None = None
     gate: np.ndarray | None = None
     presence: np.ndarray | None = None
@@ -306,15 +307,16 @@ class CodewordProbe(_EncodingProbe):
         if captured.assignment is None:
             raise ValueError("nothing was kept yet: run the network first")
         height, width, codes = captured.assignment.shape
-        cell = cell_of(query, captured.image_size, (height, width))
+        grid = grid_of(captured, (height, width))
+        cell = grid.cell_of(query)
         if codeword < 0:
             labels = tuple(f"codeword {k + 1}" for k in range(codes))
             values = captured.assignment[cell]
             return ProbeMap(values, "vector", labels=labels, rows_sum_to_one=True, query_cell=cell)
         if codeword >= codes:
             raise ValueError(f"there are {codes} codewords; {codeword} is none of them")
-        stride = cell_stride(captured.image_size, (height, width))
-        return ProbeMap(captured.assignment[..., codeword], "map", stride=stride, query_cell=cell)
+        values = captured.assignment[..., codeword]
+        return ProbeMap(values, "map", stride=grid.stride, offset=grid.offset, query_cell=cell)
 
 
 class PresenceProbe(_EncodingProbe):

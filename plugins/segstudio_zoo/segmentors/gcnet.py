@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
-from segstudio_zoo.layers.dense_attention import cell_stride, image_size_of
+from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
 from segstudio_zoo.layers.fcn_head import FCNHead
 from segstudio_zoo.layers.residual import BasicBlock, Bottleneck
 from segstudio_zoo.layers.segmentor import EncoderDecoder, auxiliary_index
@@ -210,6 +210,7 @@ class CapturedMaps:
     """The global map (h, w) float32 of each context block, by module name, in order of depth."""
 
     image_size: tuple[int, int] = (0, 0)
+    align_corners: bool = False
     maps: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -246,9 +247,11 @@ class GlobalMapProbe:
         if not -len(names) <= block < len(names):
             raise ValueError(f"this network has {len(names)} context blocks; {block} is none of them")
         values = captured.maps[names[block]]
+        grid = grid_of(captured, (values.shape[0], values.shape[1]))
         return ProbeMap(
             values=values,
-            stride=cell_stride(captured.image_size, (values.shape[0], values.shape[1])),
+            stride=grid.stride,
+            offset=grid.offset,
             rows_sum_to_one=True,
             notes=("the same map for every pixel",),
             extras={"blocks": names},

@@ -196,7 +196,7 @@ class NonLocalProbe:
     ) -> ProbeMap:
         record = _in_form(captured.record(), form)
         notes = () if form == "as built" else (f"{form} on features trained with another f",)
-        return row_or_column(record, captured.image_size, query, view, notes)
+        return row_or_column(captured, record, query, view, notes)
 
 
 def _in_form(record: DenseRecord, form: str) -> DenseRecord:
