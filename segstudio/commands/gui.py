@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from segstudio.ui.main_window import run as run_window
+    from segstudio.ui.application import run as run_window
 
     return run_window(
         folder=arguments.folder,

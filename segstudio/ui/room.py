@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from segstudio.runtime.session import ProjectSession
     from segstudio.runtime.worker_client import WorkerClient
     from segstudio.ui.canvas.viewport import Viewport
+    from segstudio.ui.filmstrip import Filmstrip
 
 
 class Room(Protocol):
-    """One tab. `key` is its shortcut ("Alt+1"); `icon` names a file in resources/icons."""
+    """One tab. `key` is its shortcut ("Alt+1"); `icon` names a file in resources/icons.
+
+    A room may also have `shows_filmstrip = False`, `may_close() -> bool` (asked before the window closes)
+    and `shut_down()` (called when it closes).
+    """
 
     title: str
     icon: str
@@ -70,7 +75,7 @@ class WindowStatus(QObject):
 
 
 class Services:
-    """The window's shared objects, handed to every room. `folder` of settings is the core's business."""
+    """The window's shared objects, handed to every room. `filmstrip.set_order` shows a ranking."""
 
     def __init__(
         self,
@@ -90,6 +95,7 @@ class Services:
         self.worker = worker
         self.shelf = shelf
         self.jobs = jobs
+        self.filmstrip: Filmstrip | None = None
         self._predictions: Predictions | None = None
 
     @property

@@ -93,6 +93,11 @@ class NoticeCard(QFrame):
         card.set_details(error.details)
         return card
 
+    def set_sentence(self, sentence: str) -> None:
+        """Say it for more than one file, for instance."""
+        self._sentence.setText(sentence)
+        self._sentence.setVisible(bool(sentence))
+
     def set_details(self, details: str) -> None:
         """Text behind "Details" and in the copied report; no fold where it is empty."""
         self._details = details

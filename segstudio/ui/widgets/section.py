@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSettings, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QMouseEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
+from segstudio.ui.remembered import settings
 from segstudio.ui.widgets.buttons import IconButton
 from segstudio.ui.widgets.labels import label
 
@@ -17,7 +18,7 @@ class FoldSection(QWidget):
 
     def __init__(self, name: str, *, key: str = "", folded: bool = False) -> None:
         super().__init__()
-        self._key = f"fold/{key}" if key else ""
+        self._key = f"view.fold.{key}" if key else ""
         self._body: QWidget | None = None
         self._stretch = False
         self._arrow = IconButton("chevron-down", f"Fold {name}")
@@ -40,7 +41,7 @@ class FoldSection(QWidget):
         self._name = name
         self._folded = folded
         if self._key:
-            self._folded = bool(QSettings().value(self._key, folded, type=bool))
+            self._folded = settings().get(self._key, folded)
 
     @property
     def folded(self) -> bool:
@@ -71,7 +72,7 @@ class FoldSection(QWidget):
             return
         self._folded = folded
         if self._key:
-            QSettings().setValue(self._key, folded)
+            settings().set(self._key, folded)
         self._apply()
         self.folded_changed.emit(folded)
 

@@ -1,0 +1,91 @@
+"""Starts the application: one QApplication with the theme, one window, and an end that never hangs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication
+
+from segstudio.core.errors import UserError
+from segstudio.core.settings import log_folder
+from segstudio.ui import theme
+from segstudio.ui.main_window import MainWindow
+from segstudio.ui.remembered import settings
+
+_SMOKE_SECONDS = 120
+
+
+def make_application(arguments: Sequence[str] = ()) -> QApplication:
+    """The one QApplication of this process, with our style, font and theme."""
+    existing = QApplication.instance()
+    application = existing if isinstance(existing, QApplication) else QApplication(["segstudio", *arguments])
+    application.setApplicationName("SegStudio")
+    application.setOrganizationName("SegStudio")
+    application.setDesktopFileName("segstudio")
+    choice = settings().get("view.theme", "dark")
+    theme.apply(application, choice if choice in ("system", "light", "dark") else "dark")
+    return application
+
+
+def run(
+    *, folder: Path | None = None, plugin_files: Sequence[Path] = (), demo: bool = False, smoke: str = ""
+) -> int:
+    """Open the window and stay until it is closed; the exit code.
+
+    `smoke` leaves by itself: "paint" after the first paint, "demo" after the demo showed a mask.
+    """
+    application = make_application()
+    window = MainWindow(plugin_files=plugin_files)
+    if folder is not None:
+        window.open(folder)
+    elif demo or smoke == "demo":
+        window.completed.connect(window.open_demo)
+    _show_bugs(window)
+    # Ctrl+C in the terminal closes the window like its cross; Python needs a turn now and then to see it.
+    signal.signal(signal.SIGINT, lambda *_: window.close())
+    turns = QTimer(window)
+    turns.timeout.connect(lambda: None)
+    turns.start(500)
+    if smoke == "paint":
+        window.painted.connect(window.close)
+    elif smoke == "demo":
+        from segstudio.ui.smoke import DemoSmoke
+
+        watch = DemoSmoke(window, seconds=_SMOKE_SECONDS)
+        watch.ended.connect(application.exit)
+    if settings().get("window.maximised", False):
+        window.showMaximized()
+    else:
+        window.show()
+    code = application.exec()
+    window.shut_down()
+    return code
+
+
+def _show_bugs(window: MainWindow) -> None:
+    """An exception nobody caught becomes a card with its traceback instead of a line in a terminal."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: object) -> None:
+        before(kind, error, trace)  # type: ignore[arg-type]
+        if isinstance(error, Exception):
+            import traceback
+
+            details = "".join(traceback.format_exception(error))
+            shown = (
+                error
+                if isinstance(error, UserError)
+                else UserError(
+                    "Something went wrong inside SegStudio",
+                    where=f"({type(error).__name__})",
+                    action=f"Your labels are saved. Copy the report; logs lie in {log_folder()}.",
+                    details=details,
+                )
+            )
+            window.show_error(shown)
+
+    sys.excepthook = hook
