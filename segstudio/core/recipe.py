@@ -40,11 +40,13 @@ class Recipe:
     a factor drawn log-uniformly from `scale`. `color` is the strength of brightness, contrast, saturation
     and hue changes, 0 for none. `ohem` is the share of hardest pixels kept, 1 for all of them.
     `mean` and `std` None means the model's own preprocessing. `weights` is a file to start from.
+    `view` holds the fields of `NetworkView`: what is seen of images that are not plain 8-bit RGB.
     """
 
     model: str
     classes: tuple[RunClass, ...]
     options: dict[str, Any] = field(default_factory=dict)
+    view: dict[str, Any] = field(default_factory=dict)
     title: str = ""
     ignore: int = 255
     weights: str = ""
@@ -130,7 +132,7 @@ def to_document(recipe: Recipe) -> dict[str, Any]:
         elif isinstance(value, tuple):
             document[key] = list(value)
     # TOML wants plain values before tables.
-    return {key: document[key] for key in sorted(document, key=lambda k: k in ("options", "classes"))}
+    return {key: document[key] for key in sorted(document, key=lambda k: k in ("options", "view", "classes"))}
 
 
 def from_document(document: dict[str, Any], *, where: str = "") -> Recipe:
@@ -149,6 +151,10 @@ def from_document(document: dict[str, Any], *, where: str = "") -> Recipe:
         for name, value in values.items():
             if isinstance(value, list):
                 values[name] = tuple(value)
+            elif isinstance(value, dict):
+                values[name] = {
+                    key: tuple(item) if isinstance(item, list) else item for key, item in value.items()
+                }
         for name in ("epochs", "steps_per_epoch", "batch", "accumulate", "seed", "threads", "workers"):
             if name in values:
                 values[name] = int(values[name])

@@ -1,0 +1,76 @@
+"""From a recipe to the network that is trained: found in the registry, built, given its first weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from segstudio.core.errors import UserError
+from segstudio.core.recipe import Recipe
+from segstudio.core.weights_facts import WeightsFacts
+from segstudio.plugin_api import ModelSpec, Plugin, Preprocess, TaxonomyClass
+from segstudio.registry import Registry, plugin_error
+from segstudio.worker.checkpoints import read_weights
+
+NEEDED = ("scores", "forward", "losses", "param_groups")
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A network in training and the facts its weights will carry."""
+
+    module: nn.Module
+    spec: ModelSpec
+    preprocess: Preprocess
+    facts: WeightsFacts
+    notes: tuple[str, ...] = ()
+
+
+def build_trainee(recipe: Recipe) -> Trainee:
+    """Raises UserError where the model is unknown, cannot be trained, or its options do not fit."""
+    registry = Registry([Path(file) for file in recipe.plugin_files])
+    plugin, spec = registry.find(recipe.model)
+    if spec.unavailable:
+        raise UserError(f"{spec.title} cannot run here: {spec.unavailable}")
+    if not spec.trainable or not spec.build:
+        raise UserError(f"{spec.title} cannot be trained", action="Choose a network that says so.")
+    build = registry.resolve(plugin, spec.build)
+    try:
+        module = build(spec.name, num_classes=recipe.num_classes, **recipe.options)
+    except Exception as error:
+        raise plugin_error(plugin.title, f"{spec.title} cannot be built", error) from error
+    missing = [name for name in NEEDED if not callable(getattr(module, name, None))]
+    if not isinstance(module, nn.Module) or missing:
+        raise UserError(f"{spec.title} cannot be trained: it has no {', '.join(missing) or 'parameters'}")
+    preprocess = spec.preprocess
+    if recipe.mean is not None and recipe.std is not None:
+        preprocess = Preprocess(recipe.mean, recipe.std)
+    notes = _start_from(module, recipe, registry, plugin) if recipe.weights else ()
+    facts = WeightsFacts(
+        model=spec.id,
+        title=recipe.title or spec.title,
+        num_classes=recipe.num_classes,
+        options=dict(recipe.options),
+        preprocess=preprocess,
+        classes=tuple(TaxonomyClass(entry.name, entry.color) for entry in recipe.classes),
+    )
+    return Trainee(module, spec, preprocess, facts, notes)
+
+
+def _start_from(module: nn.Module, recipe: Recipe, registry: Registry, plugin: Plugin) -> tuple[str, ...]:
+    """Loads what fits of the recipe's weights; the class scores of another class list never do."""
+    if not plugin.load:
+        raise UserError(f"{plugin.title} cannot load weights", action="Leave the start weights empty.")
+    state = read_weights(Path(recipe.weights)).tensors
+    load = registry.resolve(plugin, plugin.load)
+    try:
+        report = load(module, state, strict=False)
+    except Exception as error:
+        raise plugin_error(plugin.title, f"{recipe.weights} does not fit {recipe.model}", error) from error
+    if not report.loaded:
+        raise UserError(f"Nothing in these weights fits {recipe.model}", where=recipe.weights)
+    left = len(report.missing) + len(report.mismatched)
+    note = f"started from {Path(recipe.weights).name}: {len(report.loaded)} tensors loaded, {left} drawn anew"
+    return (note,)
