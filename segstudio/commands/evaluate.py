@@ -1,0 +1,94 @@
+"""Compare predictions, or a network's own output, with label pictures: mean IoU, accuracy, confusion.
+
+Pictures are paired by their path without suffix. Pixels whose label is ignored (255 always is) are left
+out; nothing else is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from segstudio.core.errors import UserError
+from segstudio.core.evaluation import Evaluation, names_line, pair_by_stem
+from segstudio.core.folder_scan import IMAGE_SUFFIXES
+from segstudio.core.label_map import LabelArray
+from segstudio.core.label_pictures import SUFFIXES, read_label_picture
+from segstudio.core.taxonomies import load_taxonomy
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--predictions", type=Path, metavar="DIR", help="pictures of predicted class indices")
+    parser.add_argument("--model", metavar="NAME", help="a network, instead of --predictions")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="its weights")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="the images it is run on")
+    parser.add_argument("--labels", type=Path, metavar="DIR", required=True, help="pictures of class indices")
+    parser.add_argument(
+        "--taxonomy", metavar="T", help="names of the classes: a known data set or a JSON file"
+    )
+    parser.add_argument(
+        "--ignore",
+        type=int,
+        action="append",
+        default=[],
+        metavar="ID",
+        help="a label value that does not count; may be given several times; 255 never counts",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if (arguments.predictions is None) == (arguments.model is None):
+        raise UserError("Give either --predictions or --model with --weights and --images")
+    taxonomy = load_taxonomy(arguments.taxonomy) if arguments.taxonomy else None
+    evaluation = Evaluation(taxonomy, frozenset(arguments.ignore))
+    if arguments.predictions is not None:
+        pairs, problems = pair_by_stem(arguments.labels, arguments.predictions, SUFFIXES)
+        read_prediction = read_label_picture
+    else:
+        if arguments.images is None:
+            raise UserError("--model needs --images, the folder it is run on")
+        pairs, problems = pair_by_stem(arguments.labels, arguments.images, IMAGE_SUFFIXES)
+        read_prediction = _predictor(arguments, evaluation) if pairs else read_label_picture
+    evaluation.problems.extend(problems)
+    for number, (stem, label_path, other_path) in enumerate(pairs, 1):
+        try:
+            evaluation.add(stem, read_label_picture(label_path), read_prediction(other_path))
+        except UserError as error:
+            evaluation.problems.append(error)
+        if sys.stderr.isatty():
+            print(f"\r{number} of {len(pairs)}", end="", file=sys.stderr)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    for problem in evaluation.problems:
+        print(f"segstudio: {problem}", file=sys.stderr)
+    if not evaluation.images:
+        raise UserError(
+            "Nothing could be compared", where=f"with {arguments.labels}", action="See the lines above."
+        )
+    result = evaluation.result()
+    print(json.dumps(result) if arguments.json else names_line(result))
+    return 1 if evaluation.problems else 0
+
+
+def _predictor(arguments: argparse.Namespace, evaluation: Evaluation) -> Callable[[Path], LabelArray]:
+    """Loads the network once; a wrong name or file of weights ends the command, not every image."""
+    from segstudio.core.images import read_rgb
+    from segstudio.worker.engine import Engine
+    from segstudio.worker.model_ref import ModelRef
+
+    engine = Engine(arguments.plugin, device=arguments.device)
+    reference = ModelRef(model=arguments.model, weights=arguments.weights)
+    loaded = engine.load(reference)
+    evaluation.names = {index: entry.name for index, entry in enumerate(loaded.classes)}
+    for note in loaded.notes:
+        print(f"segstudio: {note}", file=sys.stderr)
+
+    def predict(path: Path) -> LabelArray:
+        return engine.predict(reference, read_rgb(path), confidence=False).label_map
+
+    return predict
