@@ -77,6 +77,8 @@ class ExchangeUnit(nn.Module):
         multiple, as the published networks do."""
         if self.upsample == "nearest":
             return F.interpolate(x, size=size, mode="nearest")
+        if self.upsample == "bilinear_aligned":
+            return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
         x = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
         if x.shape[2:] == size:
             return x

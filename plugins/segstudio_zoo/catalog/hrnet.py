@@ -59,8 +59,8 @@ ENTRY = BackboneEntry(
             "upsample",
             "choice",
             "bilinear",
-            "how the exchange enlarges a coarse branch: bilinear (segmentation weights) or nearest (timm)",
-            choices=("bilinear", "nearest"),
+            "how a coarse branch is enlarged: bilinear (mmsegmentation), nearest (timm), aligned (authors)",
+            choices=("bilinear", "nearest", "bilinear_aligned"),
         ),
         Option(
             "transition",

@@ -156,7 +156,7 @@ class Seen(Protocol):
 
 @contextmanager
 def image_size_of(model: nn.Module, capture: Seen) -> Iterator[None]:
-    """While open, each run writes (H, W) of the network's input into `capture`, and how scores are resized."""
+    """While open, each run writes (H, W) of its input, and how scores are resized, into `capture`."""
     capture.align_corners = bool(getattr(model, "align_corners", False))
 
     def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
