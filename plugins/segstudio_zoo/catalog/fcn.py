@@ -1,0 +1,45 @@
+"""FCN: facts."""
+
+from segstudio.plugin_api import Option
+from segstudio_zoo.catalog.entry import NamedModel, Paper, SegmentorEntry
+
+_HRNET = (
+    ("levels", "all"),
+    ("channels", 0),
+    ("num_convs", 1),
+    ("kernel_size", 1),
+    ("concat_input", False),
+    ("dropout", 0.0),
+    ("auxiliary", False),
+)
+
+ENTRY = SegmentorEntry(
+    id="fcn",
+    title="FCN",
+    paper=Paper(
+        title="Fully Convolutional Networks for Semantic Segmentation",
+        authors="Long, Shelhamer, Darrell",
+        venue="CVPR",
+        year=2015,
+        arxiv="1411.4038",
+    ),
+    build="segstudio_zoo.segmentors.fcn:build",
+    backbones=("r50-d8", "r18-d8", "mobilenet-v2-d8", "resnest101-d8"),
+    models=(
+        NamedModel("fcn_hr18", backbone="hr18", settings=_HRNET),
+        NamedModel("fcn_hr18s", backbone="hr18s", settings=_HRNET),
+        NamedModel("fcn_hr48", backbone="hr48", settings=_HRNET),
+    ),
+    options=(
+        Option("channels", "int", 512, "width of the head; 0 = as many as come in", minimum=0),
+        Option("num_convs", "int", 2, "convolutions before the classifier", minimum=0, maximum=8),
+        Option("kernel_size", "int", 3, "their size", minimum=1, maximum=7),
+        Option("concat_input", "bool", True, "join the input to their output once more"),
+        Option("levels", "choice", "last", "features the head reads", choices=("last", "first", "all")),
+        Option("auxiliary", "bool", True, "auxiliary head on the feature before the last"),
+        Option("auxiliary_channels", "int", 256, "width of the auxiliary head", minimum=8),
+    ),
+    side_outputs=("auxiliary",),
+    parts=("two 3x3 convolutions and a classifier", "on HRNet: all branches joined, one 1x1"),
+    reference_checked=True,
+)

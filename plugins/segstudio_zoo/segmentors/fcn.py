@@ -1,0 +1,76 @@
+"""FCN: the fully convolutional head alone, on one feature or on all of them joined.
+
+Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation, CVPR 2015,
+arXiv 1411.4038. `levels="all"` enlarges every feature to the first one's size and concatenates them
+before a 1x1, the head of HRNetV2 (arXiv 1904.04514, figure 4b).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segstudio_zoo.layers.fcn_head import FCNHead, auxiliary_fcn
+from segstudio_zoo.layers.resize import resize
+from segstudio_zoo.layers.segmentor import EncoderDecoder
+
+
+class JoinedFCNHead(FCNHead):
+    """An FCN head on all features, enlarged to the size of the first and concatenated."""
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """The pyramid -> logits (N, K, h, w) at the first feature's stride."""
+        size = features[0].shape[-2:]
+        joined = [resize(x, size, align_corners=self.align_corners) for x in features]
+        return super().forward([torch.cat(joined, dim=1)])
+
+
+def build(
+    backbone: nn.Module,
+    *,
+    num_classes: int,
+    align_corners: bool = False,
+    channels: int = 512,
+    num_convs: int = 2,
+    kernel_size: int = 3,
+    concat_input: bool = True,
+    levels: str = "last",
+    dropout: float = 0.1,
+    auxiliary: bool = True,
+    auxiliary_channels: int = 256,
+) -> EncoderDecoder:
+    """FCN on any backbone. `levels`: "last", "first" or "all"; `channels` 0 = as many as come in."""
+    widths = [info.channels for info in backbone.features]
+    if levels not in ("last", "first", "all"):
+        raise ValueError(f'levels must be "last", "first" or "all", not {levels!r}')
+    in_channels = {"last": widths[-1], "first": widths[0], "all": sum(widths)}[levels]
+    head = (JoinedFCNHead if levels == "all" else FCNHead)(
+        in_channels,
+        channels or in_channels,
+        num_classes,
+        index=0 if levels == "first" else -1,
+        num_convs=num_convs,
+        kernel_size=kernel_size,
+        concat_input=concat_input,
+        align_corners=align_corners,
+        dropout=dropout,
+    )
+    side = None
+    if auxiliary:
+        side = auxiliary_fcn(
+            backbone.features, num_classes, channels=auxiliary_channels, align_corners=align_corners
+        )
+    return EncoderDecoder(backbone, head, side, num_classes=num_classes, align_corners=align_corners)
+
+
+def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Widths and the auxiliary head from tensor shapes."""
+    options: dict[str, Any] = {"auxiliary": "auxiliary_head.conv_seg.weight" in shapes}
+    if options["auxiliary"]:
+        options["auxiliary_channels"] = shapes["auxiliary_head.conv_seg.weight"][1]
+    if "decode_head.conv_cat.conv.weight" in shapes:
+        options["channels"] = shapes["decode_head.conv_cat.conv.weight"][0]
+    return options
