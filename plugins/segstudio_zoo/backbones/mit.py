@@ -23,6 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segstudio.plugin_api import FeatureInfo
+from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.key_transforms import join_parts
 from segstudio_zoo.layers.attention import MultiHeadAttention
 from segstudio_zoo.layers.attention_probe import AttentionProbe, AttentionSite, TokenGrid, find_module
 from segstudio_zoo.layers.drop_path import DropPath, linear_rates
@@ -239,3 +241,57 @@ def mix_switch(model: nn.Module, value: str) -> Iterator[None]:
     finally:
         for layer, mix in zip(layers, before, strict=True):
             layer.mix = mix
+
+
+# Other publishers' keys ------------------------------------------------------------------------------------
+
+
+def _rules_of_stage(stage: int) -> tuple[tuple[str, str | None], ...]:
+    """transformers and the authors number alike, but from 0 and from 1, and call things differently."""
+    hf = r"segformer\.encoder\."
+    block, to = rf"{hf}block\.{stage}\.(\d+)\.", rf"layers.{stage}.1.\1."
+    own_block = rf"block{stage + 1}\.(\d+)\."
+    return (
+        (rf"{hf}patch_embeddings\.{stage}\.proj\.(.+)", rf"layers.{stage}.0.projection.\1"),
+        (rf"{hf}patch_embeddings\.{stage}\.layer_norm\.(.+)", rf"layers.{stage}.0.norm.\1"),
+        (rf"{block}layer_norm_([12])\.(.+)", rf"{to}norm\2.\3"),
+        (rf"{block}attention\.self\.query\.(.+)", rf"{to}attn.attn.in_proj_\2#0"),
+        (rf"{block}attention\.self\.key\.(.+)", rf"{to}attn.attn.in_proj_\2#1"),
+        (rf"{block}attention\.self\.value\.(.+)", rf"{to}attn.attn.in_proj_\2#2"),
+        (rf"{block}attention\.self\.sr\.(.+)", rf"{to}attn.sr.\2"),
+        (rf"{block}attention\.self\.layer_norm\.(.+)", rf"{to}attn.norm.\2"),
+        (rf"{block}attention\.output\.dense\.(.+)", rf"{to}attn.attn.out_proj.\2"),
+        (rf"{block}mlp\.dense1\.(.+)", rf"{to}ffn.layers.0.\2"),
+        (rf"{block}mlp\.dwconv\.dwconv\.(.+)", rf"{to}ffn.layers.1.\2"),
+        (rf"{block}mlp\.dense2\.(.+)", rf"{to}ffn.layers.4.\2"),
+        (rf"{hf}layer_norm\.{stage}\.(.+)", rf"layers.{stage}.2.\1"),
+        (rf"patch_embed{stage + 1}\.proj\.(.+)", rf"layers.{stage}.0.projection.\1"),
+        (rf"patch_embed{stage + 1}\.norm\.(.+)", rf"layers.{stage}.0.norm.\1"),
+        (rf"{own_block}norm([12])\.(.+)", rf"{to}norm\2.\3"),
+        (rf"{own_block}attn\.q\.(.+)", rf"{to}attn.attn.in_proj_\2#0"),
+        (rf"{own_block}attn\.kv\.(.+)", rf"{to}attn.attn.in_proj_\2#1"),
+        (rf"{own_block}attn\.(sr|norm)\.(.+)", rf"{to}attn.\2.\3"),
+        (rf"{own_block}attn\.proj\.(.+)", rf"{to}attn.attn.out_proj.\2"),
+        (rf"{own_block}mlp\.fc1\.(.+)", rf"{to}ffn.layers.0.\2"),
+        (rf"{own_block}mlp\.dwconv\.dwconv\.(.+)", rf"{to}ffn.layers.1.\2"),
+        (rf"{own_block}mlp\.fc2\.(.+)", rf"{to}ffn.layers.4.\2"),
+        (rf"norm{stage + 1}\.(.+)", rf"layers.{stage}.2.\1"),
+    )
+
+
+_RULES: tuple[tuple[str, str | None], ...] = tuple(rule for s in range(4) for rule in _rules_of_stage(s))
+
+KEY_MAPS = (
+    KeyMap(
+        layout="transformers",
+        telltale=(r"segformer\.encoder\.patch_embeddings\.0\.proj\.weight",),
+        rules=(*_RULES, (r"classifier\.(weight|bias)", None)),
+        transform=join_parts,
+    ),
+    KeyMap(
+        layout="authors",
+        telltale=(r"patch_embed1\.proj\.weight", r"block1\.0\.attn\.kv\.weight"),
+        rules=(*_RULES, (r"head\.(weight|bias)", None)),
+        transform=join_parts,
+    ),
+)

@@ -64,7 +64,8 @@ ENTRY = BackboneEntry(
     ),
     look_at=("attention on its reduced key grid per stage", "the mask with the 3x3 of Mix-FFN off"),
     deviations=(
-        "Keys and values are reduced by a strided convolution, as in the published weights; equation 2 reshapes.",
+        "Keys and values are reduced by a strided convolution, as in the published weights; equation 2 "
+        "reshapes instead.",
     ),
     search_aliases=("MixVisionTransformer", "mix transformer"),
     reference_checked=True,

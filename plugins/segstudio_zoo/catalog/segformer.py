@@ -51,7 +51,8 @@ ENTRY = SegmentorEntry(
     ),
     look_at=("masks at several test sizes beside Segmenter's: there are no position embeddings to resize",),
     deviations=(
-        "mmsegmentation's weights have batch norm and ReLU after each level's linear layer; the paper has none.",
+        "mmsegmentation's weights have batch norm and ReLU after each level's linear layer; the paper has "
+        "neither.",
         "mmsegmentation's decoder has 256 channels for every size; the paper has 768 for B2 to B5.",
     ),
     expects="features at strides 4, 8, 16 and 32",

@@ -157,7 +157,7 @@ class AttentionProbe(_EncoderProbe):
 
 
 class RolloutProbe(_EncoderProbe):
-    """Attention from a pixel (or, for kind "global", the class token) to the patches of the picture itself."""
+    """Attention from a pixel, or for kind "global" from the class token, to the patches of the picture."""
 
     def map(self, captured: CapturedAttention, query: Query, *, block: int = 0) -> ProbeMap:
         """Composed from `block` (counted from 1; 0 = the last) back to the first."""

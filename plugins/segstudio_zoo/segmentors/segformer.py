@@ -16,12 +16,14 @@ than half of the multiplications.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.key_transforms import shaped_like
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.param_groups import transformer_groups
 from segstudio_zoo.layers.resize import resize
@@ -102,3 +104,46 @@ def build(
         dropout=dropout,
     )
     return SegFormer(backbone, head, num_classes=num_classes, align_corners=align_corners)
+
+
+_PAPERS_WAY = {"projection": "linear", "fusion_order": "coarse_to_fine"}
+
+KEY_MAPS = (
+    KeyMap(
+        layout="transformers",
+        telltale=(r"segformer\.encoder\.block\.0\..+", r"decode_head\.linear_c\.0\.proj\.weight"),
+        rules=(
+            (r"(segformer\.encoder\..+)", r"backbone.\1"),
+            (r"decode_head\.linear_c\.(\d)\.proj\.(.+)", r"decode_head.convs.\1.conv.\2"),
+            (r"decode_head\.linear_fuse\.(.+)", r"decode_head.fusion_conv.conv.\1"),
+            (r"decode_head\.batch_norm\.(.+)", r"decode_head.fusion_conv.bn.\1"),
+            (r"decode_head\.classifier\.(.+)", r"decode_head.conv_seg.\1"),
+        ),
+        options=_PAPERS_WAY,
+        transform=shaped_like,
+        inner="transformers",
+    ),
+    KeyMap(
+        layout="authors",
+        telltale=(r"backbone\.block1\.0\.attn\.kv\.weight", r"decode_head\.linear_c1\.proj\.weight"),
+        rules=(
+            (r"(backbone\..+)", r"\1"),
+            (r"decode_head\.linear_c1\.proj\.(.+)", r"decode_head.convs.0.conv.\1"),
+            (r"decode_head\.linear_c2\.proj\.(.+)", r"decode_head.convs.1.conv.\1"),
+            (r"decode_head\.linear_c3\.proj\.(.+)", r"decode_head.convs.2.conv.\1"),
+            (r"decode_head\.linear_c4\.proj\.(.+)", r"decode_head.convs.3.conv.\1"),
+            (r"decode_head\.linear_fuse\.(.+)", r"decode_head.fusion_conv.\1"),
+            (r"decode_head\.linear_pred\.(.+)", r"decode_head.conv_seg.\1"),
+            (r"decode_head\.conv_seg\.(.+)", None),
+        ),
+        options=_PAPERS_WAY,
+        transform=shaped_like,
+        inner="authors",
+    ),
+)
+
+
+def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """The decoder's width."""
+    fused = shapes.get("decode_head.fusion_conv.conv.weight")
+    return {} if fused is None else {"channels": int(fused[0])}

@@ -1,0 +1,125 @@
+"""BEiT: a vision transformer pre-trained by predicting visual tokens of masked patches.
+
+Bao, Dong, Piao, Wei, "BEiT: BERT Pre-Training of Image Transformers", ICLR 2022, arXiv 2106.08254: the
+backbone of section 2.2 with relative position bias, layer scale and no bias on keys (appendix). Pre-training
+itself is in `segstudio_zoo.pretraining.beit`.
+
+Published as a segmentation backbone with one bias table a layer; pre-training shares one table among all
+layers ("shared"), or uses learned absolute positions ("absolute").
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
+from segstudio_zoo.layers.drop_path import linear_rates
+from segstudio_zoo.layers.patch_transformer import PatchTransformer
+from segstudio_zoo.layers.relative_transformer import LayerScaleBlock, RelativePositionBias
+
+SIZES: dict[str, tuple[int, int, int, tuple[int, ...], float]] = {
+    "beit-base": (768, 12, 12, (3, 5, 7, 11), 0.1),
+    "beit-large": (1024, 24, 16, (7, 11, 15, 23), 1e-6),
+}
+"""Channels, blocks, heads, published taps, first value of the layer scales."""
+
+POSITIONS = ("relative", "shared", "absolute", "none")
+
+
+class Beit(PatchTransformer):
+    """BEiT's trunk; see `PatchTransformer` for what it gives."""
+
+
+def trunk(
+    dim: int,
+    depth: int,
+    heads: int,
+    *,
+    hidden: int,
+    patch: int,
+    image_size: tuple[int, int],
+    taps: tuple[int, ...],
+    position: str = "relative",
+    in_channels: int = 3,
+    layer_scale: float = 0.1,
+    final_norm: bool = False,
+    eps: float = 1e-6,
+    drop_path_rate: float = 0.1,
+) -> Beit:
+    """A BEiT of any size. `position` is one of `POSITIONS`; raises ValueError for another."""
+    if position not in POSITIONS:
+        raise ValueError(f"position is {position!r}; it is one of {', '.join(POSITIONS)}")
+    size = (image_size[0] // patch, image_size[1] // patch)
+    blocks: list[nn.Module] = [
+        LayerScaleBlock(
+            dim,
+            heads,
+            hidden,
+            size,
+            relative=position == "relative",
+            layer_scale=layer_scale,
+            eps=eps,
+            drop_path=rate,
+        )
+        for rate in linear_rates(drop_path_rate, depth)
+    ]
+    absolute = torch.zeros(1, 1 + size[0] * size[1], dim)
+    nn.init.trunc_normal_(absolute, std=0.02)
+    return Beit(
+        blocks,
+        dim=dim,
+        patch=patch,
+        taps=taps,
+        in_channels=in_channels,
+        positions=absolute if position == "absolute" else None,
+        shared_bias=RelativePositionBias(heads, size) if position == "shared" else None,
+        final_norm=final_norm,
+        eps=eps,
+        image_size=image_size,
+    )
+
+
+def build(
+    variant: str,
+    *,
+    output_stride: int | None = None,
+    in_channels: int = 3,
+    image_size: tuple[int, ...] = (224, 224),
+    out_indices: tuple[int, ...] | str | None = None,
+    position: str = "relative",
+    drop_path_rate: float = 0.1,
+) -> Beit:
+    """`image_size` (height, width) is what the position tables were trained for; taps count blocks from 0.
+
+    Raises ValueError for an output stride other than 16.
+    """
+    if output_stride not in (None, 16):
+        raise ValueError(f"{variant} has features at stride 16 only, not {output_stride}")
+    dim, depth, heads, taps, layer_scale = SIZES[variant]
+    height, width = image_size if len(image_size) == 2 else (image_size[0], image_size[0])
+    return trunk(
+        dim,
+        depth,
+        heads,
+        hidden=4 * dim,
+        patch=16,
+        image_size=(height, width),
+        taps=tuple(range(depth)) if out_indices == "all" else tuple(out_indices or taps),
+        position=position,
+        in_channels=in_channels,
+        layer_scale=layer_scale,
+        drop_path_rate=drop_path_rate,
+    )
+
+
+def attention_probe() -> AttentionProbe:
+    """Attention per layer and head, over the patches (appendix, figure of self-attention maps)."""
+    return AttentionProbe(partial(find_module, kind=Beit))
+
+
+def rollout_probe() -> RolloutProbe:
+    """Attention composed over the layers."""
+    return RolloutProbe(partial(find_module, kind=Beit))

@@ -1,0 +1,70 @@
+"""MAE's encoder as a segmentation backbone.
+
+He, Chen, Xie, Li, Dollár, Girshick, "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022,
+arXiv 2111.06377, section 4 and appendix A.4: a plain ViT with fixed sine-cosine positions, fine-tuned under
+UPerNet "with relative position bias (only during transfer learning)". As published by mmsegmentation it also
+has two layer scales a block. Pre-training itself is in `segstudio_zoo.pretraining.mae`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
+from segstudio_zoo.layers.drop_path import linear_rates
+from segstudio_zoo.layers.patch_transformer import PatchTransformer
+from segstudio_zoo.layers.position import sine_cosine_table
+from segstudio_zoo.layers.relative_transformer import LayerScaleBlock
+
+SIZES: dict[str, tuple[int, int, int, int, tuple[int, ...]]] = {
+    "mae-base": (768, 12, 12, 16, (3, 5, 7, 11)),
+    "mae-large": (1024, 24, 16, 16, (7, 11, 15, 23)),
+    "mae-huge": (1280, 32, 16, 14, (7, 15, 23, 31)),
+}
+"""Channels, blocks, heads, patch, taps."""
+
+
+class MaeEncoder(PatchTransformer):
+    """The encoder with positions, bias tables and layer scales; see `PatchTransformer` for what it gives."""
+
+
+def build(
+    variant: str,
+    *,
+    output_stride: int | None = None,
+    in_channels: int = 3,
+    image_size: tuple[int, ...] = (224, 224),
+    out_indices: tuple[int, ...] | str | None = None,
+    drop_path_rate: float = 0.1,
+) -> MaeEncoder:
+    """`image_size` (height, width) is what the position tables were trained for; taps count blocks from 0.
+
+    Raises ValueError for an output stride that is not the patch size.
+    """
+    dim, depth, heads, patch, taps = SIZES[variant]
+    if output_stride not in (None, patch):
+        raise ValueError(f"{variant} has features at stride {patch} only, not {output_stride}")
+    height, width = image_size if len(image_size) == 2 else (image_size[0], image_size[0])
+    size = (height // patch, width // patch)
+    return MaeEncoder(
+        [
+            LayerScaleBlock(dim, heads, 4 * dim, size, key_bias=True, layer_scale=1.0, drop_path=rate)
+            for rate in linear_rates(drop_path_rate, depth)
+        ],
+        dim=dim,
+        patch=patch,
+        taps=tuple(range(depth)) if out_indices == "all" else tuple(out_indices or taps),
+        in_channels=in_channels,
+        positions=sine_cosine_table(dim, size),
+        image_size=(height, width),
+    )
+
+
+def attention_probe() -> AttentionProbe:
+    """Attention per layer and head, over the patches."""
+    return AttentionProbe(partial(find_module, kind=MaeEncoder))
+
+
+def rollout_probe() -> RolloutProbe:
+    """Attention composed over the layers."""
+    return RolloutProbe(partial(find_module, kind=MaeEncoder))

@@ -1,0 +1,126 @@
+"""Vision Transformer (ViT) and DeiT.
+
+Dosovitskiy et al., "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale", ICLR 2021,
+arXiv 2010.11929, section 3.1 and table 1; the small sizes are those of Touvron et al., "Training
+data-efficient image transformers", ICML 2021, arXiv 2012.12877, table 1.
+
+As a segmentation backbone it gives the outputs of some blocks ("taps") as maps of one stride, the patch size;
+positions are resized to the picture's grid (ViT, section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+
+from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
+from segstudio_zoo.layers.drop_path import linear_rates
+from segstudio_zoo.layers.patch_transformer import PatchTransformer
+from segstudio_zoo.layers.transformer import TransformerBlock
+
+SIZES: dict[str, tuple[int, int, int]] = {
+    "t": (192, 12, 3),
+    "s": (384, 12, 6),
+    "b": (768, 12, 12),
+    "l": (1024, 24, 16),
+}
+"""Channels, blocks and heads."""
+
+
+class VisionTransformer(PatchTransformer):
+    """ViT with learned positions; see `PatchTransformer` for what it gives."""
+
+
+def build(
+    variant: str,
+    *,
+    output_stride: int | None = None,
+    in_channels: int = 3,
+    image_size: tuple[int, ...] = (224, 224),
+    out_indices: tuple[int, ...] | str | None = None,
+    final_norm: bool = False,
+    patch_bias: bool = True,
+    interpolation: str = "bicubic",
+    drop_path_rate: float = 0.1,
+    eps: float = 1e-6,
+) -> VisionTransformer:
+    """A ViT named vit-<size><patch>, size one of t, s, b, l.
+
+    `image_size` (height, width) is what the position table was trained for; `out_indices` are the blocks
+    whose outputs are given, counted from 0: four at equal distances unless told, or "all".
+    Raises ValueError for an output stride that is not the patch size.
+    """
+    dim, depth, heads = SIZES[variant[4]]
+    patch = int(variant[5:])
+    if output_stride not in (None, patch):
+        raise ValueError(f"{variant} has features at stride {patch} only, not {output_stride}")
+    height, width = image_size if len(image_size) == 2 else (image_size[0], image_size[0])
+    positions = torch.empty(1, 1 + (height // patch) * (width // patch), dim)
+    torch.nn.init.trunc_normal_(positions, std=0.02)
+    rates = linear_rates(drop_path_rate, depth)
+    return VisionTransformer(
+        [TransformerBlock(dim, heads, 4 * dim, eps=eps, drop_path=rate) for rate in rates],
+        dim=dim,
+        patch=patch,
+        taps=chosen_taps(out_indices, depth),
+        in_channels=in_channels,
+        patch_bias=patch_bias,
+        positions=positions,
+        final_norm=final_norm,
+        eps=eps,
+        image_size=(height, width),
+        interpolation=interpolation,
+    )
+
+
+def chosen_taps(wish: tuple[int, ...] | str | None, depth: int) -> tuple[int, ...]:
+    """`wish`, every block for "all", or the last blocks of the four quarters: 2, 5, 8, 11 of 12."""
+    if wish == "all":
+        return tuple(range(depth))
+    if wish:
+        return tuple(int(place) for place in wish)
+    return tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+
+
+def attention_probe() -> AttentionProbe:
+    """Attention per layer and head, over the patches (section 4.5, figure 6)."""
+    return AttentionProbe(partial(find_module, kind=VisionTransformer))
+
+
+def rollout_probe() -> RolloutProbe:
+    """Attention composed over the layers."""
+    return RolloutProbe(partial(find_module, kind=VisionTransformer))
+
+
+def timm_rules(source: str = "", target: str = "") -> tuple[tuple[str, str | None], ...]:
+    """The keys that timm, DeiT and the authors of Segmenter use for the trunk, behind a prefix."""
+    block = rf"{source}blocks\.(\d+)\."
+    to = rf"{target}layers.\1."
+    return (
+        (rf"{source}(cls_token|pos_embed)", rf"{target}\1"),
+        (rf"{source}patch_embed\.proj\.(weight|bias)", rf"{target}patch_embed.projection.\1"),
+        (rf"{block}norm([12])\.(weight|bias)", rf"{to}ln\2.\3"),
+        (rf"{block}attn\.qkv\.(weight|bias)", rf"{to}attn.attn.in_proj_\2"),
+        (rf"{block}attn\.proj\.(weight|bias)", rf"{to}attn.attn.out_proj.\2"),
+        (rf"{block}mlp\.fc1\.(weight|bias)", rf"{to}ffn.layers.0.0.\2"),
+        (rf"{block}mlp\.fc2\.(weight|bias)", rf"{to}ffn.layers.1.\2"),
+    )
+
+
+KEY_MAPS = (
+    KeyMap(
+        layout="timm",
+        telltale=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight", r"pos_embed"),
+        rules=(*timm_rules(), (r"(norm|fc_norm|head|head_dist|pre_logits\.fc)\.(weight|bias)", None)),
+        options={"out_indices": "all", "patch_bias": True},
+    ),
+)
+
+
+def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """What the shapes of a state dict under this network's own keys tell."""
+    return {}

@@ -1,0 +1,101 @@
+"""ConvNeXt and ConvNeXt V2: facts."""
+
+from segstudio.plugin_api import Option, ProbeSpec
+from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
+
+_STEPS = (
+    Option(
+        "out_norm",
+        "bool",
+        True,
+        "layer norm on each stage's output (mmpretrain); torchvision and timm have none",
+    ),
+    Option("kernel_size", "int", 7, "side of the depthwise convolutions (section 2.5)", minimum=1),
+    Option("norm", "choice", "layer", "layer or batch norm (section 2.6)", choices=("layer", "batch")),
+    Option("activation", "choice", "gelu", "GELU or ReLU (section 2.6)", choices=("gelu", "relu")),
+    Option(
+        "stem",
+        "choice",
+        "patchify",
+        "4x4 convolution of stride 4, or ResNet's stem (section 2.2)",
+        choices=("patchify", "resnet"),
+    ),
+    Option("expansion", "int", 4, "width of the inverted bottleneck (section 2.4)", minimum=1),
+    Option("layer_scale", "float", None, "first value of the layer scales; 0 for none", minimum=0),
+    Option("drop_path_rate", "float", 0.1, "stochastic depth of the last block in training", minimum=0),
+)
+
+_PROBES = (
+    ProbeSpec(
+        id="receptive_field",
+        title="Effective receptive field",
+        build="segstudio_zoo.layers.receptive_field:receptive_field_probe",
+        options=(Option("stage", "int", 0, "stage, counted from 1; 0 is the last", minimum=0, maximum=4),),
+        group="Receptive field",
+        help="Gradient of the clicked cell by the input, largest value 1.",
+        rows_sum_to_one=False,
+    ),
+)
+
+_FIRST = ("tiny", "small", "base", "large", "xlarge")
+_SECOND = ("atto", "femto", "pico", "nano", "tiny", "base", "large", "huge")
+
+ENTRIES = (
+    BackboneEntry(
+        id="convnext",
+        title="ConvNeXt",
+        paper=Paper(
+            title="A ConvNet for the 2020s",
+            authors="Liu, Mao, Wu, Feichtenhofer, Darrell, Xie",
+            venue="CVPR",
+            year=2022,
+            arxiv="2201.03545",
+        ),
+        build="segstudio_zoo.backbones.convnext:build",
+        variants=tuple(
+            BackboneVariant(f"convnext-{size}", aliases=(f"convnext-{size[0]}",)) for size in _FIRST
+        ),
+        output_strides=(32,),
+        models=tuple(
+            NamedModel(f"{library}_convnext_{size}", f"convnext-{size}", (("out_norm", False),), listed=False)
+            for library in ("timm", "torchvision")
+            for size in _FIRST
+        ),
+        options=_STEPS,
+        probes=_PROBES,
+        parts=(
+            "4x4 patchify stem, layer norm and 2x2 downsampling between stages, ratio 3:3:9:3",
+            "7x7 depthwise, inverted bottleneck, one norm and one activation a block, layer scale",
+        ),
+        look_at=(
+            "effective receptive field per stage beside ResNet-50's",
+            "masks against ResNet under the same UPerNet",
+        ),
+        deviations=("The stage ratio 3:3:9:3 is Swin's (section 2.2), not ResNet's 3:4:6:3.",),
+        reference_checked=True,
+    ),
+    BackboneEntry(
+        id="convnextv2",
+        title="ConvNeXt V2",
+        paper=Paper(
+            title="ConvNeXt V2: Co-designing and Scaling ConvNets with Masked Autoencoders",
+            authors="Woo, Debnath, Hu, Chen, Liu, Kweon, Xie",
+            venue="CVPR",
+            year=2023,
+            arxiv="2301.00808",
+        ),
+        build="segstudio_zoo.backbones.convnext:build",
+        variants=tuple(BackboneVariant(f"convnextv2-{size}") for size in _SECOND),
+        output_strides=(32,),
+        models=tuple(
+            NamedModel(f"timm_convnextv2_{size}", f"convnextv2-{size}", (("out_norm", False),), listed=False)
+            for size in _SECOND
+        ),
+        options=_STEPS,
+        probes=_PROBES,
+        parts=("ConvNeXt with global response normalisation in place of layer scale",),
+        look_at=("effective receptive field per stage",),
+        search_aliases=("GRN",),
+        reference_checked=True,
+    ),
+)

@@ -1,0 +1,79 @@
+"""Vision Transformer: facts."""
+
+from segstudio.plugin_api import Option, Preprocess
+from segstudio_zoo.attention_facts import token_probes
+from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
+
+_LONG = {"t": "tiny", "s": "small", "b": "base", "l": "large"}
+
+
+def _aliases(size: str, patch: int) -> tuple[str, ...]:
+    names = [f"vit-{_LONG[size]}-patch{patch}-224", f"vit-{_LONG[size]}-patch{patch}-224.mae"]
+    names += [f"vit-{_LONG[size]}-p{patch}", f"vit-{_LONG[size]}{patch}", f"deit-{size}{patch}"]
+    if patch == 16:
+        names += [f"vit-{size}", f"vit-{_LONG[size]}", f"deit-{size}", f"deit-{_LONG[size]}"]
+    return tuple(names)
+
+
+ENTRY = BackboneEntry(
+    id="vit",
+    title="Vision Transformer (ViT)",
+    paper=Paper(
+        title="An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
+        authors="Dosovitskiy, Beyer, Kolesnikov, Weissenborn, Zhai, Unterthiner, Dehghani and others",
+        venue="ICLR",
+        year=2021,
+        arxiv="2010.11929",
+    ),
+    build="segstudio_zoo.backbones.vit:build",
+    variants=tuple(
+        BackboneVariant(f"vit-{size}{patch}", aliases=_aliases(size, patch))
+        for patch in (16, 8, 32)
+        for size in ("t", "s", "b", "l")
+    ),
+    output_strides=(),
+    models=tuple(
+        NamedModel(
+            f"timm_vit_{_LONG[size]}_patch{patch}_224",
+            backbone=f"vit-{size}{patch}",
+            settings=(("out_indices", "all"),),
+            aliases=(
+                f"timm_vit_{_LONG[size]}_patch{patch}_224_mae",
+                f"timm_vit_{_LONG[size]}_patch{patch}_224.mae",
+            ),
+            listed=False,
+        )
+        for patch in (16, 8, 32)
+        for size in _LONG
+    ),
+    options=(
+        Option("image_size", "ints", (224, 224), "height and width the position table was trained for"),
+        Option(
+            "out_indices",
+            "ints",
+            None,
+            "blocks whose outputs are given, from 0; four at equal distances if empty",
+        ),
+        Option("final_norm", "bool", False, "layer norm behind the last block"),
+        Option("patch_bias", "bool", True, "bias of the patch embedding"),
+        Option(
+            "interpolation",
+            "choice",
+            "bicubic",
+            "how positions are resized to the picture",
+            choices=("bicubic", "bilinear"),
+        ),
+        Option("drop_path_rate", "float", 0.1, "stochastic depth of the last block in training", minimum=0),
+        Option("eps", "float", 1e-6, "epsilon of the layer norms", minimum=0),
+    ),
+    probes=token_probes("segstudio_zoo.backbones.vit"),
+    parts=(
+        "patches of 8, 16 or 32 pixels, class token, learned positions",
+        "pre-norm blocks of self-attention and MLP",
+        "outputs of chosen blocks as maps of one stride",
+    ),
+    look_at=("attention per layer and head", "attention rollout"),
+    search_aliases=("DeiT", "VisionTransformer"),
+    preprocess=Preprocess((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    reference_checked=True,
+)

@@ -1,0 +1,43 @@
+"""What key tables cannot say: tensors that one publisher keeps in pieces and another in one.
+
+A rule that writes "name#0", "name#1", ... as its replacement marks pieces of "name", to be joined along the
+first axis in this order. Linear layers and 1x1 convolutions are one function in two shapes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def join_parts(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """`state` with pieces joined and trailing axes of length 1 as `model` has them."""
+    import torch
+
+    parts: dict[str, dict[int, Tensor]] = {}
+    joined: dict[str, Tensor] = {}
+    for key, value in state.items():
+        name, mark, place = key.partition("#")
+        if mark:
+            parts.setdefault(name, {})[int(place)] = value
+        else:
+            joined[key] = value
+    for name, pieces in parts.items():
+        joined[name] = torch.cat([pieces[place] for place in sorted(pieces)])
+    return shaped_like(joined, model)
+
+
+def shaped_like(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """`state` with axes of length 1 added or left out where only these differ from `model`."""
+    wanted = {key: value.shape for key, value in model.state_dict().items()}
+
+    def fitted(key: str, value: Tensor) -> Tensor:
+        shape = wanted.get(key)
+        if shape is None or shape == value.shape or shape.numel() != value.numel():
+            return value
+        same = [n for n in shape if n != 1] == [n for n in value.shape if n != 1]
+        return value.reshape(shape) if same else value
+
+    return {key: fitted(key, value) for key, value in state.items()}
