@@ -86,6 +86,10 @@ def _train(folder: RunFolder, recipe: Recipe, lease: Lease | None, *, first_rank
             folder.append_event("state", state=state, reason=reason)
             report.log(reason or "finished")
             report.close()
+    if fabric.world_size > 1:
+        # Threads of the group that outlive the interpreter would abort the process.
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
     return state
 
 
