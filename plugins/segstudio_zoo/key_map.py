@@ -230,7 +230,7 @@ def _recognised_extra(key: str, wanted: Mapping[str, Any], optional: tuple[str, 
     """Own-layout keys of parts a model may lack: counters, auxiliary heads, classification layers."""
     if any(re.fullmatch(pattern, key) for pattern in optional):
         return True
-    if key.endswith("num_batches_tracked") or re.fullmatch(CLASSIFIER_KEYS, key):
+    if key.endswith(("num_batches_tracked", "relative_position_index")) or re.fullmatch(CLASSIFIER_KEYS, key):
         return True
     part = "auxiliary_head."
     return key.startswith(part) and not any(own.startswith(part) for own in wanted)

@@ -1,0 +1,250 @@
+"""Which network a state dict belongs to.
+
+Keys are brought into the network's own names by each layout whose tell-tale keys are there; then the
+catalog's networks are built on torch's "meta" device (no memory, no weights) and compared key by key and
+shape by shape. What keys cannot tell (output stride) is given in the order of the published variants.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segstudio_zoo import catalog
+from segstudio_zoo.building import build_model, option_names
+from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, SegmentorEntry
+from segstudio_zoo.key_map import OWN, KeyMap, key_maps, plan, through_backbone, unwrap
+from segstudio_zoo.names import list_models, normal, resolve
+
+CLASSIFIER = r"decode_head(\.\d+)?\.(conv_seg|cls_seg|fc_seg|classifier)\.weight"
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """`create_model(name, num_classes=num_classes, **options)` and a load is that checkpoint."""
+
+    name: str
+    num_classes: int | None
+    layout: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def identify(state_dict: Mapping[str, Any]) -> list[Identified]:
+    """The networks that `state_dict` fits without a missing, unexpected or mismatched key, best first.
+
+    Empty where it is none of ours. `state_dict` may be nested in "state_dict" or "model" and carry
+    "module." prefixes; tensors may lie on any device.
+    """
+    if not isinstance(state_dict, Mapping):
+        return []
+    state = {key: value.to("meta") for key, value in unwrap(state_dict).items()}
+    if not state:
+        return []
+    found: list[Identified] = []
+    for segmentor in catalog.segmentors():
+        found.extend(_as_segmentor(segmentor, state))
+    if not found:
+        for backbone in catalog.backbones():
+            found.extend(_as_backbone(backbone, state))
+    unique: dict[tuple[str, str], Identified] = {}
+    for item in found:
+        unique.setdefault((item.name, item.layout), item)
+    return sorted(unique.values(), key=lambda item: len(item.options))
+
+
+def _file(build: str) -> str:
+    return build.partition(":")[0]
+
+
+def _layouts(file: str, state: Mapping[str, Tensor]) -> Iterator[KeyMap]:
+    yield from (key_map for key_map in key_maps(file) if key_map.fits(state))
+    yield OWN
+
+
+def _pattern(key: str) -> str:
+    return re.sub(r"\d+", "#", key)
+
+
+def _patterns(keys: Any) -> set[str]:
+    return {_pattern(key) for key in keys if not key.endswith("num_batches_tracked")}
+
+
+@cache
+def _skeleton(name: str) -> nn.Module:
+    with torch.device("meta"):
+        return build_model(name)
+
+
+@cache
+def _head_patterns(segmentor_id: str) -> frozenset[str]:
+    """Key patterns outside the backbone and auxiliary heads, of the family's first listed model."""
+    keys = _skeleton(list_models(segmentor_id)[0]).state_dict()
+    return frozenset(_patterns(k for k in keys if not k.startswith(("backbone.", "auxiliary_head."))))
+
+
+@cache
+def _trunk_patterns(backbone_id: str) -> frozenset[str]:
+    return frozenset(
+        pattern
+        for variant in next(e for e in catalog.backbones() if e.id == backbone_id).variants[:1]
+        for pattern in _patterns(_skeleton(variant.name).state_dict())
+    )
+
+
+def _alike(own: frozenset[str], given: set[str]) -> bool:
+    """Whether at least half of both sets is shared: worth building and comparing."""
+    shared = len(own & given)
+    return shared * 2 >= len(own) or shared * 2 >= max(len(given), 1)
+
+
+def _renamed(state: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
+    result = {}
+    for key, value in state.items():
+        _, target = key_map.rename(key)
+        if target is not None:
+            result[target] = value
+    return result
+
+
+def _as_segmentor(entry: SegmentorEntry, state: Mapping[str, Tensor]) -> Iterator[Identified]:
+    file = _file(entry.build)
+    for key_map in _layouts(file, state):
+        for backbone in catalog.backbones():
+            if key_map.inner and not any(
+                m.layout == key_map.inner for m in key_maps(_file(backbone.build))
+            ):
+                continue
+            whole = through_backbone(key_map, _file(backbone.build))
+            renamed = _renamed(state, whole)
+            heads = _patterns(k for k in renamed if not k.startswith(("backbone.", "auxiliary_head.")))
+            if not heads or not _alike(_head_patterns(entry.id), heads):
+                continue
+            trunk = {
+                k.removeprefix("backbone."): v for k, v in renamed.items() if k.startswith("backbone.")
+            }
+            if trunk and not _alike(_trunk_patterns(backbone.id), _patterns(trunk)):
+                continue
+            yield from _matching_pairs(entry, backbone, state, whole, renamed, trunk)
+
+
+def _matching_pairs(
+    entry: SegmentorEntry,
+    backbone: BackboneEntry,
+    state: Mapping[str, Tensor],
+    key_map: KeyMap,
+    renamed: Mapping[str, Tensor],
+    trunk: Mapping[str, Tensor],
+) -> Iterator[Identified]:
+    classes = _num_classes(entry, renamed)
+    options = {
+        **_inferred(_file(backbone.build), trunk),
+        **_inferred(_file(entry.build), renamed),
+        **key_map.options,
+    }
+    classes = options.pop("num_classes", classes)
+    for name in _candidate_names(entry, backbone):
+        for tried in ({}, options):
+            chosen = {**_needed(name, tried, options), **_needed(name, key_map.options, key_map.options)}
+            model = _build(name, classes, chosen)
+            if model is None:
+                continue
+            if plan(model, state, key_map).problems == 0:
+                yield Identified(name, classes, key_map.layout, chosen)
+                break
+
+
+def _candidate_names(entry: SegmentorEntry, backbone: BackboneEntry) -> Iterator[str]:
+    """Published names of the pair first, then one name for every other variant of the backbone."""
+    taken: set[str] = set()
+    published = [*list_models(entry.id), *(model.name for model in entry.models if not model.listed)]
+    for name in published:
+        found = resolve(name)
+        if found.backbone is backbone:
+            taken.add(found.variant.name)
+            yield name
+    dilated = any("-d8" in name for name in published) and 8 in backbone.output_strides
+    for variant in backbone.variants:
+        if variant.name not in taken:
+            yield f"{entry.id}_{variant.segmentor_suffix}{'-d8' if dilated else ''}"
+
+
+def _needed(name: str, tried: Mapping[str, Any], inferred: Mapping[str, Any]) -> dict[str, Any]:
+    """Of `tried`, what differs from what the name itself builds; layout options always stay."""
+    if not tried:
+        return {}
+    found = resolve(name)
+    defaults = dict(found.settings)
+    chosen = {}
+    for key, value in inferred.items():
+        if defaults.get(key, _default(found, key)) != value:
+            chosen[key] = value
+    return chosen
+
+
+def _default(found: Any, option: str) -> Any:
+    import inspect
+
+    from segstudio_zoo.building import builder
+
+    for entry in (found.segmentor, found.backbone):
+        if entry is None:
+            continue
+        parameter = inspect.signature(builder(entry.build)).parameters.get(option)
+        if parameter is not None:
+            return parameter.default
+    return None
+
+
+def _build(name: str, num_classes: int | None, options: Mapping[str, Any]) -> nn.Module | None:
+    found = resolve(name)
+    known = option_names(found.backbone.build)
+    if found.segmentor is not None:
+        known = known | option_names(found.segmentor.build)
+    usable = {key: value for key, value in options.items() if key in known or key == "output_stride"}
+    try:
+        with torch.device("meta"):
+            return build_model(name, num_classes=num_classes, **usable)
+    except (ValueError, NotImplementedError):
+        return None
+
+
+def _num_classes(entry: SegmentorEntry, shapes: Mapping[str, Tensor]) -> int | None:
+    keys = sorted(key for key in shapes if re.fullmatch(CLASSIFIER, key))
+    return int(shapes[keys[-1]].shape[0]) if keys else None
+
+
+def _inferred(file: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    infer = getattr(importlib.import_module(file), "infer_options", None)
+    if infer is None or not state:
+        return {}
+    return dict(infer({key: tuple(value.shape) for key, value in state.items()}))
+
+
+def _as_backbone(entry: BackboneEntry, state: Mapping[str, Tensor]) -> Iterator[Identified]:
+    for key_map in _layouts(_file(entry.build), state):
+        renamed = _renamed(state, key_map)
+        if not renamed or not _alike(_trunk_patterns(entry.id), _patterns(renamed)):
+            continue
+        options = {**_inferred(_file(entry.build), renamed), **key_map.options}
+        options.pop("num_classes", None)
+        for variant in entry.variants:
+            for tried in ({}, options):
+                chosen = {**_needed(variant.name, tried, options), **key_map.options}
+                model = _build(variant.name, None, chosen)
+                if model is not None and plan(model, state, key_map).problems == 0:
+                    yield Identified(_bare_name(variant), None, key_map.layout, chosen)
+                    break
+
+
+def _bare_name(variant: BackboneVariant) -> str:
+    return resolve(normal(variant.name)).name
+
+
+__all__ = ["Identified", "identify"]
