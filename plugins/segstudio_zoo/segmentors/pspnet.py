@@ -1,0 +1,90 @@
+"""Pyramid scene parsing network: pyramid pooling on the last feature, one convolution, classifier.
+
+H. Zhao, J. Shi, X. Qi, X. Wang, J. Jia: "Pyramid Scene Parsing Network", CVPR 2017, arXiv 1612.01105. Section
+3.2: pooling at scales 1, 2, 3, 6; section 3.3: the auxiliary loss, weight 0.4, on the stage before the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segstudio_zoo.layers.conv import ConvNormAct
+from segstudio_zoo.layers.fcn_head import FCNHead
+from segstudio_zoo.layers.ppm import POOL_SCALES, PyramidPooling
+from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, auxiliary_index
+
+
+class PSPHead(SegmentationHead):
+    """The feature and its pooled pyramid, joined, then a 3x3 convolution and the classifier (Fig. 3)."""
+
+    def __init__(
+        self, in_channels: int, channels: int, num_classes: int, *, scales: Sequence[int], align_corners: bool
+    ) -> None:
+        super().__init__(channels, num_classes, align_corners=align_corners)
+        self.psp_modules = PyramidPooling(in_channels, channels, scales=scales, align_corners=align_corners)
+        self.bottleneck = ConvNormAct(in_channels + len(scales) * channels, channels, 3)
+        self.muted_scales: tuple[int, ...] = ()
+        self.scales = tuple(scales)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        x = features[-1]
+        pooled = [
+            torch.zeros_like(value) if scale in self.muted_scales else value
+            for scale, value in zip(self.scales, self.psp_modules(x), strict=True)
+        ]
+        return self.classify(self.bottleneck(torch.cat([x, *pooled], dim=1)))
+
+
+def build(
+    backbone: nn.Module,
+    *,
+    num_classes: int,
+    align_corners: bool = False,
+    pool_scales: Sequence[int] = POOL_SCALES,
+    channels: int = 512,
+    auxiliary_channels: int = 256,
+) -> EncoderDecoder:
+    """PSPNet on the last feature of `backbone`, auxiliary FCN head (0.4) on the one before."""
+    infos = backbone.features
+    head = PSPHead(infos[-1].channels, channels, num_classes, scales=pool_scales, align_corners=align_corners)
+    index = auxiliary_index(infos)
+    auxiliary = FCNHead(
+        infos[index].channels,
+        auxiliary_channels,
+        num_classes,
+        index=index,
+        num_convs=1,
+        concat_input=False,
+        align_corners=align_corners,
+        loss_weight=0.4,
+    )
+    return EncoderDecoder(backbone, head, auxiliary, num_classes=num_classes, align_corners=align_corners)
+
+
+def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """What tensor shapes tell; the scales themselves have no weights, only their number shows."""
+    found: dict[str, Any] = {"channels": shapes["decode_head.bottleneck.conv.weight"][0]}
+    auxiliary = shapes.get("auxiliary_head.convs.0.conv.weight")
+    if auxiliary is not None:
+        found["auxiliary_channels"] = auxiliary[0]
+    return found
+
+
+@contextmanager
+def mute_scales(model: nn.Module, value: str) -> Iterator[None]:
+    """ "all" scales as trained, or the numbers that are left ("6", "" for none): the others give zeros."""
+    heads = [module for module in model.modules() if isinstance(module, PSPHead)]
+    before = [head.muted_scales for head in heads]
+    for head in heads:
+        kept = head.scales if value == "all" else tuple(int(n) for n in value.split())
+        head.muted_scales = tuple(scale for scale in head.scales if scale not in kept)
+    try:
+        yield
+    finally:
+        for head, old in zip(heads, before, strict=True):
+            head.muted_scales = old
