@@ -1,7 +1,7 @@
 """Merged classes as a table that is applied when tiles are read: no stored pixel changes.
 
-Every tile remembers the newest merge at the time it was written; only later merges apply to it. So a
-merge costs one row, and taking it back brings exactly the old pixels back.
+Every tile remembers from which merge on they apply to it. So a merge costs one row, and taking it back
+brings exactly the old pixels back, also in tiles that were painted on meanwhile.
 """
 
 from __future__ import annotations
@@ -81,12 +81,18 @@ class RemapTables:
         mapped: LabelArray = table[pixels]
         return mapped
 
-    def class_after(self, index: int, since: int) -> int:
-        """The class that pixels of class `index` written at merge `since` belong to now; -1 unlabelled."""
-        for number, source, target in self._rows:
-            if number > since and source == index:
-                index = target
-        return index
+    def later_than(self, since: int) -> bool:
+        """Whether a merge applies to tiles of merge `since`."""
+        return bool(self._rows) and self._rows[-1][0] > since
+
+    def painted(self, old: LabelArray, wanted: LabelArray, since: int) -> LabelArray | None:
+        """The tile of merge `since` that shows as `wanted`, equal to `old` wherever that shows already.
+
+        None where there is none: a class number that was merged away is in use again.
+        """
+        shown = self.apply(old, since)
+        result: LabelArray = np.where(shown == wanted, old, wanted)
+        return result if np.array_equal(self.apply(result, since), wanted) else None
 
     def _compose(self, since: int, dtype: Any) -> LabelArray | None:
         later = [(source, target) for number, source, target in self._rows if number > since]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,23 @@ from segstudio.core.label_map import (
 from segstudio.core.records import AppliedEdit, HistoryRow, StoredEdit, printable
 
 Counts = dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A tile's change as it is stored; `since` is the merge it belongs to, None = the newest."""
+
+    tx: int
+    ty: int
+    before: bytes | None
+    after: bytes | None
+    since: int | None = None
+
+    @classmethod
+    def of(cls, change: TileChange) -> _Packed:
+        before = None if change.before is None else encode_tile(change.before)
+        after = None if change.after is None else encode_tile(change.after)
+        return cls(change.tx, change.ty, before, after)
 
 
 class EditLog:
@@ -65,29 +83,26 @@ class EditLog:
     def commit(self, image_id: int, edit: Edit) -> StoredEdit:
         """Stores an edit; durable when it returns. What had been undone can no longer be redone."""
         when = time.time()
-        rows = [
-            (
-                change.tx,
-                change.ty,
-                None if change.before is None else encode_tile(change.before),
-                None if change.after is None else encode_tile(change.after),
-            )
-            for change in edit.tiles
-        ]
+        packed = [_Packed.of(change) for change in edit.tiles]
         delta = _count_changes(edit)
         with self._database.transaction() as connection:
-            remaps = class_remaps.newest(connection)
+            newest = class_remaps.newest(connection)
+            tables = RemapTables(connection)
+            if tables.later_than(0):
+                packed = [
+                    self._under_merges(connection, image_id, tile, change.after, tables)
+                    for tile, change in zip(packed, edit.tiles, strict=True)
+                ]
             self._forget_undone(connection, image_id)
             cursor = connection.execute(
-                "INSERT INTO edits (image, tool, class_index, pixels, time, remaps, x0, y0, x1, y1) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO edits (image, tool, class_index, pixels, time, x0, y0, x1, y1) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     image_id,
                     edit.tool,
                     edit.class_index,
                     edit.pixels,
                     when,
-                    remaps,
                     edit.rect.x0,
                     edit.rect.y0,
                     edit.rect.x1,
@@ -95,12 +110,13 @@ class EditLog:
                 ),
             )
             number = int(cursor.lastrowid or 0)
-            connection.executemany(
-                "INSERT INTO edit_tiles (edit, tx, ty, before, after) VALUES (?, ?, ?, ?, ?)",
-                [(number, *row) for row in rows],
-            )
-            for tx, ty, _, after in rows:
-                _put_tile(connection, image_id, tx, ty, remaps, after)
+            for tile in packed:
+                since = newest if tile.since is None else tile.since
+                connection.execute(
+                    "INSERT INTO edit_tiles (edit, tx, ty, remaps, before, after) VALUES (?, ?, ?, ?, ?, ?)",
+                    (number, tile.tx, tile.ty, since, tile.before, tile.after),
+                )
+                _put_tile(connection, image_id, tile.tx, tile.ty, since, tile.after)
             _add_counts(connection, image_id, delta)
             connection.execute(
                 "UPDATE images SET status = CASE status WHEN 'none' THEN 'draft' ELSE status END, "
@@ -108,6 +124,32 @@ class EditLog:
                 (edit.width, edit.height, image_id),
             )
         return StoredEdit(number, image_id, edit, when)
+
+    @staticmethod
+    def _under_merges(
+        connection: sqlite3.Connection,
+        image_id: int,
+        tile: _Packed,
+        wanted: LabelArray | None,
+        tables: RemapTables,
+    ) -> _Packed:
+        """The same change, in the terms of a stored tile that is older than a merge.
+
+        Pixels that were not painted keep their old class below the merge.
+        """
+        row = connection.execute(
+            "SELECT remaps, data FROM tiles WHERE image = ? AND ty = ? AND tx = ?",
+            (image_id, tile.ty, tile.tx),
+        ).fetchone()
+        if row is None or wanted is None or not tables.later_than(row[0]):
+            return tile
+        since, stored = row
+        try:
+            old = converted(decode_tile(stored), wanted.dtype)
+        except DamagedTile:
+            return tile  # the new pixels replace what cannot be read
+        pixels = tables.painted(old, wanted, since)
+        return tile if pixels is None else _Packed(tile.tx, tile.ty, stored, encode_tile(pixels), since)
 
     def _forget_undone(self, connection: sqlite3.Connection, image_id: int) -> None:
         connection.execute(
@@ -123,19 +165,20 @@ class EditLog:
         order = "undone = 0 ORDER BY id DESC" if back else "undone = 1 ORDER BY id ASC"
         with self._database.transaction() as connection:
             row = connection.execute(
-                f"SELECT id, tool, class_index, pixels, remaps, x0, y0, x1, y1 FROM edits "
+                f"SELECT id, tool, class_index, pixels, x0, y0, x1, y1 FROM edits "
                 f"WHERE image = ? AND {order} LIMIT 1",
                 (image_id,),
             ).fetchone()
             if row is None:
                 return None
-            number, tool, class_index, pixels, since, *corners = row
+            number, tool, class_index, pixels, *corners = row
             stored = connection.execute(
-                "SELECT tx, ty, before, after FROM edit_tiles WHERE edit = ? ORDER BY ty, tx", (number,)
+                "SELECT tx, ty, remaps, before, after FROM edit_tiles WHERE edit = ? ORDER BY ty, tx",
+                (number,),
             ).fetchall()
             tables = RemapTables(connection)
 
-            def read(tx: int, ty: int, data: bytes | None) -> LabelArray | None:
+            def read(tx: int, ty: int, since: int, data: bytes | None) -> LabelArray | None:
                 if data is None:
                     return None
                 try:
@@ -144,9 +187,9 @@ class EditLog:
                     raise _damaged(path, tx, ty, error) from error
 
             changes: list[TileChange] = []
-            for tx, ty, before, after in stored:
+            for tx, ty, since, before, after in stored:
                 old, new = (after, before) if back else (before, after)
-                changes.append(TileChange(tx, ty, read(tx, ty, old), read(tx, ty, new)))
+                changes.append(TileChange(tx, ty, read(tx, ty, since, old), read(tx, ty, since, new)))
                 _put_tile(connection, image_id, tx, ty, since, new)
             edit = Edit(tool, class_index, tuple(changes), pixels, Rect(*corners), width, height)
             _add_counts(connection, image_id, _count_changes(edit))

@@ -48,11 +48,12 @@ MIGRATIONS = (
             """CREATE TABLE edits (
                 id INTEGER PRIMARY KEY AUTOINCREMENT, image INTEGER NOT NULL, tool TEXT NOT NULL,
                 class_index INTEGER NOT NULL, pixels INTEGER NOT NULL, time REAL NOT NULL,
-                undone INTEGER NOT NULL DEFAULT 0, remaps INTEGER NOT NULL,
+                undone INTEGER NOT NULL DEFAULT 0,
                 x0 INTEGER NOT NULL, y0 INTEGER NOT NULL, x1 INTEGER NOT NULL, y1 INTEGER NOT NULL)""",
             "CREATE INDEX edits_by_image ON edits (image, undone, id)",
             """CREATE TABLE edit_tiles (
-                edit INTEGER NOT NULL, ty INTEGER NOT NULL, tx INTEGER NOT NULL, before BLOB, after BLOB)""",
+                edit INTEGER NOT NULL, ty INTEGER NOT NULL, tx INTEGER NOT NULL, remaps INTEGER NOT NULL,
+                before BLOB, after BLOB)""",
             "CREATE INDEX edit_tiles_by_edit ON edit_tiles (edit)",
             """CREATE TABLE remaps (
                 id INTEGER PRIMARY KEY AUTOINCREMENT, source INTEGER NOT NULL, target INTEGER NOT NULL,
