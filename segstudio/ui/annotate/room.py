@@ -1,0 +1,384 @@
+"""Annotate: the canvas with its tools, the classes, the history."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QPointF, QRect, Qt, QTimer
+from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen, QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+
+from segstudio.ui import theme
+from segstudio.ui.annotate.actions import ANNOTATE_ACTIONS
+from segstudio.ui.annotate.class_dock import ClassDock
+from segstudio.ui.annotate.history_list import HistoryList
+from segstudio.ui.annotate.option_bar import OptionBar
+from segstudio.ui.annotate.tool_column import TOOLS, ToolColumn
+from segstudio.ui.canvas.layers import OVERLAY_OPACITY, ImageLayer, LabelLayer
+from segstudio.ui.canvas.tools.fill import FillTool
+from segstudio.ui.canvas.tools.paint_state import PaintState
+from segstudio.ui.canvas.tools.pen import PenTool
+from segstudio.ui.canvas.tools.picker import PanTool, PickerTool, pick_at
+from segstudio.ui.canvas.tools.polygon import PolygonTool
+from segstudio.ui.canvas.tools.tool import Tool
+from segstudio.ui.canvas.view import CanvasView
+from segstudio.ui.remembered import settings
+from segstudio.ui.room import Services
+from segstudio.ui.widgets.empty_state import EmptyState
+from segstudio.ui.widgets.section import FoldSection
+
+if TYPE_CHECKING:
+    from segstudio.ui.canvas.viewport import Viewport
+
+_TAP_SECONDS = 0.2
+_FLASH_MS = 350
+_DOCK, _DOCK_NARROW = 320, 264
+
+
+class AnnotateRoom(QObject):
+    """The room; its widget is made at once, since nobody makes the room before entering it."""
+
+    title = "Annotate"
+    icon = "annotate"
+    key = "Alt+1"
+    shows_filmstrip = True
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        self._session = services.session
+        self.state = PaintState(self._session, self)
+        self.image_layer = ImageLayer(self)
+        self.label_layer = LabelLayer(self)
+        self.canvas = AnnotateCanvas(services.viewport)
+        self.canvas.set_layers([self.image_layer, self.label_layer])
+        self._overlay_off = False
+        self._q_since: float | None = None
+        self.tools: dict[str, Tool] = {
+            "pan": PanTool(),
+            "brush": PenTool(self.state),
+            "eraser": PenTool(self.state, erases=True),
+            "fill": FillTool(self.state),
+            "polygon": PolygonTool(self.state),
+            "picker": PickerTool(self.state),
+        }
+        self._tool = ""
+        self._tool_before = "brush"
+        self._build()
+        self._bind()
+        self._follow_session()
+        self._opacity = round(float(settings().get("view.overlay", OVERLAY_OPACITY)) * 100)
+        self._apply_overlay()
+        self.use_tool("brush")
+        self._classes_changed()
+        self._current_changed()
+        self._labels_loaded()
+
+    # -- room protocol ---------------------------------------------------------------------------------
+
+    def widget(self) -> QWidget:
+        return self._widget
+
+    def option_bar(self) -> QWidget | None:
+        return self.options
+
+    def activated(self) -> None:
+        self.canvas.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def deactivated(self) -> None:
+        self._session.cancel_stroke()
+
+    def status_hint(self) -> str:
+        tool = self.tools[self._tool]
+        if isinstance(tool, PenTool) and self._tool == "brush" and tool.erases_now:
+            return "Drag erases while [Ctrl] is held · [Ctrl] [Alt] drag changes the size"
+        return TOOLS[self._tool].hint
+
+    # -- building --------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.options = OptionBar(self.state)
+        self.column = ToolColumn()
+        self.dock = AnnotateDock()
+        self.classes = ClassDock(self._services, self.state)
+        self.history = HistoryList(self._session)
+        self.history_section = FoldSection("History", key="history")
+        self.history_section.set_body(self.history, stretch=True)
+        self.dock.set_parts(self.classes, self.history_section)
+        self._stack = QStackedWidget()
+        self._empty = EmptyState(
+            "images",
+            "No images yet",
+            "They will appear here and in the strip below. Drop a folder anywhere.",
+            button="Open a folder…",
+            keys="Ctrl+O",
+        )
+        self._broken = EmptyState("warning", "This file cannot be shown", "")
+        for page in (self.canvas, self._empty, self._broken):
+            self._stack.addWidget(page)
+        self._widget = _RoomWidget(self)
+        row = QHBoxLayout(self._widget)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(self.column)
+        row.addWidget(self._stack, 1)
+        row.addWidget(self.dock)
+
+    def _bind(self) -> None:
+        table = self._services.actions
+        table.add(ANNOTATE_ACTIONS)
+        for name in TOOLS:
+            if name != "picker":
+                table.bind(f"tool.{name}", lambda name=name: self.use_tool(name))
+        table.bind("paint.larger", lambda: self.state.step_size(True))
+        table.bind("paint.smaller", lambda: self.state.step_size(False))
+        table.bind("paint.preserve", lambda: self.state.set_preserve(not self.state.preserve))
+        table.list_held("paint.erase")
+        table.list_held("overlay.hide")
+        for digit in range(10):
+            table.bind(f"class.{digit}", lambda digit=digit: self.classes.choose_key(str(digit)))
+        table.bind("class.choose", self.classes.choose_by_name)
+        table.bind("class.under", self._pick_under)
+        table.bind("class.swap", self.state.swap_classes)
+        table.bind("class.add", self.classes.add_class)
+        table.bind("overlay.less", lambda: self.set_overlay(self._opacity - 8))
+        table.bind("overlay.more", lambda: self.set_overlay(self._opacity + 8))
+        self.column.tool_chosen.connect(self.use_tool)
+        self.options.overlay_changed.connect(self.set_overlay)
+        self.options.overlay_toggled.connect(lambda: self.hide_overlay(not self._overlay_off))
+        self.canvas.opacity_wheel.connect(lambda notch: self.set_overlay(self._opacity + 4 * notch))
+        self.canvas.hovered.connect(self._hovered)
+        self._empty.clicked.connect(table.action("project.open").trigger)
+        self.state.changed.connect(self._state_changed)
+        self.state.protection_changed.connect(self._recolor)
+
+    def _follow_session(self) -> None:
+        session = self._session
+        session.current_changed.connect(self._current_changed)
+        session.images_changed.connect(self._show_page)
+        session.image_ready.connect(self._image_ready)
+        session.labels_loaded.connect(self._labels_loaded)
+        session.labels_changed.connect(self.label_layer.update_labels)
+        session.classes_changed.connect(self._classes_changed)
+        session.history_changed.connect(self._history_changed)
+        session.undone.connect(lambda _tool, _index, rect, _redo: self.canvas.flash(rect))
+        session.closed.connect(self._labels_loaded)
+
+    # -- tools -----------------------------------------------------------------------------------------
+
+    @property
+    def tool(self) -> str:
+        """Name of the tool in hand."""
+        return self._tool
+
+    def use_tool(self, name: str) -> None:
+        """Take a tool into the hand; the picker gives it back after one click."""
+        if name == self._tool:
+            return
+        if self._tool not in ("picker", ""):
+            self._tool_before = self._tool
+        self._tool = name
+        self.canvas.set_tool(self.tools[name])
+        self.column.show_tool(name)
+        self.options.show_tool(name)
+        self._services.status.hint_changed.emit(self.status_hint())
+        if name == "picker":
+            self.state.class_picked.connect(self._picked)
+
+    def _picked(self, _index: int) -> None:
+        self.state.class_picked.disconnect(self._picked)
+        if self._tool == "picker":
+            QTimer.singleShot(0, self, lambda: self.use_tool(self._tool_before))
+
+    def _pick_under(self) -> None:
+        """C takes the class under the pointer at once; elsewhere the picker waits for a click."""
+        cursor = self._services.viewport.cursor
+        if cursor is not None:
+            pick_at(self.state, cursor.x(), cursor.y())
+        else:
+            self.use_tool("picker")
+
+    def _state_changed(self) -> None:
+        tool = self.tools[self._tool] if self._tool else None
+        erasing = isinstance(tool, PenTool) and self._tool == "brush" and tool.erases_now
+        self.column.show_held("eraser" if erasing else "")
+        if self._tool:
+            self._services.status.hint_changed.emit(self.status_hint())
+        self.canvas.update_overlay()
+
+    # -- what is shown ---------------------------------------------------------------------------------
+
+    def _show_page(self) -> None:
+        image = self._session.image
+        if not self._session.images:
+            self._stack.setCurrentWidget(self._empty)
+        elif image is not None and image.problem is not None:
+            error = image.problem
+            self._broken.set_texts(error.what, " ".join(part for part in (error.where, error.action) if part))
+            self._stack.setCurrentWidget(self._broken)
+        else:
+            self._stack.setCurrentWidget(self.canvas)
+
+    def _current_changed(self) -> None:
+        self._show_page()
+        self.label_layer.set_labels(None)
+        image, record = self._session.image, self._session.current
+        if image is None or record is None:
+            self.image_layer.set_levels([])
+            return
+        if image.levels:
+            self._image_ready()
+            return
+        small = self._session.thumbnail(record.id)
+        if small is not None and record.width and record.height:
+            # The small picture at once, the sharp one when it is decoded.
+            self._services.viewport.set_image_size(record.width, record.height, keep=True)
+            self.image_layer.set_levels([small])
+
+    def _image_ready(self) -> None:
+        self._show_page()
+        image = self._session.image
+        if image is not None and image.levels:
+            self._services.viewport.set_image_size(image.width, image.height, keep=True)
+            self.image_layer.set_levels(image.levels)
+
+    def _labels_loaded(self) -> None:
+        labels = self._session.label_map
+        self.label_layer.set_labels(None if labels is None else labels.array)
+        self._history_changed()
+
+    def _history_changed(self) -> None:
+        steps = self.history.rows.rowCount()
+        self.history_section.set_count(f"{steps} steps" if steps > 1 else "1 step" if steps else "")
+
+    def _classes_changed(self) -> None:
+        self._recolor()
+
+    def _recolor(self) -> None:
+        classes = self._session.classes
+        colors = [(0, 0, 0)] * (max((entry.id for entry in classes), default=-1) + 1)
+        for entry in classes:
+            colors[entry.id] = entry.color
+        self.label_layer.set_colors(colors)
+        self.label_layer.set_hidden(self.state.hidden)
+
+    def _hovered(self, pixel: tuple[int, int] | None) -> None:
+        labels = self._session.label_map
+        status = self._services.status
+        if pixel is None or labels is None:
+            status.pointed.emit(pixel, None)
+            return
+        index = int(labels.array[pixel[1], pixel[0]])
+        entry = self._session.class_of(index)
+        if entry is None:
+            word = "Unlabelled" if index == labels.ignore else f"value {index}"
+            status.pointed.emit(pixel, (word, None))
+        else:
+            status.pointed.emit(pixel, (entry.name, QColor(*entry.color)))
+
+    # -- overlay ---------------------------------------------------------------------------------------
+
+    def set_overlay(self, percent: int) -> None:
+        """Opacity of the labels in per cent."""
+        self._opacity = max(0, min(100, percent))
+        self._overlay_off = False
+        settings().set("view.overlay", self._opacity / 100)
+        self._apply_overlay()
+
+    def hide_overlay(self, off: bool) -> None:
+        """Hide or show the labels."""
+        self._overlay_off = off
+        self._apply_overlay()
+
+    def _apply_overlay(self) -> None:
+        self.label_layer.set_opacity(0.0 if self._overlay_off else self._opacity / 100)
+        self.options.show_overlay(self._opacity, self._overlay_off)
+
+    def key_changed(self, event: QKeyEvent, down: bool) -> bool:
+        """Keys that act while held; True where the key is one of them."""
+        if event.key() != Qt.Key.Key_Q or event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
+            return False
+        if event.isAutoRepeat():
+            return True
+        if down:
+            self._q_since = time.monotonic()
+            self._q_was = self._overlay_off
+            self.hide_overlay(True)
+        elif self._q_since is not None:
+            tapped = time.monotonic() - self._q_since < _TAP_SECONDS
+            self._q_since = None
+            self.hide_overlay(not self._q_was if tapped else self._q_was)
+        return True
+
+
+class AnnotateCanvas(CanvasView):
+    """The canvas of Annotate; it can flash the outline of a change once."""
+
+    def __init__(self, viewport: Viewport) -> None:
+        super().__init__(viewport)
+        self.setAccessibleName("Canvas")
+        self._flash: QRect | None = None
+        self._flash_over = QTimer(self, singleShot=True, interval=_FLASH_MS)
+        self._flash_over.timeout.connect(self._end_flash)
+
+    def flash(self, rect: QRect) -> None:
+        """Outline a region (image pixels) for a moment: there something was undone."""
+        self._flash = QRect(rect)
+        self._flash_over.start()
+        self.update()
+
+    def paint_over(self, painter: QPainter) -> None:
+        if self._flash is None:
+            return
+        corner = self.to_view(QPointF(self._flash.topLeft()))
+        far = self.to_view(
+            QPointF(self._flash.x() + self._flash.width(), self._flash.y() + self._flash.height())
+        )
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(theme.color("accent"), 2))
+        painter.drawRect(corner.x(), corner.y(), far.x() - corner.x(), far.y() - corner.y())
+
+    def _end_flash(self) -> None:
+        self._flash = None
+        self.update()
+
+
+class AnnotateDock(QFrame):
+    """The right column: classes, then the history with what height is left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("Dock")
+        self.setFixedWidth(_DOCK)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(1, 0, 0, 0)
+        self._column.setSpacing(0)
+
+    def set_parts(self, classes: QWidget, history: QWidget) -> None:
+        """Put the sections one over the other."""
+        self._column.addWidget(classes)
+        self._column.addWidget(history, 1)
+        self._column.addStretch(0)
+
+
+class _RoomWidget(QWidget):
+    """Hears the keys the canvas leaves, wherever the focus is inside the room."""
+
+    def __init__(self, room: AnnotateRoom) -> None:
+        super().__init__()
+        self._room = room
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if not self._room.key_changed(event, True):
+            super().keyPressEvent(event)
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        if not self._room.key_changed(event, False):
+            super().keyReleaseEvent(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        narrow = self.width() < 1300
+        self._room.dock.setFixedWidth(_DOCK_NARROW if narrow else _DOCK)
+        self._room.classes.set_compact(self.window().height() < 850)
+        super().resizeEvent(event)
