@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -74,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    _step_back()
     if args.queue is not None:
         from segstudio.training.program import work_off
 
@@ -99,6 +101,13 @@ def run(args: argparse.Namespace) -> int:
 
     print(f"{train(folder)}: {folder.path}", file=sys.stderr)
     return 0
+
+
+def _step_back() -> None:
+    """A run that a window started leaves the processor to the person who goes on working there."""
+    nice = os.environ.get("SEGSTUDIO_NICE", "")
+    if nice.isdigit() and hasattr(os, "nice"):
+        os.nice(int(nice))
 
 
 def _create(args: argparse.Namespace) -> RunFolder:

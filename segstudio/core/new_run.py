@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from segstudio.core import images, palette_png
+from segstudio.core import palette_png
 from segstudio.core.errors import UserError
+from segstudio.core.folder_scan import IMAGE_SUFFIXES
 from segstudio.core.label_map import ignore_value, label_dtype
 from segstudio.core.project import Project
 from segstudio.core.recipe import Recipe, RunClass
@@ -47,7 +48,7 @@ def pairs_in_folders(image_folder: Path, label_folder: Path, split: Split) -> li
     labels = {path.stem: path for path in _files(label_folder, (".png",))}
     by_place = {path.relative_to(label_folder).with_suffix(""): path for path in labels.values()}
     found = []
-    for path in _files(image_folder, images.IMAGE_SUFFIXES):
+    for path in _files(image_folder, IMAGE_SUFFIXES):
         label = by_place.get(path.relative_to(image_folder).with_suffix("")) or labels.get(path.stem)
         if label is not None and label != path:
             found.append(Pair(path, label, split))
@@ -81,6 +82,9 @@ def create_from_pairs(
 
     Raises UserError naming the first label that does not fit its image or the classes.
     """
+    # Only here are image files looked into; the window makes runs from projects, without any decoder.
+    from segstudio.core.images import read_header
+
     dtype = label_dtype(recipe.num_classes - 1)
     recipe = replace(recipe, ignore=ignore_value(dtype))
     table = np.full(65536, _NO_CLASS, np.int64)
@@ -90,7 +94,7 @@ def create_from_pairs(
     def sources() -> Iterator[tuple[Sample, NDArray[Any]]]:
         for pair in pairs:
             labels, _ = palette_png.read(pair.label)
-            header = images.read_header(pair.image)
+            header = read_header(pair.image)
             if labels.shape != (header.height, header.width):
                 raise UserError(
                     f"The labels are {labels.shape[1]}x{labels.shape[0]}, the image is "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -320,7 +320,8 @@ class Training:
 
     def _save_weights(self, name: str, entry: dict[str, Any]) -> None:
         path = self._folder.checkpoints / f"{name}.safetensors"
-        save_weights(path, self._module, self._trainee.facts)
+        title = f"{self._trainee.facts.title} · {self._folder.name} {name}"
+        save_weights(path, self._module, replace(self._trainee.facts, title=title))
         self._report.checkpoint(name, entry)
 
     def _scaler(self) -> Any:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from segstudio.runtime.jobs import JobQueue
     from segstudio.runtime.model_shelf import ModelShelf
     from segstudio.runtime.predictions import Predictions
+    from segstudio.runtime.runs import Runs
     from segstudio.runtime.session import ProjectSession
     from segstudio.runtime.worker_client import WorkerClient
     from segstudio.ui.canvas.viewport import Viewport
@@ -97,6 +98,7 @@ class Services:
         self.jobs = jobs
         self.filmstrip: Filmstrip | None = None
         self._predictions: Predictions | None = None
+        self._runs: Runs | None = None
 
     @property
     def predictions(self) -> Predictions | None:
@@ -108,3 +110,13 @@ class Services:
                 self.session, self.worker, self.session.reader, self.jobs, parent=self.session
             )
         return self._predictions
+
+    @property
+    def runs(self) -> Runs:
+        """The training runs of the project; they are watched from the first time somebody asks."""
+        if self._runs is None:
+            from segstudio.runtime.runs import Runs
+
+            self._runs = Runs(self.jobs, self.session)
+            self._runs.follow(self.session, self.shelf)
+        return self._runs

@@ -1,0 +1,145 @@
+"""What a run has told so far, gathered from its events for curves, strips and previews."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Series:
+    """Values over optimiser steps, in order."""
+
+    steps: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, step: int, value: float) -> None:
+        self.steps.append(step)
+        self.values.append(value)
+
+    def cut(self, last: int) -> None:
+        """Forgets everything after step `last`."""
+        while self.steps and self.steps[-1] > last:
+            self.steps.pop()
+            self.values.pop()
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A finished epoch. Fractions in 0..1; None where there was no validation."""
+
+    number: int
+    step: int
+    train_loss: float
+    val_loss: float | None
+    miou: float | None
+    iou: tuple[float | None, ...]
+    seconds: float
+    previews: Mapping[int, float | None]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One validation image that is shown epoch after epoch. `size` is (width, height) of its pictures."""
+
+    index: int
+    image: str
+    size: tuple[int, int]
+
+
+class RunHistory:
+    """Events in, series out. A resumed run takes back what came after the step it went on from."""
+
+    def __init__(self) -> None:
+        self.loss = Series()
+        self.parts: dict[str, Series] = {}
+        self.rate = Series()
+        self.speed = Series()
+        self.memory = Series()
+        self.epochs: list[Epoch] = []
+        self.previews: list[Preview] = []
+        self.version = 0
+
+    @property
+    def steps_per_epoch(self) -> float | None:
+        """Steps of one epoch, None before the first is finished."""
+        return self.epochs[0].step / self.epochs[0].number if self.epochs else None
+
+    @property
+    def best(self) -> Epoch | None:
+        known = [epoch for epoch in self.epochs if epoch.miou is not None]
+        return max(known, key=lambda epoch: (epoch.miou or 0.0, -epoch.number)) if known else None
+
+    def feed(self, events: Iterable[Mapping[str, Any]]) -> bool:
+        """Takes further events; True where something that is shown has changed."""
+        changed = False
+        for event in events:
+            changed = self._take(event) or changed
+        if changed:
+            self.version += 1
+        return changed
+
+    def _take(self, event: Mapping[str, Any]) -> bool:
+        kind = event.get("kind")
+        try:
+            if kind == "start":
+                self._go_back(int(event["step"]))
+            elif kind == "step":
+                self._step(event)
+            elif kind == "epoch":
+                self._epoch(event)
+            elif kind == "previews":
+                self.previews = [
+                    Preview(int(one["index"]), str(one["image"]), (int(one["size"][0]), int(one["size"][1])))
+                    for one in event["images"]
+                ]
+            else:
+                return False
+        except (KeyError, TypeError, ValueError, IndexError):
+            return False  # an event of another version is no reason to lose the others
+        return True
+
+    def _go_back(self, step: int) -> None:
+        for series in (self.loss, self.rate, self.speed, self.memory, *self.parts.values()):
+            series.cut(step)
+        self.epochs = [epoch for epoch in self.epochs if epoch.step <= step]
+
+    def _step(self, event: Mapping[str, Any]) -> None:
+        step = int(event["step"])
+        self.loss.add(step, float(event["loss"]))
+        for name, value in event["losses"].items():
+            self.parts.setdefault(str(name), Series()).add(step, float(value))
+        self.rate.add(step, float(event["lr"]))
+        self.speed.add(step, float(event["images_per_s"]))
+        self.memory.add(step, float(event["memory"]))
+
+    def _epoch(self, event: Mapping[str, Any]) -> None:
+        number = int(event["epoch"])
+        self.epochs = [epoch for epoch in self.epochs if epoch.number < number]
+        self.epochs.append(
+            Epoch(
+                number=number,
+                step=int(event["step"]),
+                train_loss=float(event["train_loss"]),
+                val_loss=_number(event.get("val_loss")),
+                miou=_number(event.get("miou")),
+                iou=tuple(_number(value) for value in event.get("iou", ())),
+                seconds=float(event.get("seconds", 0.0)),
+                previews={int(one["index"]): _number(one["miou"]) for one in event.get("previews", ())},
+            )
+        )
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def smoothed(values: list[float], weight: float = 0.9) -> list[float]:
+    """An exponential moving average, corrected for its start as in Adam (Kingma and Ba, 2015)."""
+    result, average, mass = [], 0.0, 0.0
+    for value in values:
+        average = weight * average + (1 - weight) * value
+        mass = weight * mass + (1 - weight)
+        result.append(average / mass)
+    return result
