@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory-limit", type=int, default=0, metavar="BYTES", help="address space, 0 = no limit"
     )
+    parser.add_argument("--read-zip", metavar="FILE", help="print where the tensors of a torch file lie")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -20,6 +21,10 @@ def run(arguments: argparse.Namespace) -> int:
         from segstudio.worker.listing import print_listing
 
         return print_listing(arguments.list, arguments.plugin, memory_limit=arguments.memory_limit)
+    if arguments.read_zip is not None:
+        from segstudio.worker.restricted_zip import main
+
+        return main(arguments.read_zip)
     from segstudio.worker.program import serve
 
     return serve(reader=arguments.reader, plugin_files=arguments.plugin, memory_limit=arguments.memory_limit)

@@ -133,7 +133,7 @@ class ModelShelf(QObject):
         self._waiting.clear()
         self._thread.shutdown(wait=False, cancel_futures=True)
         for process in self._listing.values():
-            process.disconnect(self)
+            process.blockSignals(True)
             process.kill()
             process.waitForFinished(500)
         self._listing.clear()

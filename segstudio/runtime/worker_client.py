@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +49,8 @@ class Call(QObject):
         self, client: WorkerClient, number: int, op: str, arguments: dict[str, Any], priority: int
     ) -> None:
         super().__init__(client)
-        self._client = client
+        # Not a plain reference: the last owner of the client would be a child in its own destructor.
+        self._client = weakref.ref(client)
         self.number = number
         self.op = op
         self.arguments = arguments
@@ -70,11 +72,15 @@ class Call(QObject):
 
     def cancel(self) -> None:
         """Asks for the end: at once where the request waits, else between two of its steps."""
-        self._client.cancel_call(self)
+        client = self._client()
+        if client is not None:
+            client.cancel_call(self)
 
     def force_stop(self) -> None:
         """Ends the worker process, and with it this request. Other requests run again."""
-        self._client.force_stop_call(self)
+        client = self._client()
+        if client is not None:
+            client.force_stop_call(self)
 
 
 class WorkerClient(QObject):
@@ -118,6 +124,9 @@ class WorkerClient(QObject):
         self._watch = QTimer(self)
         self._watch.setInterval(1000)
         self._watch.timeout.connect(self._look_for_silence)
+        self._ends_later: list[tuple[Call, Literal["failed", "cancelled"], Any]] = []
+        self._soon = QTimer(self, singleShot=True, interval=0)
+        self._soon.timeout.connect(self._go_on)
         self.memory = 0
 
     @property
@@ -145,17 +154,17 @@ class WorkerClient(QObject):
         """
         call = Call(self, next(self._numbers), op, arguments, priority)
         if self._closing:
-            QTimer.singleShot(0, self, lambda: self._end(call, "cancelled"))
+            self._end_later(call, "cancelled")
             return call
         if self._kills.get(call.model, 0) >= KILLS_TO_SWITCH_OFF:
             problem = UserError(
                 f"{call.model} is switched off, because it stopped the worker {KILLS_TO_SWITCH_OFF} times",
                 action="Switch it on again to try once more",
             )
-            QTimer.singleShot(0, self, lambda: self._end(call, "failed", problem))
+            self._end_later(call, "failed", problem)
             return call
         self._enqueue(call)
-        QTimer.singleShot(0, self, self._pump)
+        self._soon.start()
         return call
 
     def switch_on(self, model: str) -> None:
@@ -179,7 +188,7 @@ class WorkerClient(QObject):
         self._sent.clear()
         process, self._process = self._process, None
         if process is not None:
-            process.disconnect(self)
+            process.blockSignals(True)
             process.closeWriteChannel()
             if not process.waitForFinished(200):
                 process.kill()
@@ -193,7 +202,7 @@ class WorkerClient(QObject):
         call.cancelling = True
         if call.state == "queued":
             self._queue.remove(call)
-            QTimer.singleShot(0, self, lambda: self._end(call, "cancelled"))
+            self._end_later(call, "cancelled")
         else:
             self._send(messages.cancel(call.number))
 
@@ -215,6 +224,17 @@ class WorkerClient(QObject):
         while position > 0 and self._queue[position - 1].priority < call.priority:
             position -= 1
         self._queue.insert(position, call)
+
+    def _end_later(self, call: Call, state: Literal["failed", "cancelled"], value: Any = None) -> None:
+        """Ends a call from the event loop: its maker has not connected to its signals yet."""
+        self._ends_later.append((call, state, value))
+        self._soon.start()
+
+    def _go_on(self) -> None:
+        ends, self._ends_later = self._ends_later, []
+        for call, state, value in ends:
+            self._end(call, state, value)
+        self._pump()
 
     def _pump(self) -> None:
         """Hands the process what it can work on."""

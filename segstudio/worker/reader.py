@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,39 +23,45 @@ def header(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
 
 
 def levels(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
-    """Fills `out` with the BGRA pyramid of `path` -> `sizes`, a list of [width, height]."""
-    out = MappedArray.attach(arguments["out"]).array.reshape(-1)
-    options: dict[str, Any] = {"page": arguments.get("page", 0)}
-    if arguments.get("range") is not None:
-        low, high = arguments["range"]
-        options["display"] = images.DisplayRange(low, high)
+    """Fills `out` with the BGRA pyramid of `path` -> `width`, `height`, `sizes`, `range` (null for 8 bits).
+
+    `range` [low, high] is what to show of deeper images; null chooses it.
+    """
+    path, page = Path(arguments["path"]), int(arguments.get("page", 0))
+    out = MappedArray.attach(arguments["out"]).array.reshape(-1).view(np.uint8)
+    asked = arguments.get("range")
+    shown = images.DisplayRange(float(asked[0]), float(asked[1])) if asked is not None else None
+    found = images.read_header(path, page)
     control.check()
-    width, height = images.fill_levels(Path(arguments["path"]), out, **options)
-    return {"width": width, "height": height, "sizes": images.level_sizes(width, height)}
+    needed = images.levels_nbytes(found.width, found.height)
+    used = images.fill_levels(path, out[:needed], page=page, shown=shown, progress=control.progress)
+    return {
+        "width": found.width,
+        "height": found.height,
+        "sizes": images.level_sizes(found.width, found.height),
+        "range": [used.low, used.high] if used is not None else None,
+    }
 
 
 def reduced(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
     """A quick view of `path` at 1 / `factor`, BGRA into `out` -> `width`, `height`."""
-    picture = images.read_reduced(Path(arguments["path"]), int(arguments["factor"]))
-    return _write_bgra(picture, arguments["out"])
+    page = int(arguments.get("page", 0))
+    picture = images.read_reduced(Path(arguments["path"]), int(arguments["factor"]), page=page)
+    return _copy_into(picture, arguments["out"])
 
 
 def thumbnail(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
     """`path` with its longer side at most `size`, BGRA into `out` -> `width`, `height`."""
-    control.check()
-    picture = images.read_thumbnail(Path(arguments["path"]), int(arguments["size"]))
-    return _write_bgra(picture, arguments["out"])
+    page = int(arguments.get("page", 0))
+    picture = images.read_thumbnail(Path(arguments["path"]), int(arguments["size"]), page=page)
+    return _copy_into(picture, arguments["out"])
 
 
 def rgb(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
     """What a network sees of `path` (RGB, uint8) into `out` -> `width`, `height`."""
-    options: dict[str, Any] = {"page": arguments.get("page", 0)}
-    if arguments.get("view") is not None:
-        options["view"] = images.NetworkView(**arguments["view"])
-    picture = images.read_rgb(Path(arguments["path"]), **options)
-    out = MappedArray.attach(arguments["out"]).array.reshape(-1).view(np.uint8)
-    _copy_into(picture, out)
-    return {"width": picture.shape[1], "height": picture.shape[0]}
+    view = _network_view(arguments.get("view"))
+    picture = images.read_rgb(Path(arguments["path"]), page=int(arguments.get("page", 0)), view=view)
+    return _copy_into(picture, arguments["out"])
 
 
 def confusion(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
@@ -79,13 +84,19 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 
 
-def _write_bgra(picture: NDArray[np.uint8], descriptor: dict[str, Any]) -> Mapping[str, Any]:
+def _network_view(document: dict[str, Any] | None) -> images.NetworkView | None:
+    """The project's rule for what a network sees, from JSON."""
+    if not document:
+        return None
+    fields = dict(document)
+    if fields.get("channels") is not None:
+        fields["channels"] = tuple(fields["channels"])
+    return images.NetworkView(**fields)
+
+
+def _copy_into(picture: NDArray[np.uint8], descriptor: dict[str, Any]) -> Mapping[str, Any]:
     out = MappedArray.attach(descriptor).array.reshape(-1).view(np.uint8)
-    _copy_into(cv2.cvtColor(picture, cv2.COLOR_RGB2BGRA), out)
-    return {"width": picture.shape[1], "height": picture.shape[0]}
-
-
-def _copy_into(picture: NDArray[Any], out: NDArray[np.uint8]) -> None:
     if picture.size > out.size:
         raise ValueError(f"a picture of {picture.size} bytes does not fit an array of {out.size} bytes")
     out[: picture.size] = picture.reshape(-1)
+    return {"width": picture.shape[1], "height": picture.shape[0]}

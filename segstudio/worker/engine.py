@@ -1,0 +1,389 @@
+"""The engine: models by reference, predictions, probes; without processes, for whoever runs networks.
+
+It chooses between one pass and tiles by the memory a pass needs, goes to smaller tiles when memory runs
+out all the same, and says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segstudio.core.errors import UserError
+from segstudio.core.weights_facts import WeightsFacts
+from segstudio.plugin_api import Prediction, ProbeMap, ProbeSpec, Query, TaxonomyClass
+from segstudio.registry import Registry, plugin_error
+from segstudio.worker import devices, footprint, loaded_models
+from segstudio.worker.control import Cancelled, Control
+from segstudio.worker.inference import SMALLEST_TILE, Network, Timing, make_plan, padded_size, run_plan
+from segstudio.worker.kept_runs import KeptRun, KeptRuns, ask, capturing, switched
+from segstudio.worker.loaded_models import LoadedModel, ModelCache
+from segstudio.worker.memory import peak_resident_bytes
+from segstudio.worker.model_ref import ModelRef
+from segstudio.worker.resampling import Maps
+from segstudio.worker.tiles import Tile, TilePlan
+
+_SURELY_SMALL = 640 * 640
+_SHARE_OF_FREE = 0.6
+_MEASURED_SIDES = (96, 192)
+
+
+@dataclass
+class PredictionResult:
+    """`label_map` (H, W) uint8, or uint16 for more than 256 classes; `confidence` and `entropy` (H, W) uint8,
+    0..255 for 0..1, or None. `seconds` is all of it, `forward_seconds` the network alone.
+    """
+
+    label_map: NDArray[Any]
+    confidence: NDArray[np.uint8] | None
+    entropy: NDArray[np.uint8] | None
+    classes: tuple[TaxonomyClass, ...]
+    device: str
+    seconds: float
+    forward_seconds: float
+    tiles: int
+    tile_size: tuple[int, int]
+    parameters: int
+    peak_bytes: int
+    preprocess_source: str
+    not_as_trained: bool
+    notes: list[str] = field(default_factory=list)
+
+
+class Engine:
+    """Runs models. `device` is the default of its runs; `half` runs networks in half precision.
+
+    `memory` caps the bytes a pass may take, for tests and for people who share a computer.
+    """
+
+    def __init__(
+        self,
+        plugin_files: Sequence[Path] = (),
+        *,
+        device: str = "auto",
+        half: bool = False,
+        optimise: bool = True,
+        memory: int | None = None,
+        registry: Registry | None = None,
+    ) -> None:
+        self.registry = registry if registry is not None else Registry(plugin_files)
+        self.device = device
+        self.half = half
+        self.memory = memory
+        self._models = ModelCache(self.registry, optimise=optimise)
+        self._runs = KeptRuns()
+
+    def load(self, ref: ModelRef, *, device: str = "") -> LoadedModel:
+        """The model, from the cache or built anew. Raises UserError."""
+        return self._models.get(ref, devices.choose(device or self.device))
+
+    def unload(self) -> None:
+        """Forgets all models and kept runs."""
+        self._models.clear()
+        self._runs.clear()
+
+    def predict(
+        self,
+        ref: ModelRef,
+        image: NDArray[np.uint8],
+        *,
+        device: str = "",
+        maps: Maps | None = None,
+        confidence: bool = True,
+        entropy: bool = False,
+        keep: bool = False,
+        key: str = "",
+        cancel: Callable[[], bool] | None = None,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> PredictionResult:
+        """Segments `image` (H, W, 3) uint8 RGB of any size.
+
+        `maps` are filled where given (shared memory), else made. With `keep`, what the declared probes
+        need stays under the image's `key`. Raises UserError; Cancelled once `cancel()` is true.
+        """
+        control = Control(cancel=cancel, progress=progress)
+        _check_image(image)
+        started = time.perf_counter()
+        loaded = self.load(ref, device=device)
+        control.check()
+        if maps is None:
+            maps = _new_maps(image.shape[:2], loaded.num_classes, confidence, entropy)
+        notes = list(loaded.notes)
+        if loaded.is_torch:
+            if loaded.num_classes > np.iinfo(maps.labels.dtype).max + 1:
+                raise UserError(f"{loaded.num_classes} classes do not fit a label map of {maps.labels.dtype}")
+            plan, timing, changed = self._run_torch(loaded, ref, image, maps, keep, key, control, notes)
+        else:
+            plan = make_plan(*image.shape[:2], loaded.spec, None)
+            timing, changed = self._run_predictor(loaded, ref, image, maps, control), False
+        classes = loaded.classes
+        if not classes:
+            classes = _classes_found(maps.labels)
+        return PredictionResult(
+            label_map=maps.labels,
+            confidence=maps.confidence,
+            entropy=maps.entropy,
+            classes=classes,
+            device=str(loaded.device) if loaded.is_torch else "cpu",
+            seconds=time.perf_counter() - started,
+            forward_seconds=timing.forward,
+            tiles=plan.count,
+            tile_size=(plan.tile_height, plan.tile_width),
+            parameters=loaded.parameters,
+            peak_bytes=_peak_bytes(loaded.device),
+            preprocess_source=loaded.preprocess_source,
+            not_as_trained=changed,
+            notes=notes,
+        )
+
+    def probe(
+        self,
+        ref: ModelRef,
+        probe_id: str,
+        query: Query,
+        options: dict[str, Any] | None = None,
+        *,
+        image: NDArray[np.uint8] | None = None,
+        key: str = "",
+        device: str = "",
+    ) -> tuple[ProbeMap, Tile | None]:
+        """What the model kept about `query`, in pixels of the image; and the tile, where it ran in tiles.
+
+        Answers from the run kept under `key`; where there is none (any longer), `image` is run.
+        Raises UserError.
+        """
+        loaded = self.load(ref, device=device)
+        spec = probe_spec(loaded, probe_id)
+        run = self._runs.get(self._run_key(ref, loaded, key))
+        if run is None:
+            if image is None:
+                raise UserError(
+                    f"{loaded.spec.title} has not run on this image yet", action="Run it, then look into it"
+                )
+            _check_image(image)
+            plan = make_plan(*image.shape[:2], loaded.spec, self._tile_side(loaded, image.shape[:2]))
+            run = KeptRun(loaded, image, plan, dict(ref.switches))
+            self._runs.put(self._run_key(ref, loaded, key), run)
+        answer = ask(self.registry, self._network(loaded), run, spec, query, options or {})
+        self._runs.trim()
+        return answer
+
+    def has_kept(self, ref: ModelRef, key: str, *, device: str = "") -> bool:
+        """Whether a probe of this model on this image answers without a run."""
+        return self._runs.get(self._run_key(ref, self.load(ref, device=device), key)) is not None
+
+    # -- torch ---------------------------------------------------------------------------------------
+
+    def _run_torch(
+        self,
+        loaded: LoadedModel,
+        ref: ModelRef,
+        image: NDArray[np.uint8],
+        maps: Maps,
+        keep: bool,
+        key: str,
+        control: Control,
+        notes: list[str],
+    ) -> tuple[TilePlan, Timing, bool]:
+        height, width = image.shape[:2]
+        side = self._tile_side(loaded, (height, width))
+        network = self._network(loaded)
+        while True:
+            plan = make_plan(height, width, loaded.spec, side)
+            try:
+                with switched(self.registry, loaded, dict(ref.switches)) as changed:
+                    timing = self._run_plan(loaded, network, ref, image, plan, maps, keep, key, control)
+                break
+            except Exception as error:
+                if isinstance(error, UserError | Cancelled):
+                    raise
+                if not devices.is_out_of_memory(error):
+                    raise plugin_error(loaded.plugin.title, f"{loaded.spec.title} failed", error) from error
+                side = self._smaller(loaded, plan, error)
+        if not plan.is_whole:
+            size = f"{plan.tile_width} x {plan.tile_height}"
+            notes.append(
+                f"Ran in {plan.count} tiles of {size} pixels, because the whole image needs more memory"
+            )
+        return plan, timing, changed
+
+    def _run_plan(
+        self,
+        loaded: LoadedModel,
+        network: Network,
+        ref: ModelRef,
+        image: NDArray[np.uint8],
+        plan: TilePlan,
+        maps: Maps,
+        keep: bool,
+        key: str,
+        control: Control,
+    ) -> Timing:
+        if not (keep and loaded.spec.probes):
+            return run_plan(network, image, plan, maps, control)
+        run = KeptRun(loaded, image, plan, dict(ref.switches))
+        if plan.is_whole:
+            with capturing(self.registry, loaded) as kept:
+                timing = run_plan(network, image, plan, maps, control)
+            run.captured[plan.tiles()[0]] = kept
+        else:
+            timing = run_plan(network, image, plan, maps, control)
+        self._runs.put(self._run_key(ref, loaded, key), run)
+        return timing
+
+    def _smaller(self, loaded: LoadedModel, plan: TilePlan, error: Exception) -> int:
+        """The next smaller tile side after memory ran out. Raises UserError when there is none."""
+        devices.empty_cache(loaded.device)
+        self._runs.clear()
+        if self._models.drop_others(loaded):
+            devices.empty_cache(loaded.device)
+        side = max(plan.tile_height, plan.tile_width) // 2
+        if side < max(SMALLEST_TILE, loaded.spec.min_size):
+            raise UserError(
+                f"{loaded.spec.title} does not fit into the memory of {loaded.device} even in small tiles",
+                action="Close other programs, choose a smaller network, or run it on the CPU",
+                details=str(error),
+            ) from error
+        return side
+
+    def _tile_side(self, loaded: LoadedModel, size: tuple[int, int]) -> int | None:
+        """None for one pass, else the side of the largest square that fits into memory."""
+        height, width = padded_size(*size, loaded.spec)
+        pixels = height * width
+        if self.memory is None and pixels <= _SURELY_SMALL:
+            return None
+        needed = self._footprint(loaded)
+        free = self.memory if self.memory is not None else devices.free_bytes(loaded.device)
+        # The scores at the network's own resolution are counted by the footprint; the maps are small.
+        budget = _SHARE_OF_FREE * free
+        if needed.nbytes(pixels) <= budget:
+            return None
+        return max(int(needed.pixels(budget) ** 0.5), SMALLEST_TILE)
+
+    def _footprint(self, loaded: LoadedModel) -> footprint.Footprint:
+        if loaded.footprint is None:
+            network = self._network(loaded)
+            sides = [padded_size(side, side, loaded.spec)[0] for side in _MEASURED_SIDES]
+            if sides[0] == sides[1]:
+                sides[1] = padded_size(sides[0] + 1, sides[0] + 1, loaded.spec)[0]
+
+            def run(side: int) -> None:
+                network.scores(np.zeros((side, side, 3), np.uint8))
+
+            try:
+                loaded.footprint = footprint.measure(run, (sides[0], sides[1]))
+            except RuntimeError as error:
+                raise plugin_error(loaded.plugin.title, f"{loaded.spec.title} failed", error) from error
+        return loaded.footprint
+
+    def _network(self, loaded: LoadedModel) -> Network:
+        return Network(loaded.model, loaded.spec, loaded.preprocess, loaded.device, half=self.half)
+
+    @staticmethod
+    def _run_key(ref: ModelRef, loaded: LoadedModel, key: str) -> str:
+        return f"{ref.key()} {sorted(ref.switches.items())} {loaded.device} {key}"
+
+    # -- other plugins -------------------------------------------------------------------------------
+
+    def _run_predictor(
+        self, loaded: LoadedModel, ref: ModelRef, image: NDArray[np.uint8], maps: Maps, control: Control
+    ) -> Timing:
+        if ref.switches:
+            raise UserError(f"{loaded.spec.title} has no switches")
+        started = time.perf_counter()
+        frozen = image.view()
+        frozen.flags.writeable = False
+        try:
+            found = loaded.model.predict(frozen, cancel=control.cancelled)
+        except Exception as error:
+            control.check()
+            if devices.is_out_of_memory(error):
+                raise
+            raise plugin_error(loaded.plugin.title, f"{loaded.spec.title} failed", error) from error
+        control.check()
+        _take_prediction(loaded, found, image.shape[:2], maps)
+        control.progress(1.0)
+        return Timing(time.perf_counter() - started, 1)
+
+
+def probe_spec(loaded: LoadedModel, probe_id: str) -> ProbeSpec:
+    """The probe with this id. Raises UserError naming those there are."""
+    for spec in loaded.spec.probes:
+        if spec.id == probe_id:
+            return spec
+    known = ", ".join(spec.id for spec in loaded.spec.probes)
+    raise UserError(
+        f"{loaded.spec.title} has no probe {probe_id!r}", action=f"It has {known}" if known else "It has none"
+    )
+
+
+def _check_image(image: NDArray[np.uint8]) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(f"an image is (H, W, 3) uint8, not {image.shape} {image.dtype}")
+
+
+def _new_maps(size: tuple[int, ...], num_classes: int, confidence: bool, entropy: bool) -> Maps:
+    height, width = size
+    kind = np.uint8 if num_classes <= 256 else np.uint16
+    return Maps(
+        np.zeros((height, width), kind),
+        np.zeros((height, width), np.uint8) if confidence else None,
+        np.zeros((height, width), np.uint8) if entropy else None,
+    )
+
+
+def _take_prediction(loaded: LoadedModel, found: Any, size: tuple[int, ...], maps: Maps) -> None:
+    """Copies a plugin's answer where it fits. Raises UserError saying what does not."""
+
+    def wrong(what: str) -> UserError:
+        return UserError(f"{loaded.plugin.title}: {loaded.spec.title} gave {what}")
+
+    if not isinstance(found, Prediction):
+        raise wrong(f"a {type(found).__name__}, expected a Prediction")
+    labels = np.asarray(found.label_map)
+    if labels.shape != tuple(size) or labels.dtype.kind not in "ui":
+        raise wrong(f"a label map of {labels.shape} {labels.dtype}, expected integers of {tuple(size)}")
+    most = np.iinfo(maps.labels.dtype).max
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high > most:
+        raise wrong(f"class indices {low}..{high}, expected 0..{most}")
+    maps.labels[...] = labels
+    if maps.confidence is not None:
+        maps.confidence[...] = 255 if found.confidence is None else _bytes(found.confidence, size, wrong)
+    if maps.entropy is not None:
+        maps.entropy[...] = 0 if found.scores is None else _entropy(np.asarray(found.scores))
+
+
+def _bytes(values: Any, size: tuple[int, ...], wrong: Callable[[str], UserError]) -> NDArray[np.uint8]:
+    array = np.asarray(values, np.float32)
+    if array.shape != tuple(size):
+        raise wrong(f"a confidence of {array.shape}, expected {tuple(size)}")
+    if not np.isfinite(array).all():
+        raise wrong("a confidence that is no number somewhere")
+    result: NDArray[np.uint8] = np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
+    return result
+
+
+def _entropy(scores: NDArray[np.float32]) -> NDArray[np.uint8]:
+    safe = np.clip(scores, 1e-12, 1)
+    entropy = -(safe * np.log(safe)).sum(axis=0) / np.log(max(2, len(scores)))
+    result: NDArray[np.uint8] = np.rint(np.clip(entropy, 0, 1) * 255).astype(np.uint8)
+    return result
+
+
+def _classes_found(labels: NDArray[Any]) -> tuple[TaxonomyClass, ...]:
+    """A plugin that does not say how many classes it has gets as many names as it used."""
+    return loaded_models.class_table(int(labels.max()) + 1, WeightsFacts())
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return peak_resident_bytes()

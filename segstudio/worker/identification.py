@@ -1,0 +1,52 @@
+"""Which network a file of weights belongs to, as plain values for people and for the window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segstudio.registry import Registry
+from segstudio.worker.checkpoints import read_weights
+from segstudio.worker.loaded_models import identify
+
+_LISTED_TENSORS = 2000
+
+
+def identify_file(registry: Registry, path: Path) -> Mapping[str, Any]:
+    """`found`: [{"model", "name", "num_classes", "layout", "options"}], best first; maybe none.
+
+    Also `format`, `tensors` [[name, shape, type]], `values`, `facts` and `notes`. `model` is the spec's
+    id where one has that name, else empty. Raises UserError where the file cannot be read.
+    """
+    weights = read_weights(path)
+    found = []
+    for plugin, entry in identify(registry, weights.tensors):
+        wanted = _plain(str(entry.name))
+        ids = [spec.id for spec in plugin.models if wanted in map(_plain, (spec.name, *spec.search_aliases))]
+        found.append(
+            {
+                "model": ids[0] if ids else "",
+                "name": entry.name,
+                "num_classes": entry.num_classes,
+                "layout": entry.layout,
+                "options": dict(entry.options),
+            }
+        )
+    return {
+        "path": str(path),
+        "format": weights.format,
+        "found": found,
+        "tensors": [
+            [key, list(tensor.shape), str(tensor.dtype).removeprefix("torch.")]
+            for key, tensor in list(weights.tensors.items())[:_LISTED_TENSORS]
+        ],
+        "tensor_count": len(weights.tensors),
+        "values": weights.values,
+        "model": weights.facts.model,
+        "notes": list(weights.notes),
+    }
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")

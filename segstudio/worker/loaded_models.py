@@ -1,0 +1,343 @@
+"""Models that are built, filled with weights, optimised for inference and kept for the next run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segstudio.core.errors import UserError
+from segstudio.core.taxonomies import default_palette, load_taxonomy
+from segstudio.core.weights_facts import WeightsFacts
+from segstudio.plugin_api import Checkpoint, ModelSpec, Plugin, Preprocess, TaxonomyClass
+from segstudio.registry import Registry, plugin_error
+from segstudio.worker import devices
+from segstudio.worker.checkpoints import WeightsFile, read_weights
+from segstudio.worker.folding import FoldReport, fold_batch_norms
+from segstudio.worker.footprint import Footprint
+from segstudio.worker.memory import available_bytes
+from segstudio.worker.model_ref import ModelRef
+
+_EXAMPLE_SIDE = 64
+
+
+@dataclass
+class LoadedModel:
+    """One model ready to run on `device`.
+
+    `model` is a torch module, or any object with `predict`. `preprocess_source` says where the
+    preprocessing came from.
+    """
+
+    plugin: Plugin
+    spec: ModelSpec
+    model: Any
+    device: torch.device
+    num_classes: int
+    classes: tuple[TaxonomyClass, ...]
+    preprocess: Preprocess
+    preprocess_source: str
+    parameters: int
+    options: Mapping[str, Any]
+    notes: list[str] = field(default_factory=list)
+    fold: FoldReport | None = None
+    footprint: Footprint | None = None
+    flops: dict[tuple[int, int], int | None] = field(default_factory=dict)
+
+    @property
+    def is_torch(self) -> bool:
+        return isinstance(self.model, nn.Module)
+
+    @property
+    def nbytes(self) -> int:
+        if not self.is_torch:
+            return 0
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+class ModelCache:
+    """Keeps the models used last, within a budget of bytes of weights (always the newest one)."""
+
+    def __init__(self, registry: Registry, *, budget: int | None = None, optimise: bool = True) -> None:
+        self._registry = registry
+        self._budget = budget if budget is not None else max(2**30, available_bytes() // 3)
+        self._optimise = optimise
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+
+    def get(self, ref: ModelRef, device: torch.device) -> LoadedModel:
+        """The model, loaded where it is not. Raises UserError."""
+        key = f"{ref.key()} {device}"
+        loaded = self._models.get(key)
+        if loaded is None:
+            loaded = load_model(self._registry, ref, device, optimise=self._optimise)
+            self._models[key] = loaded
+        self._models.move_to_end(key)
+        while len(self._models) > 1 and sum(model.nbytes for model in self._models.values()) > self._budget:
+            self._models.popitem(last=False)
+        return loaded
+
+    def drop_others(self, keep: LoadedModel) -> bool:
+        """Makes room for a run of `keep`. False where there was nothing to drop."""
+        others = [key for key, model in self._models.items() if model is not keep]
+        for key in others:
+            del self._models[key]
+        return bool(others)
+
+    def clear(self) -> None:
+        self._models.clear()
+
+
+def load_model(
+    registry: Registry, ref: ModelRef, device: torch.device, *, optimise: bool = True
+) -> LoadedModel:
+    """Builds the model of `ref` and loads its weights. Raises UserError with one sentence."""
+    plugin, spec = registry.find(ref.model)
+    if spec.unavailable:
+        raise UserError(f"{spec.title} cannot run on this computer: {spec.unavailable}")
+    checkpoint = _checkpoint(spec, ref)
+    path = ref.weights or (Path(checkpoint.path) if checkpoint is not None else None)
+    weights = read_weights(path) if path is not None else None
+    if weights is None and plugin.load and not ref.untrained:
+        raise UserError(
+            f"{spec.id} has no weights on this computer", action="Give a file of weights (--weights FILE)"
+        )
+    facts = weights.facts if weights is not None else WeightsFacts()
+    options, num_classes = _build_arguments(registry, plugin, spec, ref, checkpoint, weights)
+    model = build(registry, plugin, spec, num_classes=num_classes, options=options)
+    notes = list(weights.notes) if weights is not None else []
+    if isinstance(model, nn.Module):
+        if weights is not None:
+            load_weights(registry, plugin, spec, model, weights)
+        model.eval()
+    elif not callable(getattr(model, "predict", None)):
+        raise UserError(f"{plugin.title}: {spec.id} is neither a torch module nor has it a `predict`")
+    preprocess, source = _preprocess(spec, ref, weights, checkpoint)
+    number = int(getattr(model, "num_classes", 0) or num_classes or spec.num_classes or 0)
+    loaded = LoadedModel(
+        plugin=plugin,
+        spec=spec,
+        model=model,
+        device=device,
+        num_classes=number,
+        classes=class_table(number, facts, checkpoint.taxonomy if checkpoint else "", spec.taxonomy),
+        preprocess=preprocess,
+        preprocess_source=source,
+        parameters=sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else 0,
+        options=options,
+        notes=notes,
+    )
+    if loaded.is_torch:
+        _make_ready(loaded, optimise=optimise)
+    return loaded
+
+
+def build(
+    registry: Registry,
+    plugin: Plugin,
+    spec: ModelSpec,
+    *,
+    num_classes: int | None,
+    options: Mapping[str, Any],
+) -> Any:
+    """Calls the plugin's builder. Raises UserError, with what the plugin said."""
+    builder = registry.resolve(plugin, spec.build)
+    arguments = dict(options)
+    if num_classes is not None:
+        arguments["num_classes"] = num_classes
+    try:
+        return builder(spec.name, **arguments)
+    except Exception as error:
+        if devices.is_out_of_memory(error):
+            raise
+        raise plugin_error(plugin.title, f"{spec.title} cannot be built", error) from error
+
+
+def load_weights(
+    registry: Registry, plugin: Plugin, spec: ModelSpec, model: nn.Module, weights: WeightsFile
+) -> Any:
+    """Puts the tensors into the model, strictly, by the plugin's own `load` where it has one.
+
+    Raises UserError; the model then keeps the weights it had.
+    """
+    try:
+        if plugin.load:
+            return registry.resolve(plugin, plugin.load)(model, weights.tensors, strict=True)
+        _check_keys(model, weights.tensors)
+        return model.load_state_dict(weights.tensors, strict=True)
+    except UserError:
+        raise
+    except Exception as error:
+        report = getattr(error, "report", None)
+        details = str(report) if report is not None else str(error)
+        text = " ".join(str(error).split())
+        raise UserError(
+            f"{weights.path.name} does not fit {spec.title}",
+            where=f"({text[:300]})",
+            action="Choose the network it was trained with",
+            details=details,
+        ) from error
+
+
+def identify(registry: Registry, tensors: Mapping[str, Tensor]) -> list[tuple[Plugin, Any]]:
+    """What all plugins recognise in a state dict, best first within each plugin."""
+    found = []
+    for plugin in registry.plugins():
+        if plugin.identify:
+            try:
+                names = registry.resolve(plugin, plugin.identify)(tensors)
+            except UserError:
+                raise
+            except Exception as error:
+                raise plugin_error(plugin.title, "it cannot identify this file", error) from error
+            found += [(plugin, name) for name in names]
+    return found
+
+
+def class_table(number: int, facts: WeightsFacts, *taxonomies: str) -> tuple[TaxonomyClass, ...]:
+    """Names and colours of `number` classes: the file's own, a named taxonomy's, or plain numbers."""
+    if len(facts.classes) == number and number:
+        plain = default_palette(number)
+        has_colors = any(entry.color != (0, 0, 0) for entry in facts.classes)
+        return tuple(
+            entry if has_colors else TaxonomyClass(entry.name, plain[index], entry.aliases)
+            for index, entry in enumerate(facts.classes)
+        )
+    for name in filter(None, taxonomies):
+        classes = load_taxonomy(name).classes
+        if len(classes) == number:
+            return classes
+    return tuple(
+        TaxonomyClass(f"Class {index}", color) for index, color in enumerate(default_palette(number))
+    )
+
+
+def _check_keys(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """torch copies what fits before it complains about the rest; this looks first."""
+    own = model.state_dict()
+    wrong = sorted(set(own) ^ set(tensors)) + [
+        key for key in own if key in tensors and own[key].shape != tensors[key].shape
+    ]
+    if wrong:
+        raise ValueError(f"{len(wrong)} keys differ, the first is {wrong[0]!r}")
+
+
+def _checkpoint(spec: ModelSpec, ref: ModelRef) -> Checkpoint | None:
+    """The declared checkpoint a ref names; without weights, the first one that lies on this computer."""
+    if ref.weights is not None or ref.untrained:
+        return None
+    if ref.checkpoint is None:
+        return next((found for found in spec.checkpoints if found.path and Path(found.path).is_file()), None)
+    for checkpoint in spec.checkpoints:
+        if checkpoint.id == ref.checkpoint:
+            if not checkpoint.path or not Path(checkpoint.path).is_file():
+                raise UserError(f"Checkpoint {checkpoint.id} is not on this computer", action=checkpoint.url)
+            return checkpoint
+    raise UserError(f"{spec.title} has no checkpoint named {ref.checkpoint!r}")
+
+
+def _build_arguments(
+    registry: Registry,
+    plugin: Plugin,
+    spec: ModelSpec,
+    ref: ModelRef,
+    checkpoint: Checkpoint | None,
+    weights: WeightsFile | None,
+) -> tuple[dict[str, Any], int | None]:
+    """Options and number of classes: what the person said, else the file's facts, else what its keys tell."""
+    options: dict[str, Any] = {}
+    num_classes: int | None = None
+    if weights is not None and plugin.identify:
+        for found in registry.resolve(plugin, plugin.identify)(weights.tensors):
+            if _same_name(found.name, spec):
+                options.update(found.options)
+                num_classes = found.num_classes
+                break
+    if checkpoint is not None:
+        options.update(dict(checkpoint.options))
+        num_classes = checkpoint.num_classes or num_classes
+    if weights is not None:
+        options.update(
+            {key: tuple(v) if isinstance(v, list) else v for key, v in weights.facts.options.items()}
+        )
+        num_classes = weights.facts.num_classes or num_classes
+    options.update(ref.options)
+    return options, ref.num_classes or num_classes or spec.num_classes
+
+
+def _same_name(name: str, spec: ModelSpec) -> bool:
+    def plain(text: str) -> str:
+        return text.lower().replace("_", "-")
+
+    return plain(name) in {plain(spec.name), *map(plain, spec.search_aliases)}
+
+
+def _preprocess(
+    spec: ModelSpec, ref: ModelRef, weights: WeightsFile | None, checkpoint: Checkpoint | None
+) -> tuple[Preprocess, str]:
+    """Said by the person, a file beside the weights, their header, the catalogue by hash, the model's own."""
+    if ref.preprocess is not None:
+        return ref.preprocess, "as asked for"
+    if weights is not None:
+        if weights.facts.preprocess is not None:
+            return weights.facts.preprocess, weights.facts.preprocess_source
+        listed = checkpoint or _listed_by_hash(spec, weights.path)
+        if listed is not None and listed.preprocess is not None:
+            return listed.preprocess, f"catalogue entry {listed.id}"
+    return spec.preprocess, "default of the model"
+
+
+def _listed_by_hash(spec: ModelSpec, path: Path) -> Checkpoint | None:
+    listed = [found for found in spec.checkpoints if found.sha256 and found.preprocess is not None]
+    if not listed:
+        return None
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return next((found for found in listed if digest.startswith(found.sha256.lower())), None)
+
+
+def _make_ready(loaded: LoadedModel, *, optimise: bool) -> None:
+    """Onto its device, batch norms folded, channels last: what every run profits from."""
+    model: nn.Module = loaded.model
+    if not callable(getattr(model, "scores", None)):
+        raise UserError(f"{loaded.plugin.title}: {loaded.spec.id} is a torch module without `scores`")
+    try:
+        if optimise:
+            step = max(1, loaded.spec.size_divisor)
+            side = -(-max(loaded.spec.min_size, _EXAMPLE_SIDE) // step) * step
+            generator = torch.Generator().manual_seed(0)
+            loaded.fold = fold_batch_norms(model, torch.randn((1, 3, side, side), generator=generator))
+        model.to(device=loaded.device)
+        if optimise:
+            model.to(memory_format=torch.channels_last)
+    except RuntimeError as error:
+        if devices.is_out_of_memory(error):
+            raise
+        raise plugin_error(loaded.plugin.title, f"{loaded.spec.title} cannot be moved", error) from error
+
+
+def count_flops(loaded: LoadedModel, height: int, width: int) -> int | None:
+    """Floating point operations of one pass (a multiply-add counts two); None where they cannot be counted.
+
+    Runs on fake tensors: nothing is computed.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if (height, width) not in loaded.flops:
+        counter = FlopCounterMode(display=False)
+        number: int | None
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True), counter, torch.no_grad():
+                loaded.model.scores(torch.empty((1, 3, height, width), device=loaded.device))
+            number = int(counter.get_total_flops())
+        except Exception:  # noqa: BLE001 - a network may look at values, which fake tensors have not
+            number = None
+        loaded.flops[height, width] = number
+    return loaded.flops[height, width]

@@ -1,0 +1,217 @@
+"""The operations of the worker that runs networks: what the window may ask of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segstudio.core.errors import UserError
+from segstudio.ipc import MappedArray
+from segstudio.worker.control import Control
+from segstudio.worker.dispatch import Operation
+
+if TYPE_CHECKING:
+    from segstudio.worker.engine import Engine
+
+
+def worker_operations(plugin_files: Sequence[Path]) -> Mapping[str, Operation]:
+    """The operations by name, over one engine. torch is imported in the background, before it is needed."""
+    worker = _Worker(plugin_files)
+    threading.Thread(target=worker.prepare, name="torch", daemon=True).start()
+    return {
+        "devices": worker.devices,
+        "predict": worker.predict,
+        "probe": worker.probe,
+        "identify": worker.identify,
+        "model_info": worker.model_info,
+        "unload": worker.unload,
+    }
+
+
+class _Worker:
+    def __init__(self, plugin_files: Sequence[Path]) -> None:
+        self._plugin_files = plugin_files
+        self._lock = threading.Lock()
+        self._made: Engine | None = None
+
+    def prepare(self) -> None:
+        """Imports torch and makes the engine."""
+        with self._lock:
+            if self._made is None:
+                from segstudio.worker.engine import Engine
+
+                self._made = Engine(self._plugin_files)
+
+    @property
+    def _engine(self) -> Engine:
+        self.prepare()
+        assert self._made is not None
+        return self._made
+
+    def devices(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
+        """-> `devices`, the preferred one first: `id`, `title`, `memory`, `free`."""
+        self.prepare()
+        import torch
+
+        from segstudio.worker import devices
+
+        return {"devices": devices.describe(), "torch": str(torch.__version__)}
+
+    def predict(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
+        """`model`, `image`, `labels`, `confidence`, `entropy`, `keep`, `key`, `device` -> what it took."""
+        engine = self._engine
+        from segstudio.worker.model_ref import ModelRef
+        from segstudio.worker.resampling import Maps
+
+        ref = ModelRef.from_json(arguments["model"])
+        image = _rgb(arguments["image"])
+        maps = Maps(
+            MappedArray.attach(arguments["labels"]).array,
+            _attached(arguments.get("confidence")),
+            _attached(arguments.get("entropy")),
+        )
+        result = engine.predict(
+            ref,
+            image,
+            maps=maps,
+            device=str(arguments.get("device") or ""),
+            keep=bool(arguments.get("keep", False)),
+            key=str(arguments.get("key", "")),
+            cancel=control.cancelled,
+            progress=control.progress,
+        )
+        loaded = engine.load(ref, device=str(arguments.get("device") or ""))
+        return {
+            "ms": result.seconds * 1000,
+            "forward_ms": result.forward_seconds * 1000,
+            "device": result.device,
+            "tiles": result.tiles,
+            "tile_size": list(result.tile_size),
+            "classes": [{"name": entry.name, "color": list(entry.color)} for entry in result.classes],
+            "parameters": result.parameters,
+            "peak_bytes": result.peak_bytes,
+            "flops": loaded.flops.get(result.tile_size),
+            "preprocess": result.preprocess_source,
+            "not_as_trained": result.not_as_trained,
+            "notes": result.notes,
+        }
+
+    def probe(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
+        """`model`, `key`, `probe`, `query`, `options`, `out`, and `image` where the run may be gone.
+
+        Writes the values as float32 into `out` -> shape and meaning, or `need` bytes where `out` is small.
+        """
+        engine = self._engine
+        from segstudio.plugin_api import Query
+        from segstudio.worker.model_ref import ModelRef
+
+        asked = arguments["query"]
+        query = Query(
+            asked.get("kind", "pixel"),
+            float(asked.get("y", 0)),
+            float(asked.get("x", 0)),
+            int(asked.get("index", 0)),
+        )
+        image = _rgb(arguments["image"]) if arguments.get("image") else None
+        options = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in (arguments.get("options") or {}).items()
+        }
+        ref = ModelRef.from_json(arguments["model"])
+        found, tile = engine.probe(
+            ref,
+            str(arguments["probe"]),
+            query,
+            options,
+            image=image,
+            key=str(arguments.get("key", "")),
+            device=str(arguments.get("device") or ""),
+        )
+        out = MappedArray.attach(arguments["out"]).array.reshape(-1).view(np.uint8)
+        if found.values.nbytes > out.size:
+            return {"need": found.values.nbytes}
+        flat = np.ascontiguousarray(found.values, np.float32).reshape(-1).view(np.uint8)
+        out[: flat.size] = flat
+        return {
+            "shape": list(found.values.shape),
+            "kind": found.kind,
+            "stride": list(found.stride),
+            "offset": list(found.offset),
+            "labels": list(found.labels),
+            "signed": found.signed,
+            "rows_sum_to_one": found.rows_sum_to_one,
+            "query_cell": list(found.query_cell) if found.query_cell is not None else None,
+            "notes": list(found.notes),
+            "extras": _plain(found.extras),
+            "tile": [tile.y, tile.x, tile.y + tile.height, tile.x + tile.width] if tile is not None else None,
+        }
+
+    def identify(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
+        """`path` -> `found`: models that fit a file of weights, best first; and what the file holds."""
+        engine = self._engine
+        from segstudio.worker.identification import identify_file
+
+        return identify_file(engine.registry, Path(arguments["path"]))
+
+    def model_info(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
+        """`model`, and `width`, `height` for `flops` -> parameters, classes, device, preprocessing."""
+        engine = self._engine
+        from segstudio.worker.inference import padded_size
+        from segstudio.worker.loaded_models import count_flops
+        from segstudio.worker.model_ref import ModelRef
+
+        loaded = engine.load(
+            ModelRef.from_json(arguments["model"]), device=str(arguments.get("device") or "")
+        )
+        flops = None
+        if loaded.is_torch and arguments.get("width") and arguments.get("height"):
+            size = padded_size(int(arguments["height"]), int(arguments["width"]), loaded.spec)
+            flops = count_flops(loaded, *size)
+        return {
+            "parameters": loaded.parameters,
+            "num_classes": loaded.num_classes,
+            "classes": [{"name": entry.name, "color": list(entry.color)} for entry in loaded.classes],
+            "device": str(loaded.device),
+            "flops": flops,
+            "preprocess": loaded.preprocess_source,
+            "folded": loaded.fold.folded if loaded.fold is not None else 0,
+            "notes": loaded.notes,
+        }
+
+    def unload(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
+        """Forgets all models and what was kept for probes."""
+        if self._made is not None:
+            self._made.unload()
+        return {}
+
+
+def _rgb(descriptor: dict[str, Any]) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB as it is, or (H, W, 4) BGRA as RGB."""
+    array = MappedArray.attach(descriptor).array
+    if array.ndim == 3 and array.shape[2] == 4:
+        converted: NDArray[np.uint8] = cv2.cvtColor(array, cv2.COLOR_BGRA2RGB)
+        return converted
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise UserError(f"An image is (H, W, 3) or (H, W, 4) uint8, not {array.shape} {array.dtype}")
+    return array
+
+
+def _attached(descriptor: dict[str, Any] | None) -> NDArray[np.uint8] | None:
+    return MappedArray.attach(descriptor).array if descriptor else None
+
+
+def _plain(value: Any) -> Any:
+    """A plugin's extras as JSON values."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,108 @@
+"""From class scores at a network's own resolution to class maps at the image's, in strips of rows.
+
+Scores of all classes at full size never exist: 150 classes of a 24-megapixel image would be 14 GB.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+_STRIP_BYTES = 48 * 2**20
+
+
+@dataclass
+class Maps:
+    """What a prediction fills: class indices, and where wanted confidence and entropy, 0..255 for 0..1.
+
+    All (H, W); `labels` uint8 or uint16, the others uint8 or None. They may lie in shared memory.
+    """
+
+    labels: NDArray[Any]
+    confidence: NDArray[np.uint8] | None = None
+    entropy: NDArray[np.uint8] | None = None
+
+
+class RowResizer:
+    """Resizes scores (K, h, w), handed over in bands of rows, bilinearly to (K, H, W), strip by strip.
+
+    `padded` (H, W) is the size that the whole grid `grid` (h, w) stands for, as `interpolate` has it.
+    """
+
+    def __init__(
+        self, grid: tuple[int, int], padded: tuple[int, int], align_corners: bool, device: torch.device
+    ) -> None:
+        self._grid = grid
+        self._padded = padded
+        self._align = align_corners
+        h, height = grid[0], padded[0]
+        rows = torch.arange(height, dtype=torch.float64)
+        if align_corners:
+            source = rows * ((h - 1) / (height - 1)) if height > 1 else rows * 0
+        else:
+            source = ((rows + 0.5) * (h / height) - 0.5).clamp(min=0)
+        low = source.floor().clamp(max=h - 1)
+        self._low = low.long().to(device)
+        self._high = (low.long() + 1).clamp(max=h - 1).to(device)
+        self._share = (source - low).float().to(device)
+        self._last_row = self._high.cpu().numpy()
+
+    def ready(self, end: int) -> int:
+        """How many rows of the output need grid rows below `end` only."""
+        return int(np.searchsorted(self._last_row, end, side="left"))
+
+    def rows(self, scores: Tensor, first: int, start: int, stop: int, width: int) -> Tensor:
+        """Output rows [start, stop) and the first `width` columns: (K, stop - start, width).
+
+        `scores` (K, n, w) are the grid's rows from `first` on.
+        """
+        if self._grid == self._padded:
+            return scores[:, start - first : stop - first, :width]
+        share = self._share[start:stop, None].to(scores.dtype)
+        low = scores[:, self._low[start:stop] - first]
+        high = scores[:, self._high[start:stop] - first]
+        strip = torch.lerp(low, high, share)
+        size = (stop - start, self._padded[1])
+        wide = functional.interpolate(strip[None], size, mode="bilinear", align_corners=self._align)[0]
+        return wide[:, :, :width]
+
+
+def strip_rows(num_classes: int, width: int) -> int:
+    """How many rows of all classes fit into a strip."""
+    return max(1, _STRIP_BYTES // (4 * 3 * max(1, num_classes) * max(1, width)))
+
+
+def write_strip(scores: Tensor, maps: Maps, start: int) -> None:
+    """The arg max of `scores` (K, n, W) into rows from `start` on, and what else is wanted.
+
+    Confidence is the largest softmax probability; entropy is that of the softmax over log K.
+    """
+    number, rows, _width = scores.shape
+    stop = start + rows
+    if number == 1:
+        # One map of scores is a foreground's log odds.
+        scores = torch.cat([torch.zeros_like(scores), scores])
+    best, index = scores.float().max(dim=0)
+    maps.labels[start:stop] = index.to(torch.int32).cpu().numpy()
+    if maps.confidence is None and maps.entropy is None:
+        return
+    shifted = scores.float() - best
+    total = shifted.exp().sum(dim=0)
+    if maps.confidence is not None:
+        maps.confidence[start:stop] = _bytes(total.reciprocal())
+    if maps.entropy is not None:
+        expected = (shifted.exp() * shifted).sum(dim=0) / total
+        entropy = (total.log() - expected) / math.log(max(2, scores.shape[0]))
+        maps.entropy[start:stop] = _bytes(entropy)
+
+
+def _bytes(values: Tensor) -> NDArray[np.uint8]:
+    scaled: NDArray[np.uint8] = (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return scaled
