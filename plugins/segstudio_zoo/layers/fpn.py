@@ -1,8 +1,8 @@
 """Feature pyramid and the head that adds its levels up.
 
 T.-Y. Lin et al.: "Feature Pyramid Networks for Object Detection", CVPR 2017, arXiv 1612.03144, section 3
-(`FeaturePyramid`). A. Kirillov, R. Girshick, K. He, P. Dollar: "Panoptic Feature Pyramid Networks", CVPR 2019,
-arXiv 1901.02446, section 3.1 and Fig. 3 (`SemanticFPNHead`). Shared by SemanticFPN and PointRend.
+(`FeaturePyramid`). A. Kirillov, R. Girshick, K. He, P. Dollar: "Panoptic Feature Pyramid Networks", CVPR
+2019, arXiv 1901.02446, section 3.1 and Fig. 3 (`SemanticFPNHead`). Shared by SemanticFPN and PointRend.
 """
 
 from __future__ import annotations

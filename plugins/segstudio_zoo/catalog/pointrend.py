@@ -1,0 +1,97 @@
+"""PointRend: facts."""
+
+from segstudio.plugin_api import Option, ProbeSpec, SwitchSpec
+from segstudio_zoo.catalog.entry import Paper, SegmentorEntry
+
+_PROBES = "segstudio_zoo.segmentors.pointrend_probes"
+_STEP = Option("step", "int", 0, "subdivision step, from 1; 0 is the last", minimum=0)
+
+ENTRY = SegmentorEntry(
+    id="pointrend",
+    title="PointRend",
+    paper=Paper(
+        title="PointRend: Image Segmentation as Rendering",
+        authors="Kirillov, Wu, He, Girshick",
+        venue="CVPR",
+        year=2020,
+        arxiv="1912.08193",
+    ),
+    build="segstudio_zoo.segmentors.pointrend:build",
+    backbones=("r50", "r101"),
+    options=(
+        Option(
+            "coarse",
+            "choice",
+            "semantic_fpn",
+            "where the coarse map comes from",
+            choices=("semantic_fpn", "deeplabv3"),
+        ),
+        Option(
+            "subdivision_steps", "int", 0, "doublings; 0 goes on to the picture's size", minimum=0, maximum=6
+        ),
+        Option("subdivision_points", "int", 8196, "points a step; the paper has 8096", minimum=1),
+        Option("training_points", "int", 2048, "points of the point loss", minimum=1),
+        Option("point_channels", "int", 256, "channels of the perceptron", minimum=1),
+        Option("point_layers", "int", 3, "hidden layers of the perceptron", minimum=1, maximum=8),
+    ),
+    probes=(
+        ProbeSpec(
+            "uncertainty",
+            "Uncertainty",
+            f"{_PROBES}:uncertainty_probe",
+            query="global",
+            kind="map",
+            options=(_STEP,),
+            group="Subdivision",
+            help="minus the gap between the best two classes, before the step",
+            signed=True,
+            rows_sum_to_one=False,
+        ),
+        ProbeSpec(
+            "points",
+            "Points chosen",
+            f"{_PROBES}:points_probe",
+            query="global",
+            kind="points",
+            options=(_STEP,),
+            group="Subdivision",
+            signed=True,
+            rows_sum_to_one=False,
+        ),
+        ProbeSpec(
+            "box",
+            "A box from 7x7 to 224x224",
+            f"{_PROBES}:box_probe",
+            query="pixel",
+            kind="images",
+            options=(
+                Option("side", "int", 64, "side of the box in pixels", minimum=7),
+                Option("show", "choice", "class", "what is shown", choices=("class", "uncertainty")),
+            ),
+            group="Subdivision",
+            help="the paper's rendering of one object, with this network's point head",
+            rows_sum_to_one=False,
+        ),
+    ),
+    switches=(
+        SwitchSpec(
+            "subdivision",
+            "Subdivision steps",
+            f"{_PROBES}:set_steps",
+            choices=(-1, 0, 1, 2, 3, 4),
+            trained=-1,
+            help="0: the coarse map; -1: as built",
+        ),
+    ),
+    side_outputs=("decode.0",),
+    parts=(
+        "coarse map from SemanticFPN or DeepLabV3's pyramid",
+        "perceptron on fine features and coarse prediction of single points",
+        "importance sampling in training, adaptive subdivision in inference",
+    ),
+    look_at=("uncertainty and points a step", "a box from 7x7 to 224x224", "steps by boundary IoU"),
+    deviations=("8196 points a step as in published configurations; the paper has 8096.",),
+    expects="features from stride 4 on",
+    search_aliases=("PointNet", "rendering", "point head"),
+    reference_checked=True,
+)
