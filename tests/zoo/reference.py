@@ -123,7 +123,7 @@ class Reference:
         assert not unknown, f"no such parameters: {sorted(unknown)[:5]}"
         relative = max(1e-3, 2 * float(self.manifest.get("grad_norm_fp32_worst_rel_diff") or 0.0))
         for key, parameter in parameters.items():
-            norm = 0.0 if parameter.grad is None else float(parameter.grad.norm())
+            norm = 0.0 if parameter.grad is None else float(parameter.grad.double().norm())
             value = renamed.get(key, 0.0)
             if max(norm, value) > 1e-4 * largest:
                 assert norm == pytest.approx(value, rel=relative), f"{key}: {norm} instead of {value}"

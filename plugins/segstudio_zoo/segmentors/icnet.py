@@ -1,0 +1,166 @@
+"""Image cascade network: the whole depth on a quarter of the picture, a light branch on all of it.
+
+H. Zhao, X. Qi, X. Shen, J. Shi, J. Jia: "ICNet for Real-Time Semantic Segmentation on High-Resolution
+Images", ECCV 2018, arXiv 1704.08545. Section 3.2: three resolutions; section 3.3: cascade feature fusion
+(CFF, Fig. 3); section 3.4: cascade label guidance, a loss on each resolution.
+
+The figure draws three images; published code halves the picture once, runs stem to layer 2 on it, halves the
+result and runs layers 3, 4 and pyramid pooling on that. CFF's auxiliary classifier reads the enlarged coarse
+features after their dilated convolution here, before it in the paper. Loss weights are 0.4, 0.4, 1.0 in
+published configurations, 0.16, 0.4, 1.0 in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segstudio_zoo.layers.conv import ConvNormAct
+from segstudio_zoo.layers.fcn_head import FCNHead
+from segstudio_zoo.layers.ppm import POOL_SCALES, PyramidPooling
+from segstudio_zoo.layers.resize import resize
+from segstudio_zoo.layers.segmentor import EncoderDecoder
+
+LIGHT_CHANNELS = 32
+BRANCH_CHANNELS = (64, 256, 256)
+"""Of the branches on the whole, half and quarter picture."""
+
+LOSS_WEIGHTS = {"published": (0.4, 0.4, 1.0), "paper": (0.16, 0.4, 1.0)}
+
+
+class CascadeBackbone(nn.Module):
+    """`image` (N, 3, H, W) -> light branch at stride 8, medium at stride 16, deep one at stride 32."""
+
+    def __init__(self, backbone: nn.Module, *, psp_channels: int, align_corners: bool) -> None:
+        super().__init__()
+        infos = backbone.features
+        medium, deep = infos[1].channels, infos[-1].channels
+        self.align_corners = align_corners
+        self.backbone = backbone
+        # Keeps the last row and column of odd sizes, as the published networks do.
+        backbone.maxpool = nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True)
+        self.psp_modules = PyramidPooling(deep, psp_channels, align_corners=align_corners)
+        self.psp_bottleneck = ConvNormAct(deep + len(POOL_SCALES) * psp_channels, psp_channels, 3)
+        self.conv_sub1 = nn.Sequential(
+            ConvNormAct(3, LIGHT_CHANNELS, 3, stride=2),
+            ConvNormAct(LIGHT_CHANNELS, LIGHT_CHANNELS, 3, stride=2),
+            ConvNormAct(LIGHT_CHANNELS, BRANCH_CHANNELS[0], 3, stride=2),
+        )
+        self.conv_sub2 = ConvNormAct(medium, BRANCH_CHANNELS[1], 1)
+        self.conv_sub4 = ConvNormAct(psp_channels, BRANCH_CHANNELS[2], 1)
+        self.muted: int | None = None
+
+    def _half(self, x: Tensor) -> Tensor:
+        """By the factor, not to a size: cell centres of odd sizes keep their places."""
+        corners = self.align_corners
+        return F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=corners)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        light = self.conv_sub1(image)
+        net: Any = self.backbone
+        x = self._half(image)
+        x = net.stem(x) if net.deep_stem else net.relu(net.bn1(net.conv1(x)))
+        x = net.layer2(net.layer1(net.maxpool(x)))
+        medium = self.conv_sub2(x)
+        x = net.layer4(net.layer3(self._half(x)))
+        deep = self.conv_sub4(self.psp_bottleneck(torch.cat([*self.psp_modules(x), x], dim=1)))
+        branches = [light, medium, deep]
+        if self.muted is not None:
+            branches[self.muted] = torch.zeros_like(branches[self.muted])
+        return branches
+
+
+class CascadeFeatureFusion(nn.Module):
+    """Coarse (N, Cl, h, w), fine (N, Ch, H, W) -> fused and enlarged coarse features, (N, C, H, W) each."""
+
+    def __init__(self, low_channels: int, high_channels: int, channels: int, *, align_corners: bool) -> None:
+        super().__init__()
+        self.align_corners = align_corners
+        self.conv_low = ConvNormAct(low_channels, channels, 3, dilation=2)
+        self.conv_high = ConvNormAct(high_channels, channels, 1)
+
+    def forward(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        low = resize(low, (high.shape[2], high.shape[3]), align_corners=self.align_corners)
+        low = self.conv_low(low)
+        return (low + self.conv_high(high)).relu(), low
+
+
+class CascadeNeck(nn.Module):
+    """The three branches -> what the heads of quarter, half and whole picture read."""
+
+    def __init__(self, channels: int, *, align_corners: bool) -> None:
+        super().__init__()
+        light, medium, deep = BRANCH_CHANNELS
+        self.cff_24 = CascadeFeatureFusion(deep, medium, channels, align_corners=align_corners)
+        self.cff_12 = CascadeFeatureFusion(channels, light, channels, align_corners=align_corners)
+
+    def forward(self, branches: Sequence[Tensor]) -> list[Tensor]:
+        light, medium, deep = branches
+        fused, quarter = self.cff_24(deep, medium)
+        whole, half = self.cff_12(fused, light)
+        return [quarter, half, whole]
+
+
+def build(
+    backbone: nn.Module,
+    *,
+    num_classes: int,
+    align_corners: bool = False,
+    label_guidance: str = "published",
+    psp_channels: int = 512,
+    channels: int = 128,
+) -> EncoderDecoder:
+    """ICNet on a ResNet. `label_guidance` is a key of LOSS_WEIGHTS.
+
+    Raises ValueError where the backbone has no four layers to put between the halvings.
+    """
+    layers = [getattr(backbone, f"layer{n}", None) for n in (1, 2, 3, 4)]
+    if any(layer is None for layer in layers) or not hasattr(backbone, "deep_stem"):
+        raise ValueError("the picture is halved between the layers of a ResNet; this backbone has none")
+    trunk = CascadeBackbone(backbone, psp_channels=psp_channels, align_corners=align_corners)
+    heads = [
+        FCNHead(
+            channels,
+            channels,
+            num_classes,
+            index=index,
+            num_convs=1,
+            concat_input=False,
+            align_corners=align_corners,
+            dropout=0.0 if index == 2 else 0.1,
+            loss_weight=weight,
+        )
+        for index, weight in enumerate(LOSS_WEIGHTS[label_guidance])
+    ]
+    neck = CascadeNeck(channels, align_corners=align_corners)
+    return EncoderDecoder(
+        trunk, heads[2], heads[:2], num_classes=num_classes, align_corners=align_corners, neck=neck
+    )
+
+
+def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """What tensor shapes tell."""
+    return {
+        "psp_channels": shapes["backbone.psp_bottleneck.conv.weight"][0],
+        "channels": shapes["decode_head.conv_seg.weight"][1],
+    }
+
+
+@contextmanager
+def mute_branch(model: nn.Module, value: str) -> Iterator[None]:
+    """ "all" branches, or without one: "without whole", "without half", "without quarter"."""
+    trunks = [module for module in model.modules() if isinstance(module, CascadeBackbone)]
+    before = [trunk.muted for trunk in trunks]
+    names = {"all": None, "without whole": 0, "without half": 1, "without quarter": 2}
+    for trunk in trunks:
+        trunk.muted = names[value]
+    try:
+        yield
+    finally:
+        for trunk, old in zip(trunks, before, strict=True):
+            trunk.muted = old

@@ -1,0 +1,95 @@
+"""ICNet: parity, fusion written out, shared early layers, label guidance, switch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segstudio_zoo import create_model
+from segstudio_zoo.segmentors.icnet import CascadeFeatureFusion, infer_options, mute_branch
+from tests.zoo.reference import check_reference, mean_over_all_pixels, needs_shared
+
+
+def small(**options: object) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return create_model("icnet_r18-d8", num_classes=3, psp_channels=16, channels=8, **options)
+
+
+@needs_shared
+def test_equals_the_reference() -> None:
+    ref, _ = check_reference("icnet_r50-d8")
+    ref.assert_all_seen()
+
+
+def test_fusion_enlarges_convolves_with_dilation_and_adds() -> None:
+    torch.manual_seed(1)
+    fusion = CascadeFeatureFusion(4, 5, 6, align_corners=False).eval()
+    low, high = torch.randn(1, 4, 3, 4), torch.randn(1, 5, 7, 9)
+    state = fusion.state_dict()
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        parts = (f"{name}.bn.{p}" for p in ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, *(state[part] for part in parts)).relu()
+
+    with torch.no_grad():
+        big = F.interpolate(low, size=(7, 9), mode="bilinear")
+        coarse = norm(F.conv2d(big, state["conv_low.conv.weight"], padding=2, dilation=2), "conv_low")
+        fine = norm(F.conv2d(high, state["conv_high.conv.weight"]), "conv_high")
+        fused, side = fusion(low, high)
+    assert torch.allclose(side, coarse, atol=1e-5)
+    assert torch.allclose(fused, coarse + fine, atol=1e-5)
+
+
+def test_branches_lie_at_strides_8_16_and_32() -> None:
+    with torch.no_grad():
+        light, medium, deep = small().backbone(torch.randn(1, 3, 256, 320))
+    assert [tuple(x.shape[2:]) for x in (light, medium, deep)] == [(32, 40), (17, 21), (8, 10)]
+
+
+@pytest.mark.parametrize(("guidance", "weight"), [("published", 0.4), ("paper", 0.16)])
+def test_label_guidance_weighs_the_coarsest_loss(guidance: str, weight: float) -> None:
+    model = small(label_guidance=guidance)
+    target = torch.randint(0, 3, (1, 64, 64))
+    losses = model.losses(torch.randn(1, 3, 64, 64), target, mean_over_all_pixels)
+    assert {key: loss.weight for key, loss in losses.items()} == {
+        "decode.loss_ce": 1.0,
+        "aux_0.loss_ce": weight,
+        "aux_1.loss_ce": 0.4,
+    }
+
+
+def test_side_outputs_are_the_three_resolutions() -> None:
+    with torch.no_grad():
+        sides = small().side_outputs(torch.randn(1, 3, 128, 160))
+    assert {name: tuple(side.logits.shape[2:]) for name, side in sides.items()} == {
+        "auxiliary.0": (9, 11),
+        "auxiliary.1": (16, 20),
+    }
+
+
+@pytest.mark.parametrize("branch", ["without whole", "without half", "without quarter"])
+def test_muting_a_branch_changes_the_output_and_is_put_back(branch: str) -> None:
+    model, image = small(), torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        normal = model(image)
+        with mute_branch(model, branch):
+            assert not torch.equal(model(image), normal)
+        assert torch.equal(model(image), normal)
+
+
+def test_only_a_residual_network_suits() -> None:
+    with pytest.raises(ValueError, match="ResNet"):
+        create_model("icnet", backbone="hrnet-w18-small", num_classes=3)
+
+
+def test_every_parameter_gets_a_gradient_and_options_are_inferred() -> None:
+    model = small().train()
+    target = torch.randint(0, 3, (3, 97, 129))
+    losses = model.losses(torch.randn(3, 3, 97, 129), target, mean_over_all_pixels)
+    sum(loss.weight * loss.sum / loss.count for loss in losses.values()).backward()
+    for name, p in model.named_parameters():
+        assert p.grad is not None, name
+        assert p.grad.abs().sum() > 0, name
+    found = infer_options({key: tuple(value.shape) for key, value in model.state_dict().items()})
+    assert found == {"psp_channels": 16, "channels": 8}
