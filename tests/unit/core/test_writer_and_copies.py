@@ -18,13 +18,15 @@ from tests.unit.core.test_project import first, stroke
 
 
 def test_names_drop_the_suffix_unless_two_would_clash():
-    names = copy_names(
-        [(1, "a.jpg"), (2, "a.png"), (3, "b.tif"), (4, "sub/A.jpg"), (5, "B.jpg"), (6, "a.jpg.tif")]
-    )
-    assert names[1] == "a.jpg~1.png" or names[6] == "a.jpg~6.png" or names[1] != names[6]
-    assert names[3] == "b.tif.png" and names[5] == "B.jpg.png"
-    assert names[4] == "sub/A.png"
-    assert len({name.casefold() for name in names.values()}) == 6
+    images = ["a.jpg", "a.png", "b.tif", "sub/A.jpg", "B.jpg", "c.jpg"]
+    names = copy_names(enumerate(images))
+    expected = ["a.jpg.png", "a.png.png", "b.tif.png", "sub/A.png", "B.jpg.png", "c.png"]
+    assert [names[number] for number in range(6)] == expected
+
+
+def test_a_name_with_suffix_never_meets_another_image():
+    names = copy_names(enumerate(["a.jpg", "a.png", "a.jpg.tif"]))
+    assert names == {0: "a.jpg~0.png", 1: "a.png.png", 2: "a.jpg.png"}
 
 
 def test_names_of_full_length_are_cut():
