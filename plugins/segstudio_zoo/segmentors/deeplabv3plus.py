@@ -23,7 +23,7 @@ from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, low
 
 
 class SeparableASPPHead(SegmentationHead):
-    """Pyramid -> 3x3 -> enlarge to the low-level feature, concatenate its projection -> two 3x3 -> classifier.
+    """Pyramid, 3x3, enlarged beside the projected low-level feature, two 3x3, classifier.
 
     `decoder` (a switch) is "on", "no skip" (zeros for the low-level feature) or "off" (the classifier
     reads the encoder's output, as in DeepLabV3).
