@@ -1,0 +1,64 @@
+"""MobileNetV3: facts."""
+
+from segstudio.plugin_api import Option, SwitchSpec
+from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
+
+_EVEN = ("padding", "even")
+
+ENTRY = BackboneEntry(
+    id="mobilenet_v3",
+    title="MobileNetV3",
+    paper=Paper(
+        title="Searching for MobileNetV3",
+        authors="Howard, Sandler, Chu, Chen, Chen, Tan, Wang, Zhu, Pang, Vasudevan, Le, Adam",
+        venue="ICCV",
+        year=2019,
+        arxiv="1905.02244",
+    ),
+    build="segstudio_zoo.backbones.mobilenet_v3:build",
+    variants=(
+        BackboneVariant("mobilenet-v3-large", aliases=("mobilenet-v3", "mobilenetv3-large")),
+        BackboneVariant("mobilenet-v3-small", aliases=("mobilenet-v3-s", "mobilenetv3-small")),
+        BackboneVariant("mobilenet-v3-large-minimal"),
+        BackboneVariant("mobilenet-v3-small-minimal"),
+    ),
+    models=(
+        NamedModel(
+            "torchvision_mobilenet_v3_large",
+            backbone="mobilenet-v3-large",
+            settings=(_EVEN, ("out_indices", (1, 3, 6, 12, 15, 16))),
+            listed=False,
+        ),
+        NamedModel(
+            "torchvision_mobilenet_v3_small",
+            backbone="mobilenet-v3-small",
+            settings=(_EVEN,),
+            listed=False,
+        ),
+        NamedModel(
+            "timm_mobilenetv3_large_100",
+            backbone="mobilenet-v3-large",
+            settings=(_EVEN, ("norm_eps", 1e-5), ("out_indices", (1, 3, 6, 12, 16))),
+            listed=False,
+        ),
+    ),
+    options=(
+        Option("width", "float", 1.0, "width multiplier", minimum=0.1, maximum=2.0),
+        Option("padding", "choice", "same", "of stride-2 convolutions", choices=("same", "even")),
+    ),
+    switches=(
+        SwitchSpec(
+            "gates_off",
+            "Squeeze-excite gates at 1",
+            "segstudio_zoo.backbones.mobilenet_v3:gates_off",
+            choices=(False, True),
+            trained=False,
+        ),
+    ),
+    parts=(
+        "searched tables Large and Small (the search itself is not run)",
+        "squeeze-excite with hard sigmoid, h-swish in the deeper half",
+        "minimal variants: no squeeze-excite, no h-swish, 3x3 only",
+    ),
+    reference_checked=True,
+)
