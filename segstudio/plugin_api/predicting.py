@@ -50,7 +50,7 @@ class Loss(NamedTuple):
     """
 
     sum: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # a tuple's own `count` is not missed
     weight: float = 1.0
 
 

@@ -60,7 +60,8 @@ class Network:
 
     def tensor(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, H, W) float32, normalised, channels last."""
-        raw = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+        # torch warns of arrays that it could write to by mistake, so a read-only one is copied.
+        raw = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device)
         image = raw.permute(2, 0, 1)[None].float()  # a view: the memory stays channels last
         return (image - self._mean) / self._std
 

@@ -19,6 +19,7 @@ from segstudio.plugin_api import Checkpoint, ModelSpec, Plugin, Preprocess, Taxo
 from segstudio.registry import Registry, plugin_error
 from segstudio.worker import devices
 from segstudio.worker.checkpoints import WeightsFile, read_weights
+from segstudio.worker.downloads import downloaded
 from segstudio.worker.folding import FoldReport, fold_batch_norms
 from segstudio.worker.footprint import Footprint
 from segstudio.worker.memory import available_bytes
@@ -102,7 +103,7 @@ def load_model(
     if spec.unavailable:
         raise UserError(f"{spec.title} cannot run on this computer: {spec.unavailable}")
     checkpoint = _checkpoint(spec, ref)
-    path = ref.weights or (Path(checkpoint.path) if checkpoint is not None else None)
+    path = ref.weights or (_on_this_computer(checkpoint) if checkpoint is not None else None)
     weights = read_weights(path) if path is not None else None
     if weights is None and plugin.load and not ref.untrained:
         raise UserError(
@@ -126,7 +127,7 @@ def load_model(
         model=model,
         device=device,
         num_classes=number,
-        classes=class_table(number, facts, checkpoint.taxonomy if checkpoint else "", spec.taxonomy),
+        classes=class_table(number, facts, *_taxonomies(spec, checkpoint)),
         preprocess=preprocess,
         preprocess_source=source,
         parameters=sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else 0,
@@ -218,6 +219,12 @@ def class_table(number: int, facts: WeightsFacts, *taxonomies: str) -> tuple[Tax
     )
 
 
+def _taxonomies(spec: ModelSpec, checkpoint: Checkpoint | None) -> tuple[str, ...]:
+    """Where class names may come from, the surest first; the number of classes has to fit."""
+    named = checkpoint.taxonomy if checkpoint is not None else ""
+    return (named, spec.taxonomy, *(found.taxonomy for found in spec.checkpoints))
+
+
 def _check_keys(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """torch copies what fits before it complains about the rest; this looks first."""
     own = model.state_dict()
@@ -233,13 +240,20 @@ def _checkpoint(spec: ModelSpec, ref: ModelRef) -> Checkpoint | None:
     if ref.weights is not None or ref.untrained:
         return None
     if ref.checkpoint is None:
-        return next((found for found in spec.checkpoints if found.path and Path(found.path).is_file()), None)
+        return next((found for found in spec.checkpoints if _on_this_computer(found) is not None), None)
     for checkpoint in spec.checkpoints:
         if checkpoint.id == ref.checkpoint:
-            if not checkpoint.path or not Path(checkpoint.path).is_file():
+            if _on_this_computer(checkpoint) is None:
                 raise UserError(f"Checkpoint {checkpoint.id} is not on this computer", action=checkpoint.url)
             return checkpoint
     raise UserError(f"{spec.title} has no checkpoint named {ref.checkpoint!r}")
+
+
+def _on_this_computer(checkpoint: Checkpoint) -> Path | None:
+    """The file of a declared checkpoint: bundled, or fetched earlier."""
+    if checkpoint.path and Path(checkpoint.path).is_file():
+        return Path(checkpoint.path)
+    return downloaded(checkpoint)
 
 
 def _build_arguments(

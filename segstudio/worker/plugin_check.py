@@ -1,0 +1,80 @@
+"""All conformance checks of one plugin: its facts, then every model built and run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from segstudio.core.errors import UserError
+from segstudio.core.plugin_sources import PluginSource, file_source
+from segstudio.plugin_api import ModelSpec, Plugin, conformance
+from segstudio.registry import Registry
+from segstudio.worker.loaded_models import build
+
+
+def check_all(name: str) -> Sequence[str]:
+    """`name`: a plugin file, or an installed plugin's name. Sentences about what does not fit."""
+    try:
+        registry, plugin = _load(name)
+    except UserError as error:
+        return [str(error)]
+    problems = conformance.check_plugin(plugin)
+    if problems:
+        return problems
+    for reference in filter(None, (plugin.identify, plugin.load)):
+        try:
+            registry.resolve(plugin, reference)
+        except UserError as error:
+            problems.append(str(error))
+    for spec in plugin.models:
+        if not spec.unavailable:
+            problems += [f"{spec.id}: {problem}" for problem in _check_model(registry, plugin, spec)]
+    return problems
+
+
+def _load(name: str) -> tuple[Registry, Plugin]:
+    path = Path(name)
+    if path.suffix == ".py" or path.is_file():
+        source = file_source(path, "file")
+        if path.name == "__init__.py":
+            # A package checked by its file: strings in it name the package.
+            folder = path.absolute().parent
+            source = PluginSource(folder.name, "file", str(path.absolute()), source.key)
+        registry = Registry()
+        return registry, registry.plugin(source)
+    registry = Registry()
+    for source in registry.sources():
+        if source.name == name:
+            return registry, registry.plugin(source)
+    raise UserError(
+        f"There is no plugin named {name!r}", action="Give a file, or the name of an installed one"
+    )
+
+
+def _check_model(registry: Registry, plugin: Plugin, spec: ModelSpec) -> Sequence[str]:
+    try:
+        model = build(registry, plugin, spec, num_classes=spec.num_classes, options={})
+    except UserError as error:
+        return [str(error)]
+    if not _is_module(model):
+        return conformance.check_predictor(model, num_classes=spec.num_classes)
+    problems = conformance.check_segmentor(model, spec)
+    if problems:
+        return problems
+    for probe in spec.probes:
+        try:
+            made = registry.resolve(plugin, probe.build)()
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        problems += conformance.check_probe(model, spec, probe.id, made)
+    for switch in spec.switches:
+        apply = registry.resolve(plugin, switch.apply)
+        problems += conformance.check_switch(model, spec, switch.id, apply, switch.choices)
+    return problems
+
+
+def _is_module(model: object) -> bool:
+    from torch import nn
+
+    return isinstance(model, nn.Module)
