@@ -7,6 +7,7 @@ the project's writer thread or on a loading thread; answers come back as signals
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -68,6 +69,8 @@ class ProjectSession(QObject):
         self._last_write: Future[Any] | None = None
         self._recorder: StrokeRecorder | None = None
         self._opening = 0
+        self._ending = threading.Lock()
+        self._ended = False
         self._images = ImageCache(reader)
         self._images.changed.connect(self._image_changed)
         self._images.failed.connect(self._image_failed)
@@ -79,11 +82,24 @@ class ProjectSession(QObject):
 
     # -- opening and closing -------------------------------------------------------------------------
 
-    def open(self, folder: Path, *, show: str = "") -> None:
-        """Open the project of `folder`; `opened` or `problem` follows. `show`: image to begin with."""
+    def open(self, folder: Path, *, show: str = "", prepare: Callable[[Project], None] | None = None) -> None:
+        """Open the project of `folder`; `opened` or `problem` follows.
+
+        `show` names an image to begin with; `prepare` runs on the fresh project before anybody sees it.
+        """
         self.close()
         self._opening += 1
         ticket = self._opening
+
+        def load() -> Project:
+            project = Project.open(Path(folder))
+            try:
+                if prepare is not None:
+                    prepare(project)
+            except BaseException:
+                project.close()
+                raise
+            return project
 
         def done(project: Project) -> None:
             if ticket == self._opening:
@@ -91,7 +107,7 @@ class ProjectSession(QObject):
             else:
                 project.close()
 
-        self._later(self._loader.submit(Project.open, Path(folder)), done)
+        self._later(self._loader.submit(load), done)
 
     def close(self) -> None:
         """Finish writing and close; `closed` follows where a project was open."""
@@ -116,6 +132,8 @@ class ProjectSession(QObject):
     def shut_down(self) -> None:
         """Close and end the loading thread; the session is of no use afterwards."""
         self.close()
+        with self._ending:
+            self._ended = True
         self._loader.shutdown(wait=False, cancel_futures=True)
 
     @property
@@ -385,7 +403,7 @@ class ProjectSession(QObject):
         ):
             self._replace(image_id, status="draft")
         future = self._submit(project.commit, image_id, edit)
-        future.add_done_callback(lambda done: self._arrived.emit(lambda: self._committed(image_id, done)))
+        future.add_done_callback(lambda done: self._tell(lambda: self._committed(image_id, done)))
         self._label_thumbnails.pop(image_id, None)
         return edit
 
@@ -423,7 +441,7 @@ class ProjectSession(QObject):
         self.cancel_stroke()
         future = self._submit(project.redo if redo else project.undo, image_id)
         self._step = future
-        future.add_done_callback(lambda _done: self._arrived.emit(lambda: self._apply_step(future, redo)))
+        future.add_done_callback(lambda _done: self._tell(lambda: self._apply_step(future, redo)))
 
     def _finish_step(self) -> None:
         """Wait for an undo under way: the next stroke must start from its result."""
@@ -491,7 +509,7 @@ class ProjectSession(QObject):
                 self.classes_changed.emit()
 
         future = self._submit(project.set_classes, tuple(classes))
-        future.add_done_callback(lambda done: self._arrived.emit(lambda: settle(done)))
+        future.add_done_callback(lambda done: self._tell(lambda: settle(done)))
 
     def write(
         self, work: Callable[..., Any], *arguments: Any, then: Callable[[Any], None] | None = None
@@ -510,7 +528,7 @@ class ProjectSession(QObject):
                 if done.exception() is None:
                     take(done.result())
 
-            future.add_done_callback(lambda done: self._arrived.emit(lambda: settle(done)))
+            future.add_done_callback(lambda done: self._tell(lambda: settle(done)))
         return future
 
     def reload(self) -> None:
@@ -566,7 +584,7 @@ class ProjectSession(QObject):
         self._pending += 1
         if self._pending == 1:
             self.saved_changed.emit(False)
-        future.add_done_callback(lambda done: self._arrived.emit(lambda: self._written(done)))
+        future.add_done_callback(lambda done: self._tell(lambda: self._written(done)))
         return future
 
     def _written(self, future: Future[Any]) -> None:
@@ -589,14 +607,20 @@ class ProjectSession(QObject):
             else:
                 self.problem.emit(as_user_error(error, "The project could not be read"))
 
-        future.add_done_callback(lambda ended: self._arrived.emit(lambda: settle(ended)))
+        future.add_done_callback(lambda ended: self._tell(lambda: settle(ended)))
+
+    def _tell(self, work: Callable[[], None]) -> None:
+        """Run `work` in the window's thread; called from any thread, dropped after `shut_down`."""
+        with self._ending:
+            if not self._ended:
+                self._arrived.emit(work)
 
     @Slot(object)
     def _run_arrived(self, work: Callable[[], None]) -> None:
         work()
 
     def _problem_from_thread(self, error: UserError) -> None:
-        self._arrived.emit(lambda: self.problem.emit(error))
+        self._tell(lambda: self.problem.emit(error))
 
 
 def count_classes(labels: LabelMap) -> dict[int, int]:

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication
 
 from segstudio.core.errors import UserError
 from segstudio.core.settings import log_folder
+from segstudio.runtime.garbage import WindowThreadCollector
 from segstudio.ui import theme
 from segstudio.ui.main_window import MainWindow
 from segstudio.ui.remembered import settings
@@ -39,6 +40,7 @@ def run(
     `smoke` leaves by itself: "paint" after the first paint, "demo" after the demo showed a mask.
     """
     application = make_application()
+    collector = WindowThreadCollector(application)
     window = MainWindow(plugin_files=plugin_files)
     if folder is not None:
         window.open(folder)
@@ -63,6 +65,7 @@ def run(
         window.show()
     code = application.exec()
     window.shut_down()
+    collector.stop()
     return code
 
 

@@ -272,14 +272,14 @@ class ComputerPanel(Card):
         self._values["Free disk"][1].show_state("ok" if plenty else "warn", "enough" if plenty else "little")
 
     def show_devices(self, devices: list[dict[str, object]]) -> None:
-        """What the worker found; entries have `name`, `kind` ("cuda", "mps", "cpu") and `memory` (bytes)."""
-        found = [entry for entry in devices if entry.get("kind") in ("cuda", "mps")]
+        """What the worker found; entries have `id` ("cuda:0", "mps", "cpu"), `title`, `memory` (bytes)."""
+        found = [entry for entry in devices if entry.get("id") != "cpu"]
         if not found:
             self._set("GPU", "none found: networks run on the processor", "info", "not needed")
             return
         first = found[0]
         memory = first.get("memory")
-        words = str(first.get("name", "GPU"))
+        words = str(first.get("title", "GPU"))
         if isinstance(memory, (int, float)) and memory:
             words += f" · {memory / 1e9:.0f} GB"
         self._set("GPU", words, "ok", "usable")

@@ -1,7 +1,8 @@
 """The focus ring: 2 px of accent, 1 px outside the control, and only while the keyboard moves the focus.
 
 One transparent child of the window follows the focus, so a ring never shifts a layout and is never cut off
-by the control's own rectangle. A widget whose property "focusInside" is true (a canvas) gets it inside.
+by the control's own rectangle. A widget whose property "focusInside" is true (a canvas) gets it inside, one
+with "noFocusRing" (it shows its focus itself) none.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class FocusRing(QWidget):
             self._target = None
         window = self.window()
         by_keyboard = window.testAttribute(Qt.WidgetAttribute.WA_KeyboardFocusChange)
-        if new is None or new.window() is not window or not by_keyboard:
+        quiet = new is None or bool(new.property("noFocusRing"))
+        if new is None or quiet or new.window() is not window or not by_keyboard:
             self.hide()
             return
         self._target = new

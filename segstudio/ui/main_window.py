@@ -91,6 +91,7 @@ class MainWindow(QWidget):
         self._rooms: dict[str, Room] = {}
         self._room: Room | None = None
         self._wish: tuple[Path, str] | None = None
+        self._demo_wanted = False
         self.services: Services | None = None
         self.filmstrip: Filmstrip | None = None
         self.actions_table = ActionTable(self)
@@ -288,6 +289,8 @@ class MainWindow(QWidget):
             folder, image = self._wish
             self._wish = None
             self.open(folder, image)
+        elif self._demo_wanted:
+            self.open_demo()
         if self._engines:
             QTimer.singleShot(50, self, self._start_engines)
         self.completed.emit()
@@ -358,14 +361,17 @@ class MainWindow(QWidget):
 
     def open_demo(self) -> None:
         """Copy the demo beside the person's other data (once) and open it."""
-        from segstudio.ui.project.demo import demo_folder
+        from segstudio.runtime.demo import demo_folder, fill_demo
 
+        if self.session is None:
+            self._demo_wanted = True
+            return
         try:
             folder = demo_folder()
         except OSError as error:
             self.show_error(UserError("The demo could not be copied", details=str(error)))
             return
-        self.open(folder)
+        self.session.open(folder, prepare=fill_demo)
 
     def close_project(self) -> None:
         """Close the project and show the first page."""
@@ -511,7 +517,7 @@ class MainWindow(QWidget):
         devices = list(values.get("devices", []))
         self._devices = devices
         self.start_page.computer.show_devices(devices)
-        best = next((entry for entry in devices if entry.get("kind") != "cpu"), None)
+        best = next((entry for entry in devices if entry.get("id") != "cpu"), None)
         self._device_word = "GPU" if best is not None else "CPU"
         self._device_total = float((best or {}).get("memory") or 0)
         self.status_bar.set_device(self._device_word, "Where networks run")

@@ -15,6 +15,7 @@ from segstudio.ui.widgets.labels import label
 
 _WIDTH = 480
 _MARGIN = 12
+_TOP = 52  # below the option bar
 _SHOWN = 3
 _NOTICE_MS = 4000
 
@@ -85,7 +86,7 @@ class Notices(QWidget):
         self.setFixedWidth(width)
         height = self._column.totalHeightForWidth(width) if self._column.hasHeightForWidth() else 0
         self.resize(width, max(height, self.sizeHint().height()))
-        self.move((self._host.width() - width) // 2, _MARGIN)
+        self.move((self._host.width() - width) // 2, _TOP)
         self.raise_()
 
 

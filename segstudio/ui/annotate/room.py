@@ -89,6 +89,10 @@ class AnnotateRoom(QObject):
     def deactivated(self) -> None:
         self._session.cancel_stroke()
 
+    def shut_down(self) -> None:
+        """The window closes: no timer of a tool may reach the canvas any more."""
+        self.canvas.set_tool(None)
+
     def status_hint(self) -> str:
         tool = self.tools[self._tool]
         if isinstance(tool, PenTool) and self._tool == "brush" and tool.erases_now:

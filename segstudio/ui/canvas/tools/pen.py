@@ -61,6 +61,7 @@ class PenTool(Tool):
 
     def deactivate(self, view: CanvasView) -> None:
         self._end()
+        self._chip.stop()
         self._view = None
 
     def press(self, event: ToolEvent) -> bool:

@@ -1,0 +1,71 @@
+"""Settings: the look, and where SegStudio keeps its files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QVBoxLayout
+
+from segstudio.core.settings import config_folder, data_folder, log_folder, plugin_folder
+from segstudio.ui import theme
+from segstudio.ui.widgets.buttons import IconButton, push_button
+from segstudio.ui.widgets.labels import ElidedLabel, label, rule
+from segstudio.ui.widgets.segmented import SegmentedControl
+
+if TYPE_CHECKING:
+    from segstudio.ui.main_window import MainWindow
+
+_THEMES: tuple[theme.Choice, ...] = ("system", "light", "dark")
+
+
+class SettingsDialog(QDialog):
+    """Every change acts at once; there is nothing to confirm."""
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
+        self.setWindowTitle("Settings – SegStudio")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setFixedWidth(560)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(24, 24, 24, 16)
+        column.setSpacing(12)
+        column.addWidget(label("Look", size=15, strong=600))
+        row = QHBoxLayout()
+        row.addWidget(label("Theme", role="t2"))
+        row.addStretch(1)
+        switch = SegmentedControl(["System", "Light", "Dark"], name="Theme")
+        switch.set_current(_THEMES.index(theme.appearance().choice))
+        switch.changed.connect(lambda index: window.use_theme(_THEMES[index]))
+        self.theme_switch = switch
+        row.addWidget(switch)
+        column.addLayout(row)
+        column.addWidget(rule())
+        column.addWidget(label("Where things lie", size=15, strong=600))
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(16)
+        grid.setVerticalSpacing(8)
+        grid.setColumnStretch(1, 1)
+        places = (
+            ("Settings", config_folder()),
+            ("Demo and projects of read-only folders", data_folder()),
+            ("Plugins", plugin_folder()),
+            ("Logs", log_folder()),
+        )
+        for line, (name, folder) in enumerate(places):
+            grid.addWidget(label(name, role="t2"), line, 0)
+            grid.addWidget(ElidedLabel(str(folder)), line, 1)
+            button = IconButton("external", f"Open {folder}")
+            button.clicked.connect(
+                lambda _on=False, folder=folder: QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+            )
+            grid.addWidget(button, line, 2)
+        column.addLayout(grid)
+        column.addSpacing(8)
+        foot = QHBoxLayout()
+        foot.addStretch(1)
+        close = push_button("Close")
+        close.clicked.connect(self.accept)
+        foot.addWidget(close)
+        column.addLayout(foot)
