@@ -51,8 +51,8 @@ class _RateProbe:
             height, width = features[-1].shape[-2:]
             captured.size = (int(height), int(width))
             captured.pyramid = getattr(model.decode_head, "rates", ())
-            convs = [getattr(block, "conv2", None) for block in stage] if stage is not None else []
-            captured.stage = tuple(c.dilation[0] for c in convs if isinstance(c, nn.Conv2d))
+            convs = [m for m in stage.modules() if isinstance(m, nn.Conv2d)] if stage is not None else []
+            captured.stage = tuple(c.dilation[0] for c in convs if c.kernel_size == (3, 3))
 
         handle = model.backbone.register_forward_hook(note)
         try:
@@ -118,7 +118,7 @@ def path_share(size: tuple[int, int], cell: tuple[int, int], rates: Sequence[int
     """Paths from every cell to `cell` through 3x3 convolutions of these rates, over their number."""
     counts = np.zeros(size, dtype=np.float64)
     counts[cell] = 1.0
-    for rate in rates:
+    for rate in reversed(rates):  # from the cell back to the picture; the border cuts at every step
         spread = np.zeros_like(counts)
         for dy in (-rate, 0, rate):
             for dx in (-rate, 0, rate):

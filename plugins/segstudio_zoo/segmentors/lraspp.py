@@ -38,7 +38,10 @@ class PooledGate(nn.Sequential):
 
 
 class LRASPPHead(SegmentationHead):
-    """Gate, then two enlargements, each joined to a projected early feature. `gate_off` sets the gate to 1."""
+    """Gate, then two enlargements, each joined to a projected early feature.
+
+    `gate_off` (a switch) sets the gate to 1.
+    """
 
     def __init__(
         self,
