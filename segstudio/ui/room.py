@@ -65,6 +65,7 @@ class WindowStatus(QObject):
     notice = Signal(str, str, object)  # sentence, word on the button or "", callable or None
     error = Signal(object)  # UserError: becomes a card
     room_wanted = Signal(str)  # title of a room to go to
+    compare_wanted = Signal(object)  # RunnableModel that Compare shows in a pane
 
     def point(self, x: int, y: int, name: str, color: QColor) -> None:
         """Report the pixel and the class under the pointer."""

@@ -1,0 +1,344 @@
+"""The Train tab: runs on the left, what the run in front has learned on the right."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from PySide6.QtCore import QObject, Qt, QUrl, Signal
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QScrollArea, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from segstudio.core.errors import UserError
+from segstudio.core.new_run import run_classes
+from segstudio.core.recipe import Recipe
+from segstudio.runtime.actions import ActionSpec
+from segstudio.runtime.dataset_check import DatasetReport, Finding, check_dataset
+from segstudio.runtime.runs import RunView
+from segstudio.ui.room import Services
+from segstudio.ui.train.check_panel import CheckPanel
+from segstudio.ui.train.new_run_form import NewRunForm
+from segstudio.ui.train.option_bar import TrainBar
+from segstudio.ui.train.progress_page import ProgressPage
+from segstudio.ui.train.run_detail import RunDetail, started_words
+from segstudio.ui.train.runs_table import RunsTable
+from segstudio.ui.widgets.buttons import IconButton, push_button
+from segstudio.ui.widgets.empty_state import EmptyState
+from segstudio.ui.widgets.section import FoldSection
+
+LEFT_WIDTH = 464
+
+ACTIONS = (
+    ActionSpec("train.new", "New run…", ("Ctrl+N",), "Models", "Choose a network and start", "plus", "train"),
+    ActionSpec("train.check", "Check the dataset again", (), "Models", "", "refresh", "train"),
+    ActionSpec("train.play", "Play the validation images", (), "See", "", "play", "train"),
+)
+
+
+class TrainRoom(QObject):
+    """One of the four tabs (see `ui.room.Room`)."""
+
+    title = "Train"
+    icon = "train"
+    key = "Alt+4"
+    shows_filmstrip = False  # runs are about the whole data set: its height goes to the curves
+
+    _checked = Signal(object)
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services.session)
+        self._services = services
+        self._session = services.session
+        self._shelf = services.shelf
+        self._runs = services.runs
+        self._report: DatasetReport | None = None
+        self._stale = True
+        self._is_front = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="dataset-check")
+        self.bar = TrainBar()
+        self.table = RunsTable(self._runs)
+        self.detail = RunDetail()
+        self.check = CheckPanel()
+        self.progress = ProgressPage()
+        self.form = NewRunForm()
+        self._build()
+        self._connect()
+        self._bind()
+        self._follow_runs()
+
+    # ------------------------------------------------------------------ Room
+
+    def widget(self) -> QWidget:
+        return self._split
+
+    def option_bar(self) -> QWidget:
+        return self.bar
+
+    def activated(self) -> None:
+        self._is_front = True
+        self._runs.look()
+        self._show_models()
+        if self._stale:
+            self._check()
+        self._ask_devices()
+
+    def deactivated(self) -> None:
+        self._is_front = False
+        self.progress.stop()
+
+    def status_hint(self) -> str:
+        if self._right.currentWidget() is self.form:
+            return "[Esc] goes back without a run"
+        if not self._runs.views:
+            return "[Ctrl+N] starts a run on the labels of this project"
+        return "Drag the scrubber to watch it learn · [Space] plays · runs go on when the window is closed"
+
+    def shut_down(self) -> None:
+        self.progress.stop()
+        self._runs.shut_down()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    # ------------------------------------------------------------------ building
+
+    def _build(self) -> None:
+        left = QWidget()
+        left.setMinimumWidth(380)
+        column = QVBoxLayout(left)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        self._table_section = FoldSection("Runs")
+        self._new = push_button("New run", kind="primary", tall=24, icon_name="plus")
+        self._new.setToolTip("New run  Ctrl+N")
+        self._table_section.add_action(self._new)
+        self._table_stack = QStackedWidget()
+        self._empty = EmptyState(
+            "train",
+            "Your training runs will appear here",
+            "A run learns from the labels of this project, in a process of its own: it goes on while you "
+            "annotate, and when the window is closed.",
+            button="New run",
+            keys="Ctrl+N",
+        )
+        self._table_stack.addWidget(self.table)
+        self._table_stack.addWidget(self._empty)
+        self._table_stack.setMinimumHeight(180)
+        self._table_section.set_body(self._table_stack, stretch=True)
+        self._detail_section = FoldSection("Run", key="train.detail")
+        self._detail_section.set_body(self.detail)
+        self._check_section = FoldSection("Dataset check", key="train.check")
+        again = IconButton("refresh", "Check the dataset again")
+        again.clicked.connect(self._check)
+        self._check_section.add_action(again)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        inside = QWidget()
+        inside.setObjectName("Plain")
+        inner = QVBoxLayout(inside)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.addWidget(self.check)
+        inner.addStretch(1)
+        scroll.setWidget(inside)
+        scroll.setMinimumHeight(120)
+        self._check_section.set_body(scroll, stretch=True)
+        column.addWidget(self._table_section, 3)
+        column.addWidget(self._detail_section)
+        column.addWidget(self._check_section, 2)
+        self._right = QStackedWidget()
+        self._right.addWidget(self.progress)
+        self._right.addWidget(self.form)
+        self._split = QSplitter(Qt.Orientation.Horizontal)
+        self._split.setHandleWidth(1)
+        self._split.setChildrenCollapsible(False)
+        self._split.addWidget(left)
+        self._split.addWidget(self._right)
+        self._split.setStretchFactor(1, 1)
+        self._split.setSizes([LEFT_WIDTH, 4000])
+
+    def _connect(self) -> None:
+        self._runs.changed.connect(self._follow_runs)
+        self._runs.history_changed.connect(self._history_changed)
+        self._runs.created.connect(self._created)
+        self._runs.problem.connect(self._services.status.error)
+        self._session.opened.connect(self._project_changed)
+        self._session.classes_changed.connect(self._data_changed)
+        self._session.history_changed.connect(self._data_changed)
+        if self._shelf is not None:
+            self._shelf.changed.connect(self._show_models)
+        self.table.chosen.connect(self._show_run)
+        self._new.clicked.connect(self.new_run)
+        self._empty.clicked.connect(self.new_run)
+        self.form.cancelled.connect(self._close_form)
+        self.form.start_wanted.connect(self._create)
+        self.check.fix_wanted.connect(self._fix)
+        self._checked.connect(self._take_report)
+        self.detail.pause_wanted.connect(lambda: self._runs.pause(self.table.current))
+        self.detail.stop_wanted.connect(self._stop)
+        self.detail.start_wanted.connect(lambda: self._runs.start(self.table.current))
+        self.detail.clone_wanted.connect(self._clone)
+        self.detail.compare_wanted.connect(self._compare)
+        self.detail.folder_wanted.connect(self._open_folder)
+        self.bar.quantity_changed.connect(self.progress.set_quantity)
+        self.bar.smooth_changed.connect(self.progress.set_smooth)
+        self.bar.compare_wanted.connect(self._compare)
+
+    def _bind(self) -> None:
+        table = self._services.actions
+        table.add(ACTIONS)
+        table.bind("train.new", self.new_run)
+        table.bind("train.check", self._check)
+        table.bind("train.play", self.progress.panel.scrubber.toggle)
+
+    # ------------------------------------------------------------------ runs
+
+    def _follow_runs(self) -> None:
+        views = self._runs.views
+        self._table_section.set_count(str(len(views)) if views else "")
+        self._table_stack.setCurrentWidget(self.table if views else self._empty)
+        self._new.setVisible(bool(views))
+        if views and self._runs.view(self.table.current) is None:
+            front = next((view for view in views if view.is_active), views[0])
+            self.table.choose(front.name)
+            return
+        self._show_run(self.table.current)
+
+    def _show_run(self, name: str) -> None:
+        view = self._runs.view(name)
+        self._detail_section.setVisible(view is not None)
+        if view is None:
+            self.progress.show_nothing()
+            self.bar.show_best(False)
+            return
+        recipe, history = self._runs.recipe(name), self._runs.history(name)
+        self._detail_section.set_count(f"{view.number} · {started_words(view)}")
+        self.detail.show_run(view, recipe, list(history.parts))
+        self.progress.show_run(view, recipe, history)
+        self.bar.show_best(view.best is not None)
+        if self._right.currentWidget() is self.form and not self.form.isVisible():
+            self._right.setCurrentWidget(self.progress)
+
+    def _history_changed(self, name: str) -> None:
+        if name == self.table.current:
+            self._show_run(name)
+
+    def _created(self, name: str) -> None:
+        self.table.choose(name)
+        self._close_form()
+
+    def _stop(self, when: str) -> None:
+        self._runs.stop(self.table.current, "epoch" if when == "epoch" else "now")
+
+    def _open_folder(self) -> None:
+        view = self._runs.view(self.table.current)
+        if view is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(view.folder.path)))
+
+    def _compare(self) -> None:
+        """Shows the best weights of the run in front beside the other models."""
+        key = f"run:{self.table.current}/best"
+        runnable = (
+            next((one for one in self._shelf.runnable if one.key == key), None) if self._shelf else None
+        )
+        if runnable is None:
+            self._services.status.notice.emit("The weights of this run are not listed yet", "", None)
+            return
+        self._services.status.room_wanted.emit("Compare")
+        self._services.status.compare_wanted.emit(runnable)
+
+    # ------------------------------------------------------------------ new run
+
+    def new_run(self) -> None:
+        """Shows the form; the runs stay in view beside it."""
+        if self._session.project is None:
+            return
+        self._show_models()
+        self._right.setCurrentWidget(self.form)
+        self.form.model.setFocus(Qt.FocusReason.OtherFocusReason)
+        self._services.status.hint_changed.emit(self.status_hint())
+
+    def _close_form(self) -> None:
+        self._right.setCurrentWidget(self.progress)
+        self._services.status.hint_changed.emit(self.status_hint())
+
+    def _create(self, recipe: Recipe) -> None:
+        project = self._session.project
+        if project is None:
+            return
+        if self._report is not None and not self._report.can_train:
+            wrong = next(finding for finding in self._report.findings if finding.level == "err")
+            self._services.status.error.emit(UserError(wrong.title, action=wrong.detail.capitalize()))
+            return
+        self._session.flush()
+        self._runs.create(recipe, project)
+        self._close_form()
+
+    def _clone(self) -> None:
+        name = self.table.current
+        if self._runs.view(name) is not None:
+            self.new_run()
+            self.form.show_recipe(self._runs.recipe(name))
+
+    def _show_models(self) -> None:
+        if self._shelf is not None:
+            self.form.show_specs(list(self._shelf.specs), ())
+
+    def _ask_devices(self) -> None:
+        worker = self._services.worker
+        if worker is not None and self.form.device.count() <= 2:
+            call = worker.request("devices")
+            call.finished.connect(lambda values: self.form.show_devices(values.get("devices", [])))
+
+    # ------------------------------------------------------------------ dataset check
+
+    def _project_changed(self) -> None:
+        self._report = None
+        self.table.choose("")
+        self._close_form()
+        self._data_changed()
+
+    def _data_changed(self) -> None:
+        self._stale = True
+        if self._is_front:
+            self._check()
+
+    def _check(self) -> None:
+        project = self._session.project
+        if project is None:
+            return
+        self._stale = False
+        if self._report is None:
+            self.check.show_waiting()
+
+        def tell(future: Future[DatasetReport]) -> None:
+            if not future.cancelled():
+                self._checked.emit(future)
+
+        self._thread.submit(check_dataset, project).add_done_callback(tell)
+
+    def _take_report(self, future: Future[DatasetReport]) -> None:
+        error = future.exception()
+        if error is not None:
+            if isinstance(error, UserError):
+                self._services.status.error.emit(error)
+                return
+            raise error
+        report = future.result()
+        self._report = report
+        self.check.show_report(report)
+        self._check_section.set_count(f"{report.train} train · {report.val} validation")
+        if self._session.project is not None:
+            classes, _ = run_classes(self._session.project)
+            self.form.show_data(classes, report.size, report.train, report.val)
+
+    def _fix(self, finding: Finding) -> None:
+        if finding.fix == "class_weights":
+            self.new_run()
+            self.form.use_class_weights()
+            return
+        for image_id in finding.images:
+            self._session.set_split(image_id, "val")
+        self._session.flush()
+        self._check()
+
+    @property
+    def run_in_front(self) -> RunView | None:
+        return self._runs.view(self.table.current)
