@@ -98,7 +98,7 @@ def plain(name: str) -> str:
 
 def blank(width: int, height: int, dtype: Any = np.uint8) -> LabelArray:
     """An unlabelled map. Raises ValueError for sizes that no image has."""
-    if not (0 < width and 0 < height and width * height <= LARGEST_PIXELS):
+    if not (width > 0 and height > 0 and width * height <= LARGEST_PIXELS):
         raise ValueError(f"a picture of {width}x{height} pixels is not possible")
     return np.full((height, width), ignore_value(dtype), dtype)
 

@@ -186,7 +186,7 @@ def write(target: Path, classes: Sequence[LabelClass], items: Iterable[Labels]) 
         ]
         path = output_path(target, item.image, ".json")
         depth = "../" * (len(path.relative_to(target).parts) - 1)
-        document = {
+        document: dict[str, Any] = {
             "version": _VERSION,
             "flags": {},
             "shapes": shapes,

@@ -54,7 +54,8 @@ def turned(points: Points, center: tuple[float, float], degrees: float) -> list[
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     cx, cy = center
     return [
-        (cx + (x - cx) * cosine - (y - cy) * sine, cy + (x - cx) * sine + (y - cy) * cosine) for x, y in points
+        (cx + (x - cx) * cosine - (y - cy) * sine, cy + (x - cx) * sine + (y - cy) * cosine)
+        for x, y in points
     ]
 
 
