@@ -43,6 +43,7 @@ class ProjectSession(QObject):
     labels_loaded = Signal()  # label_map is the one of the image in front
     labels_changed = Signal(QRect)  # image pixels
     history_changed = Signal()
+    counts_changed = Signal()  # class_counts were brought up to date
     undone = Signal(str, int, QRect, bool)  # tool, class index, where, True for redo
     classes_changed = Signal()
     saved_changed = Signal(bool)
@@ -395,7 +396,7 @@ class ProjectSession(QObject):
         edit = recorder.finish(tool, class_index)
         if edit is None:
             return None
-        self._count(edit)
+        self._count(edit, recorder.label_map)
         image_id, project = self._current, self.project
         if (
             self._positions.get(image_id) is not None
@@ -460,7 +461,7 @@ class ProjectSession(QObject):
         if applied is None:
             return
         rect = applied.edit.apply(self.label_map)
-        self._count(applied.edit)
+        self._count(applied.edit, self.label_map)
         changed = QRect(rect.x0, rect.y0, rect.width, rect.height)
         if self._current is not None:
             self._label_thumbnails.pop(self._current, None)
@@ -474,15 +475,16 @@ class ProjectSession(QObject):
             return []
         return self.project.history(self._current, limit)
 
-    def _count(self, edit: Edit) -> None:
-        """Keep the pixel counts of the classes up to date from the tiles an edit touched."""
-        for change in edit.tiles:
-            for tile, sign in ((change.before, -1), (change.after, 1)):
-                if tile is None:
-                    continue
-                counts = np.bincount(tile.ravel())
-                for index in np.flatnonzero(counts).tolist():
-                    self.class_counts[index] = self.class_counts.get(index, 0) + sign * int(counts[index])
+    def _count(self, edit: Edit, labels: LabelMap) -> None:
+        """Keep the pixel counts of the classes up to date; counting a big stroke is not the window's work."""
+
+        def done(delta: dict[int, int]) -> None:
+            if self.label_map is labels:
+                for index, change in delta.items():
+                    self.class_counts[index] = self.class_counts.get(index, 0) + change
+                self.counts_changed.emit()
+
+        self._later(self._loader.submit(count_changes, edit, labels.ignore), done)
 
     # -- classes ---------------------------------------------------------------------------------------
 
@@ -631,6 +633,22 @@ def count_classes(labels: LabelMap) -> dict[int, int]:
         for index in np.flatnonzero(counts).tolist():
             values[index] = values.get(index, 0) + int(counts[index])
     return values
+
+
+def count_changes(edit: Edit, ignore: int) -> dict[int, int]:
+    """By how much an edit changes the pixel count of every value, the unlabelled one included."""
+    delta: dict[int, int] = {}
+    for change in edit.tiles:
+        tile = change.after if change.after is not None else change.before
+        for pixels, sign in ((change.before, -1), (change.after, 1)):
+            if pixels is None:
+                size = 0 if tile is None else int(tile.size)
+                delta[ignore] = delta.get(ignore, 0) + sign * size
+                continue
+            counts = np.bincount(pixels.ravel())
+            for index in np.flatnonzero(counts).tolist():
+                delta[index] = delta.get(index, 0) + sign * int(counts[index])
+    return delta
 
 
 def small_labels(labels: LabelMap, side: int = 160) -> QImage:

@@ -309,6 +309,7 @@ class MainWindow(QWidget):
         call = worker.request("devices")
         call.finished.connect(self._show_devices)
         call.failed.connect(lambda error: self.status_bar.set_device("No engine", str(error)))
+        importlib.import_module(self.entries[0].module)  # so that the first room opens without a pause
         problem = second_opencv()
         if problem is not None:
             self.show_error(problem, warning=True)
@@ -388,6 +389,8 @@ class MainWindow(QWidget):
         self._project_actions(True)
         self.top_bar.set_saved(None if session.read_only_reason else True, self._note())
         self.status_bar.set_ready("")
+        if self.services is not None:
+            self.services.runs.look()  # from now on: weights of runs appear, runs at work show as jobs
         self.pages.setCurrentIndex(1)
         self.enter(self._room.title if self._room is not None else self.entries[0].title)
         for sentence in (session.read_only_reason, session.project.home_note):

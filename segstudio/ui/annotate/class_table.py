@@ -46,7 +46,7 @@ class ClassModel(QAbstractTableModel):
         self._rows: list[LabelClass] = []
         self._pattern = ""
         session.classes_changed.connect(self.refill)
-        session.history_changed.connect(self._counts_changed)
+        session.counts_changed.connect(self._counts_changed)
         session.labels_loaded.connect(self._counts_changed)
         session.current_changed.connect(self._counts_changed)
         state.protection_changed.connect(self._counts_changed)
