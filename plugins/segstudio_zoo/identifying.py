@@ -58,7 +58,8 @@ def identify(state_dict: Mapping[str, Any]) -> list[Identified]:
     unique: dict[str, Identified] = {}
     for item in found:
         unique.setdefault(item.name, item)
-    return sorted(unique.values(), key=lambda item: len(item.options))
+    canonical = set(list_models())
+    return sorted(unique.values(), key=lambda item: (item.name not in canonical, len(item.options)))
 
 
 def _file(build: str) -> str:
@@ -108,11 +109,36 @@ def _trunk_keys(name: str) -> frozenset[str]:
     return frozenset(k for k in _skeleton(name).state_dict() if not k.endswith("num_batches_tracked"))
 
 
+def _same_shapes(name: str, trunk: Mapping[str, Tensor]) -> bool:
+    """Whether every tensor that the bare backbone `name` also has is of the same shape."""
+    own = _skeleton(name).state_dict()
+    return all(own[key].shape == value.shape for key, value in trunk.items() if key in own)
+
+
+def _trunk_prefix(file: str) -> str:
+    """What stands before a backbone's own keys in a segmentor's: a paper may wrap it (`TRUNK_PREFIX`)."""
+    return str(getattr(importlib.import_module(file), "TRUNK_PREFIX", "backbone."))
+
+
 @cache
-def _head_patterns(segmentor_id: str) -> frozenset[str]:
-    """Key patterns outside the backbone and auxiliary heads, of the family's first listed model."""
-    keys = _skeleton(list_models(segmentor_id)[0]).state_dict()
-    return frozenset(_patterns(k for k in keys if not k.startswith(("backbone.", "auxiliary_head."))))
+def _head_forms(segmentor_id: str) -> tuple[frozenset[str], ...]:
+    """Key patterns outside the backbone and auxiliary heads, of each form the family's listed models have.
+
+    A family with two decoders (mask and linear) has two forms: models whose named settings differ.
+    """
+    forms: dict[frozenset[tuple[str, Any]], frozenset[str]] = {}
+    for name in list_models(segmentor_id):
+        found = resolve(name)
+        assert found.segmentor is not None
+        known = option_names(found.segmentor.build)
+        form = frozenset(
+            (k, v) for k, v in found.settings.items() if k in known and isinstance(v, str | bool)
+        )
+        if form not in forms:
+            keys = _skeleton(name).state_dict()
+            own = (k for k in keys if not k.startswith(("backbone.", "auxiliary_head.")))
+            forms[form] = frozenset(_patterns(own))
+    return tuple(forms.values())
 
 
 @cache
@@ -135,7 +161,7 @@ def _renamed(state: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
     for key, value in state.items():
         _, target = key_map.rename(key)
         if target is not None:
-            result[target] = value
+            result[target.partition("#")[0]] = value  # pieces that a transform joins count as the whole
     return result
 
 
@@ -148,9 +174,10 @@ def _as_segmentor(entry: SegmentorEntry, state: Mapping[str, Tensor]) -> Iterato
             whole = through_backbone(key_map, _file(backbone.build))
             renamed = _renamed(state, whole)
             heads = _patterns(k for k in renamed if not k.startswith(("backbone.", "auxiliary_head.")))
-            if not heads or not _alike(_head_patterns(entry.id), heads):
+            if not heads or not any(_alike(form, heads) for form in _head_forms(entry.id)):
                 continue
-            trunk = {k.removeprefix("backbone."): v for k, v in renamed.items() if k.startswith("backbone.")}
+            prefix = _trunk_prefix(file)
+            trunk = {k.removeprefix(prefix): v for k, v in renamed.items() if k.startswith(prefix)}
             if trunk and not _alike(_trunk_patterns(backbone.id), _patterns(trunk)):
                 continue
             yield from _matching_pairs(entry, backbone, state, whole, renamed, trunk)
@@ -171,12 +198,20 @@ def _matching_pairs(
         **key_map.options,
     }
     classes = options.pop("num_classes", classes)
+    fixed = bool(trunk) and not _inferred(_file(backbone.build), trunk)
     given = {key for key in trunk if not key.endswith("num_batches_tracked")}
     for name in _candidate_names(entry, backbone):
-        if given and not _alike(_trunk_keys(resolve(name).variant.name), given, share=0.85):
+        variant = resolve(name).variant.name
+        if given and not _alike(_trunk_keys(variant), given, share=0.85):
             continue
+        if fixed and not _same_shapes(variant, trunk):
+            continue
+        before: list[dict[str, Any]] = []
         for tried in ({}, options):
             chosen = {**_needed(name, tried, options), **_needed(name, key_map.options, key_map.options)}
+            if chosen in before:
+                continue
+            before.append(chosen)
             model = _build(name, classes, chosen)
             if model is None:
                 continue
@@ -262,14 +297,21 @@ def _as_backbone(entry: BackboneEntry, state: Mapping[str, Tensor]) -> Iterator[
         renamed = _renamed(state, key_map)
         if not renamed or not _alike(_trunk_patterns(entry.id), _patterns(renamed)):
             continue
-        options = {**_inferred(_file(entry.build), renamed), **key_map.options}
+        inferred = _inferred(_file(entry.build), renamed)
+        options = {**inferred, **key_map.options}
         options.pop("num_classes", None)
         given = {key for key in renamed if not key.endswith("num_batches_tracked")}
         for variant in entry.variants:
             if not _alike(_trunk_keys(variant.name), given, share=0.85):
                 continue
+            if not inferred and not _same_shapes(variant.name, renamed):
+                continue
+            before: list[dict[str, Any]] = []
             for tried in ({}, options):
                 chosen = {**_needed(variant.name, tried, options), **key_map.options}
+                if chosen in before:
+                    continue
+                before.append(chosen)
                 model = _build(variant.name, None, chosen)
                 if model is not None and plan(model, state, key_map).problems == 0:
                     yield Identified(_bare_name(variant), None, key_map.layout, chosen)

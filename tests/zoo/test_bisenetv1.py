@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segstudio.plugin_api import Query
-from segstudio_zoo import create_model
+from segstudio_zoo import create_model, identify
 from segstudio_zoo.segmentors.bisenetv1 import (
     AttentionRefinementModule,
     FeatureFusionModule,
@@ -29,6 +29,7 @@ def small(name: str = "bisenetv1_r18-d32", **options: object) -> torch.nn.Module
 def test_equals_the_reference() -> None:
     ref, _ = check_reference("bisenetv1_r18-d32")
     ref.assert_all_seen()
+    assert identify(ref.state_dict())[0].name == "bisenetv1_r18-d32"
 
 
 def test_refinement_and_fusion_gate_each_channel_by_its_average() -> None:

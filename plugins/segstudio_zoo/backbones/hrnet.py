@@ -11,7 +11,7 @@ bilinearly, the classification weights of other publishers by nearest neighbour 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -241,6 +241,17 @@ def build(
         transition=transition,
         representation=representation,
     )
+
+
+def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """What tensor shapes tell; nothing where they are as published."""
+    found: dict[str, Any] = {}
+    if any(".from_0." in key for key in shapes):
+        found["transition"] = "all"
+    units = {int(key.split(".")[1]) for key in shapes if key.startswith("stage4.")}
+    if units and not any(key.startswith(f"stage4.{max(units)}.fuse_layers.1.") for key in shapes):
+        found["representation"] = "top"
+    return found
 
 
 KEY_MAPS = (

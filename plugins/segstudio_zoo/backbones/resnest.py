@@ -9,7 +9,7 @@ published state dicts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -186,6 +186,17 @@ def build(
     if cardinality is not None:
         design = design._replace(cardinality=cardinality)
     return ResNeSt(design, output_stride=output_stride or 32, in_channels=in_channels)
+
+
+def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Radix and cardinality from the first block's shapes; nothing where they are those of ResNeSt-50."""
+    outputs, per_group = shapes["layer1.0.conv2.conv.weight"][:2]
+    width = shapes["layer1.0.conv1.weight"][0]
+    radix = outputs // width
+    cardinality = width // (per_group * radix)
+    if (radix, cardinality) == (2, 1):
+        return {}
+    return {"radix": radix, "cardinality": cardinality}
 
 
 KEY_MAPS = (

@@ -16,9 +16,13 @@ ENTRY = SegmentorEntry(
         arxiv="1808.00897",
     ),
     build="segstudio_zoo.segmentors.bisenetv1:build",
-    backbones=("r18b", "xception39"),
+    backbones=("xception39",),
     models=(
-        NamedModel("bisenetv1_r18-d32", backbone="r18b", aliases=("bisenetv1_r18", "bisenetv1_r18b")),
+        NamedModel(
+            "bisenetv1_r18-d32",
+            backbone="r18b",
+            aliases=("bisenetv1", "bisenet", "bisenetv1_r18", "bisenetv1_r18b"),
+        ),
         NamedModel("bisenetv1_r50-d32", backbone="r50b", aliases=("bisenetv1_r50", "bisenetv1_r50b")),
         NamedModel("bisenetv1_r101-d32", backbone="r101b", aliases=("bisenetv1_r101", "bisenetv1_r101b")),
     ),

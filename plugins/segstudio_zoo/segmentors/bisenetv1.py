@@ -27,6 +27,9 @@ from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
 from segstudio_zoo.layers.fcn_head import FCNHead
 from segstudio_zoo.layers.segmentor import EncoderDecoder, pyramid_indices
 
+TRUNK_PREFIX = "backbone.context_path.backbone."
+"""Where the backbone's own keys stand."""
+
 MIN_CONTEXT_CHANNELS = 128
 
 

@@ -26,6 +26,9 @@ from segstudio_zoo.layers.ppm import POOL_SCALES, PyramidPooling
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import EncoderDecoder
 
+TRUNK_PREFIX = "backbone.backbone."
+"""Where the backbone's own keys stand."""
+
 LIGHT_CHANNELS = 32
 BRANCH_CHANNELS = (64, 256, 256)
 """Of the branches on the whole, half and quarter picture."""
