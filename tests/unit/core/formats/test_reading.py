@@ -81,7 +81,7 @@ def test_labelme_shapes_of_every_type(tmp_path: Path):
         ("b", "circle", [[20, 20], [20, 25]], None),
         ("c", "line", [[0, 40], [30, 40]], None),
         ("d", "point", [[45, 10]], None),
-        ("e", "mask", [[48, 48], [49, 49]], mask),
+        ("e", "mask", [[2, 45], [3, 46]], mask),
         ("f", "polygon", [[30, 30], [90, 30], [30, 90]], None),
         ("g", "polygon", [[-5, -5], [-9, -5], [-5, -9]], None),
         ("h", "polygon", [[1, 1], [2, 2]], None),
@@ -104,8 +104,8 @@ def test_labelme_shapes_of_every_type(tmp_path: Path):
     names = [entry.name for entry in found.classes.classes]
     assert names == list("abcdef")
     counts = [int((item.array == index).sum()) for index in range(6)]
-    assert counts[0] == 24 - 4 and 70 < counts[1] < 95 and counts[4] + counts[5] > 200
-    assert item.array[48, 48] == 5 or item.array[48, 48] == 4
+    assert counts[0] == 24 - 4 and 70 < counts[1] < 95 and counts[5] > 200
+    assert item.array[45, 2] == 4 and counts[4] == 3
     assert (item.array[1:3, 1:3] == 255).all()
     told = [note.what for note in found.notes]
     assert any('("g") lies outside' in text for text in told)
@@ -235,7 +235,7 @@ def test_masks_come_back_from_every_code(mask):
 def test_a_published_run_length_text_is_understood():
     # Ten columns of ten rows with a 3 x 4 block: worked out by hand from the format's definition.
     runs = [23, 4, 6, 4, 6, 4, 53]
-    assert runs_text(runs) == "g0461000m1" or text_runs(runs_text(runs)) == runs
+    assert runs_text(runs) == "g046000_1"
     mask = coco_mask(runs, 10, 10)
     assert mask[3:7, 2:5].all() and mask.sum() == 12
 
