@@ -11,6 +11,9 @@ _TORCHVISION = (
     ("num_classes", 21),
 )
 
+_SHALLOW = (("channels", 128), ("auxiliary_channels", 64))
+"""Published networks on ResNet-18 have a narrower head."""
+
 ENTRY = SegmentorEntry(
     id="deeplabv3",
     title="DeepLabV3",
@@ -25,8 +28,6 @@ ENTRY = SegmentorEntry(
     backbones=(
         "r50-d8",
         "r101-d8",
-        "r18-d8",
-        "r18b-d8",
         "r50b-d8",
         "r101b-d8",
         "r101-d16-mg124",
@@ -34,6 +35,8 @@ ENTRY = SegmentorEntry(
         "resnest101-d8",
     ),
     models=(
+        NamedModel("deeplabv3_r18-d8", backbone="r18-d8", settings=_SHALLOW),
+        NamedModel("deeplabv3_r18b-d8", backbone="r18b-d8", settings=_SHALLOW),
         NamedModel(
             "deeplabv3_mobilenet-v2-d16",
             backbone="mobilenet-v2-d16",

@@ -1,9 +1,12 @@
 """DeepLabV3+: facts."""
 
 from segstudio.plugin_api import Option, SwitchSpec
-from segstudio_zoo.catalog.entry import Paper, SegmentorEntry
+from segstudio_zoo.catalog.entry import NamedModel, Paper, SegmentorEntry
 
 _BUILD = "segstudio_zoo.segmentors.deeplabv3plus"
+
+_SHALLOW = (("channels", 128), ("skip_channels", 12), ("auxiliary_channels", 64))
+"""Published networks on ResNet-18 have a narrower head."""
 
 ENTRY = SegmentorEntry(
     id="deeplabv3plus",
@@ -19,14 +22,16 @@ ENTRY = SegmentorEntry(
     backbones=(
         "r50-d8",
         "r101-d8",
-        "r18-d8",
-        "r18b-d8",
         "r50b-d8",
         "r101b-d8",
         "r101-d16-mg124",
         "mobilenet-v2-d8",
         "resnest101-d8",
         "xception65-d16",
+    ),
+    models=(
+        NamedModel("deeplabv3plus_r18-d8", backbone="r18-d8", settings=_SHALLOW),
+        NamedModel("deeplabv3plus_r18b-d8", backbone="r18b-d8", settings=_SHALLOW),
     ),
     aliases=("deeplabv3+",),
     options=(

@@ -13,6 +13,9 @@ _HRNET = (
     ("auxiliary", False),
 )
 
+_SHALLOW = (("channels", 128), ("auxiliary_channels", 64))
+"""Published networks on ResNet-18 have a narrower head."""
+
 ENTRY = SegmentorEntry(
     id="fcn",
     title="FCN",
@@ -24,8 +27,9 @@ ENTRY = SegmentorEntry(
         arxiv="1411.4038",
     ),
     build="segstudio_zoo.segmentors.fcn:build",
-    backbones=("r50-d8", "r18-d8", "mobilenet-v2-d8", "resnest101-d8"),
+    backbones=("r50-d8", "mobilenet-v2-d8", "resnest101-d8"),
     models=(
+        NamedModel("fcn_r18-d8", backbone="r18-d8", settings=_SHALLOW),
         NamedModel("fcn_hr18", backbone="hr18", settings=_HRNET),
         NamedModel("fcn_hr18s", backbone="hr18s", settings=_HRNET),
         NamedModel("fcn_hr48", backbone="hr48", settings=_HRNET),
