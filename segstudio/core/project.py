@@ -71,6 +71,7 @@ class Project:
         self._classes = ClassTable(self._database)
         self.settings = ProjectSettings(self._database)
         self._changed_labels: set[int] = set()
+        self._names_of_copies: dict[int, str] | None = None
 
     @property
     def read_only(self) -> bool:
@@ -204,6 +205,7 @@ class Project:
                     "UPDATE images SET missing = ? WHERE path = ? AND missing != ?",
                     [(int(raw not in wanted), raw, int(raw not in wanted)) for raw in known],
                 )
+        self._names_of_copies = None
         missing = tuple(os.fsdecode(raw) for raw in gone)
         return ScanReport(tuple(added), missing, len(wanted), tuple(found.skipped))
 
@@ -404,9 +406,16 @@ class Project:
         return changed
 
     def _copy_names(self) -> dict[int, str]:
-        with self._database.reading() as connection:
-            rows: Iterable[tuple[int, bytes]] = connection.execute("SELECT id, path FROM images").fetchall()
-        return copy_names((number, os.fsdecode(path)) for number, path in rows)
+        """The copies' names; they depend on all images together, so a scan makes them anew."""
+        names = self._names_of_copies
+        if names is None:
+            with self._database.reading() as connection:
+                rows: Iterable[tuple[int, bytes]] = connection.execute(
+                    "SELECT id, path FROM images"
+                ).fetchall()
+            names = copy_names((number, os.fsdecode(path)) for number, path in rows)
+            self._names_of_copies = names
+        return names
 
     # Confusion matrices
 

@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from segstudio.core.project import Project
 from segstudio.core.records import LabelClass
+
+# A busy computer makes any single example slow; time limits are pytest's.
+settings.register_profile("core", deadline=None)
+settings.load_profile("core")
 
 CLASSES = (
     LabelClass(0, "Sky", (90, 218, 247), key="1"),

@@ -344,3 +344,20 @@ def test_a_damaged_tile_is_named_and_other_images_still_open(project: Project):
         project.load_labels(one)
     assert project.class_pixels(two) == {1: 2500}
     assert int((project.load_labels(two).array == 1).sum()) == 2500
+
+
+def test_a_full_disk_is_told_and_loses_nothing(project: Project):
+    image_id = first(project, 2000, 2000)
+    stroke(project, image_id, (0, 0, 10, 10), 1)
+    before = project.load_labels(image_id).array
+    connection = project._database.connection()
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+    noise = np.random.default_rng(0).integers(0, 2, (2000, 2000)).astype(np.uint8)
+    with pytest.raises(UserError, match="disk is full"):
+        project.import_labels(image_id, noise)
+    assert np.array_equal(project.load_labels(image_id).array, before)
+    assert len(project.history(image_id)) == 1
+    connection.execute("PRAGMA max_page_count = 1000000")
+    project.import_labels(image_id, noise)
+    assert np.array_equal(project.load_labels(image_id).array, noise)
