@@ -128,8 +128,9 @@ class Comparison(QObject):
         for place, pane in enumerate(self._panes):
             if pane.number == number:
                 changed = replace(pane, **changes)
-                if changed != pane or changed.switches != pane.switches:
+                if changed != pane:
                     self._panes[place] = changed
+                    self._touched = True
                     self._save()
                     self.pane_changed.emit(number)
 
@@ -232,46 +233,38 @@ class Comparison(QObject):
 
     def _load(self) -> None:
         """The panes kept with the project, or ground truth and the demo's models."""
-        self._panes, self._touched = [], False
+        self._touched = False
         project = self._session.project
         kept = project.settings.get(_SETTING, None) if project is not None else None
+        known = {runnable.key: runnable for runnable in self._shelf.runnable}
+        wanted: list[Pane] = []
         if kept:
-            self._touched = True
-            known = {runnable.key: runnable for runnable in self._shelf.runnable}
             for entry in kept:
                 runnable = known.get(str(entry.get("key", "")))
                 if entry.get("kind") == "model" and runnable is None:
-                    continue
-                self._panes.append(
-                    Pane(
-                        next(self._numbers),
-                        entry["kind"],
-                        runnable,
-                        dict(entry.get("switches", {})),
-                        entry.get("view", "mask"),
-                    )
-                )
-        else:
-            self._panes.append(Pane(next(self._numbers), "truth"))
-            for runnable in [each for each in self._shelf.runnable if each.origin == "demo"][:3]:
-                self._panes.append(Pane(next(self._numbers), "model", runnable))
-        self._after_panes()
+                    continue  # not listed yet, or its weights are gone
+                switches, view = dict(entry.get("switches", {})), entry.get("view", "mask")
+                wanted.append(Pane(next(self._numbers), entry["kind"], runnable, switches, view))
+        elif project is not None:
+            wanted.append(Pane(next(self._numbers), "truth"))
+            demos = [each for each in self._shelf.runnable if each.origin == "demo"]
+            wanted += [Pane(next(self._numbers), "model", runnable) for runnable in demos[:3]]
+        if [_content(pane) for pane in wanted] != [_content(pane) for pane in self._panes]:
+            self._panes = wanted
+            self._after_panes()
 
     def _models_changed(self) -> None:
         """Weights appeared or went: panes nobody touched follow, others keep what still exists."""
-        if not self._touched or len(self._panes) < 2:
-            before = [(pane.kind, pane.runnable and pane.runnable.key) for pane in self._panes]
-            panes, active = self._panes, self._active
-            self.blockSignals(True)
+        if not self._touched:
             self._load()
-            self.blockSignals(False)
-            if before == [(pane.kind, pane.runnable and pane.runnable.key) for pane in self._panes]:
-                self._panes, self._active = panes, active
-            else:
-                self.panes_changed.emit()
             return
-        known = {runnable.key: runnable for runnable in self._shelf.runnable}
+        known = {runnable.key for runnable in self._shelf.runnable}
         gone = [pane for pane in self.models if pane.runnable and pane.runnable.key not in known]
         if gone and not self._shelf.is_listing:
             self._panes = [pane for pane in self._panes if pane not in gone]
             self._after_panes()
+
+
+def _content(pane: Pane) -> tuple[Any, ...]:
+    """What makes two panes the same but for their numbers."""
+    return (pane.kind, pane.runnable.key if pane.runnable else "", dict(pane.switches), pane.view)

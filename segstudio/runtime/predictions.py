@@ -230,7 +230,6 @@ class Predictions(QObject):
             entropy=entropy.descriptor(),
             keep=True,
             key=image_key(slot[1]),
-            device="auto",
         )
         request.call = call
         kept = (confidence, entropy)

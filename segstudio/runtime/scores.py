@@ -7,6 +7,7 @@ ranking is a sum of what is there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class Scores(QObject):
     """
 
     changed = Signal(str, int)
+    _arrived = Signal(object)  # callable to run in the window's thread
 
     def __init__(
         self, session: ProjectSession, predictions: Predictions, parent: QObject | None = None
@@ -40,7 +42,9 @@ class Scores(QObject):
         self._matrices: dict[tuple[str, int], Confusion | None] = {}  # None: the project has none either
         self._counting: set[tuple[str, int]] = set()
         self._truth: tuple[int, MappedArray] | None = None
-        self._against: dict[tuple[str, str, int], Confusion] = {}
+        self._wanted: set[tuple[str, int]] = set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="labels to score")
+        self._arrived.connect(lambda work: work())
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
         self._settle.timeout.connect(self._count_current)
         predictions.ready.connect(self._count)
@@ -52,9 +56,12 @@ class Scores(QObject):
 
     def forget(self) -> None:
         self._matrices.clear()
-        self._against.clear()
         self._counting.clear()
+        self._wanted.clear()
         self._forget_truth()
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def get(self, key: str, image_id: int) -> Confusion | None:
         """The matrix (K, K) of one model on one image; None where it is not counted (yet)."""
@@ -77,21 +84,10 @@ class Scores(QObject):
                 count += 1
         return total, count
 
-    def between(self, truth_key: str, key: str, image_id: int, then: Callable[[Confusion], None]) -> None:
-        """Counts one prediction (rows) against another; `then(matrix)` follows, at once where it is known."""
-        slot = (truth_key, key, image_id)
-        if slot in self._against:
-            then(self._against[slot])
-            return
-        truth, result = self._predictions.get(truth_key, image_id), self._predictions.get(key, image_id)
-        if truth is None or result is None:
-            return
-
-        def keep(matrix: Confusion) -> None:
-            self._against[slot] = matrix
-            then(matrix)
-
-        self._ask(truth.shared, result, keep)
+    def want(self, key: str, image_id: int) -> None:
+        """Counts this one as soon as its prediction is there, also when the image is not in front."""
+        self._wanted.add((key, image_id))
+        self._count(key, image_id)
 
     # ------------------------------------------------------------------------------------------------
 
@@ -117,51 +113,87 @@ class Scores(QObject):
                 self._count(key, current.id)
 
     def _count(self, key: str, image_id: int) -> None:
-        """A prediction is there: count it against the labels, if those are at hand."""
+        """A prediction is there: count it against the labels."""
         slot = (key, image_id)
         result = self._predictions.get(key, image_id)
         if result is None or slot in self._counting:
             return
-        kept = self.get(key, image_id)
-        if kept is not None:
+        if self.get(key, image_id) is not None:
+            self._wanted.discard(slot)
             self.changed.emit(key, image_id)
             return
-        truth = self._truth_of(image_id, result)
-        if truth is None:
-            return
-        self._counting.add(slot)
+        current = self._session.current
+        if current is not None and current.id == image_id:
+            truth = self._truth_in_front(image_id, result)
+            if truth is not None:
+                self._counting.add(slot)
+                self._count_against(slot, truth, result)
+        elif slot in self._wanted:
+            self._counting.add(slot)
+            self._load_truth(slot, result)
+
+    def _count_against(self, slot: tuple[str, int], truth: MappedArray, result: MaskResult) -> None:
+        project = self._session.project
+        in_front = self._truth is not None and self._truth[1] is truth
 
         def keep(matrix: Confusion) -> None:
             self._counting.discard(slot)
-            current = self._truth
-            if current is None or current[1] is not truth:
+            if self._session.project is not project:
+                return
+            if in_front and (self._truth is None or self._truth[1] is not truth):
                 self._settle.start()  # labels changed while it was counted
                 return
+            self._wanted.discard(slot)
             self._matrices[slot] = matrix
-            project = self._session.project
             if project is not None and not project.read_only and self._session.saved:
-                self._session.write(project.put_confusion, image_id, key, matrix)
-            self.changed.emit(key, image_id)
+                self._session.write(project.put_confusion, slot[1], slot[0], matrix)
+            self.changed.emit(*slot)
 
         self._ask(truth, result, keep, failed=lambda: self._counting.discard(slot))
 
-    def _truth_of(self, image_id: int, result: MaskResult) -> MappedArray | None:
-        """The labels as the reader can see them."""
-        current, labels = self._session.current, self._session.label_map
-        if current is None or current.id != image_id or labels is None:
-            return None
-        if labels.array.shape != result.labels.shape:
+    def _load_truth(self, slot: tuple[str, int], result: MaskResult) -> None:
+        """The labels of an image that is not in front, read in a thread."""
+        project = self._session.project
+        if project is None:
+            self._counting.discard(slot)
+            return
+
+        def load() -> MappedArray | None:
+            labels = project.load_labels(slot[1])
+            return self._shared(labels.array) if labels.array.shape == result.labels.shape else None
+
+        def take(done: Future[MappedArray | None]) -> None:
+            truth = None if done.exception() is not None else done.result()
+            if truth is None:
+                self._counting.discard(slot)
+                self._wanted.discard(slot)
+                self._matrices[slot] = None
+                self.changed.emit(*slot)
+                return
+            self._count_against(slot, truth, result)
+
+        self._thread.submit(load).add_done_callback(
+            lambda done: None if done.cancelled() else self._arrived.emit(lambda: take(done))
+        )
+
+    def _truth_in_front(self, image_id: int, result: MaskResult) -> MappedArray | None:
+        """The labels of the image in front as the reader can see them."""
+        labels = self._session.label_map
+        if labels is None or labels.array.shape != result.labels.shape:
             return None
         if self._truth is None or self._truth[0] != image_id:
-            dtype = self._predictions.space.dtype
-            wide = np.promote_types(dtype, labels.array.dtype)
-            array = labels.array if labels.array.dtype == wide else converted(labels.array, wide)
-            memory = MappedArray.create(array.shape, array.dtype)
-            memory.array[...] = array
-            for index in self._predictions.space.ignored:
-                memory.array[array == index] = ignore_value(array.dtype)
-            self._truth = (image_id, memory)
+            self._truth = (image_id, self._shared(labels.array))
         return self._truth[1]
+
+    def _shared(self, array: NDArray[Any]) -> MappedArray:
+        """A copy for the reader in the common numbering; classes that do not count are unlabelled in it."""
+        wide = np.promote_types(self._predictions.space.dtype, array.dtype)
+        array = array if array.dtype == wide else converted(array, wide)
+        memory = MappedArray.create(array.shape, array.dtype)
+        memory.array[...] = array
+        for index in self._predictions.space.ignored:
+            memory.array[array == index] = ignore_value(array.dtype)
+        return memory
 
     def _ask(
         self,

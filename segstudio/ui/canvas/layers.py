@@ -243,24 +243,23 @@ class ErrorLayer(Layer):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._labels: NDArray[np.uint8] | None = None
-        self._truth: NDArray[np.uint8] | None = None
+        self._labels: NDArray[Any] | None = None
+        self._truth: NDArray[Any] | None = None
         self._ignore = 255
         self._table = [0] * 256
         self._isolated: int | None = None
         self._confused: tuple[int, int] | None = None
 
-    def set_maps(
-        self, labels: NDArray[np.uint8] | None, truth: NDArray[np.uint8] | None, *, ignore: int = 255
-    ) -> None:
-        """Two label maps (H, W) uint8 in one numbering of classes."""
+    def set_maps(self, labels: NDArray[Any] | None, truth: NDArray[Any] | None, *, ignore: int = 255) -> None:
+        """Two label maps (H, W) uint8 or uint16 in one numbering of classes; `ignore` is a value of `truth`
+        (-1 where every pixel counts)."""
         self._labels, self._truth, self._ignore = labels, truth, ignore
         self.changed.emit(None)
 
     def set_colors(self, colors: Sequence[Color]) -> None:
         self._table = [0] * 256
         for index, (red, green, blue) in enumerate(colors[:254]):
-            self._table[index] = QColor(red, green, blue, 235).rgba()
+            self._table[index] = QColor(red, green, blue, 205).rgba()
         self._table[254] = QColor(255, 255, 255, 255).rgba()
         self.changed.emit(None)
 
@@ -286,8 +285,10 @@ class ErrorLayer(Layer):
             wrong = (seen != truth) & (truth != self._ignore)
             if self._isolated is not None:
                 wrong &= (seen == self._isolated) | (truth == self._isolated)
-        shown = np.where(wrong, seen, np.uint8(255))
+        # Past 254 classes colours repeat; the read-out names the class.
+        shown = np.where(wrong, seen if seen.dtype == np.uint8 else (seen % 254).astype(np.uint8), 255)
         shown[wrong & _edges(wrong)] = 254
+        shown = shown.astype(np.uint8, copy=False)
         draw_indexed(painter, np.ascontiguousarray(shown[1:-1, 1:-1]), self._table, clip)
 
 
@@ -318,20 +319,20 @@ class ValueLayer(Layer):
 class CompareLayer(Layer):
     """A function of several label maps at the visible pixels: agreement of n, or A against B.
 
-    `combine` gets the sampled maps (n, h, w) uint8 and gives (h, w) uint8 indices into the table.
+    `combine` gets the sampled maps (n, h, w) and gives (h, w) uint8 indices into the table.
     """
 
     def __init__(
         self,
-        combine: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+        combine: Callable[[NDArray[Any]], NDArray[np.uint8]],
         table: Sequence[int],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self._combine, self._table = combine, list(table)
-        self._maps: tuple[NDArray[np.uint8], ...] = ()
+        self._maps: tuple[NDArray[Any], ...] = ()
 
-    def set_maps(self, maps: Sequence[NDArray[np.uint8]]) -> None:
+    def set_maps(self, maps: Sequence[NDArray[Any]]) -> None:
         self._maps = tuple(maps)
         self.changed.emit(None)
 

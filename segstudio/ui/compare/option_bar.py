@@ -1,0 +1,156 @@
+"""Compare's option bar: add a pane, layout, view of the active pane, reference, run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QWidget
+
+from segstudio.runtime.comparison import VIEWS, Layout, View
+from segstudio.runtime.model_shelf import RunnableModel
+from segstudio.ui.widgets.buttons import push_button
+from segstudio.ui.widgets.labels import label
+from segstudio.ui.widgets.segmented import Segment, SegmentedControl
+
+LAYOUTS: tuple[tuple[Layout, str, str, str], ...] = (
+    ("grid", "Grid", "grid", "All panes side by side"),
+    ("curtain", "Curtain", "curtain", "Two models on one picture with a movable divider\nK"),
+    ("blink", "Blink", "blink", "One model, the other while F is held\nF"),
+    ("difference", "Difference", "difference", "Only where two models differ"),
+)
+_ORIGINS = {
+    "demo": "Demo checkpoints",
+    "run": "Training runs",
+    "file": "Opened weights",
+    "checkpoint": "Published checkpoints",
+    "plugin": "Plugins",
+}
+_ROOMY = 1290
+
+
+class CompareBar(QWidget):
+    """Holds no state of its own: it shows what the comparison says and asks for changes."""
+
+    add_wanted = Signal(str, object)
+    layout_wanted = Signal(str)
+    view_wanted = Signal(str)
+    reference_wanted = Signal(int)
+    run_wanted = Signal()
+    run_all_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._models: tuple[RunnableModel, ...] = ()
+        self._views: tuple[View, ...] = ()
+        self._compact = False
+        self.add = push_button("Add pane", tall=28, icon_name="plus")
+        self.add.setToolTip("Another picture, ground truth or model")
+        self.layouts = SegmentedControl(
+            [Segment(text, icon, tip) for _, text, icon, tip in LAYOUTS], name="Layout"
+        )
+        self.views = QWidget()
+        self._views_row = QHBoxLayout(self.views)
+        self._views_row.setContentsMargins(0, 0, 0, 0)
+        self._segments: SegmentedControl | None = None
+        self._reference_word = label("Reference", role="t2")
+        self.reference = QComboBox()
+        self.reference.setMinimumWidth(128)
+        self.reference.setAccessibleName("Reference")
+        self.reference.setToolTip("What ticks, errors and scores are held against")
+        self.run = push_button("Run models  R", kind="primary", icon_name="play")
+        self.run.setToolTip("Run all panes on this image\nR or F9")
+        self.run_all = push_button("", icon_name="chevron-down")
+        self.run_all.setFixedWidth(28)
+        self.run_all.setStyleSheet("padding: 0")
+        self.run_all.setAccessibleName("More ways to run")
+        self.run_all.setToolTip("Run on all labelled images")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 0, 8, 0)
+        row.setSpacing(8)
+        row.addWidget(self.add)
+        row.addWidget(self.layouts)
+        row.addWidget(self.views)
+        row.addStretch(1)
+        row.addWidget(self._reference_word)
+        row.addWidget(self.reference)
+        row.addWidget(self.run)
+        row.addSpacing(-4)
+        row.addWidget(self.run_all)
+        self.add.clicked.connect(self._open_models)
+        self.layouts.changed.connect(lambda index: self.layout_wanted.emit(LAYOUTS[index][0]))
+        self.reference.activated.connect(
+            lambda place: self.reference_wanted.emit(int(self.reference.itemData(place)))
+        )
+        self.run.clicked.connect(self.run_wanted)
+        self.run_all.clicked.connect(self._open_run)
+
+    def set_models(self, models: Sequence[RunnableModel]) -> None:
+        self._models = tuple(models)
+
+    def set_layout(self, layout: Layout, *, pairs: bool) -> None:
+        """The layout in force; without two models there is only the grid, and no choice is shown."""
+        self.layouts.setVisible(pairs)
+        self.layouts.set_current([each[0] for each in LAYOUTS].index(layout))
+
+    def set_views(self, views: tuple[View, ...], current: View) -> None:
+        """What the active pane can show."""
+        if views != self._views:
+            self._views = views
+            if self._segments is not None:
+                self._views_row.removeWidget(self._segments)
+                self._segments.hide()
+                self._segments.deleteLater()
+                self._segments = None
+            if len(views) > 1:
+                titles = dict(VIEWS)
+                self._segments = SegmentedControl([titles[view] for view in views], name="View")
+                self._segments.set_current(views.index(current))
+                self._segments.changed.connect(lambda index: self.view_wanted.emit(self._views[index]))
+                self._views_row.addWidget(self._segments)
+        if self._segments is not None:
+            self._segments.blockSignals(True)
+            self._segments.set_current(views.index(current))
+            self._segments.blockSignals(False)
+
+    def set_references(self, entries: Sequence[tuple[int, str]], current: int) -> None:
+        """(pane number, title) of what may be held to be right; 0 is the ground truth."""
+        self.reference.clear()
+        for number, title in entries:
+            self.reference.addItem(title, number)
+        self.reference.setCurrentIndex(max(0, self.reference.findData(current)))
+
+    def set_can_run(self, can: bool) -> None:
+        self.run.setVisible(can)
+        self.run_all.setVisible(can)
+
+    def _open_models(self) -> None:
+        menu = QMenu(self)
+        menu.addAction("Image").triggered.connect(lambda: self.add_wanted.emit("image", None))
+        menu.addAction("Ground truth").triggered.connect(lambda: self.add_wanted.emit("truth", None))
+        for origin, title in _ORIGINS.items():
+            found = [model for model in self._models if model.origin == origin]
+            if found:
+                menu.addSection(title)
+            for model in found:
+                action = menu.addAction(model.title)
+                action.triggered.connect(lambda _=False, model=model: self.add_wanted.emit("model", model))
+        menu.popup(self.add.mapToGlobal(self.add.rect().bottomLeft()))
+
+    def _open_run(self) -> None:
+        menu = QMenu(self)
+        menu.addAction("Run on this image").triggered.connect(self.run_wanted)
+        menu.addAction("Run on all labelled images").triggered.connect(self.run_all_wanted)
+        menu.popup(self.run_all.mapToGlobal(self.run_all.rect().bottomLeft()))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Under about 1300 px the layouts are icons and the run button is its icon."""
+        super().resizeEvent(event)
+        compact = self.width() < _ROOMY
+        if compact != self._compact:
+            self._compact = compact
+            for place, (_, text, _, _) in enumerate(LAYOUTS):
+                self.layouts.set_text(place, "" if compact else text)
+            self.run.setText("" if compact else "Run models  R")
+            self._reference_word.setVisible(not compact)

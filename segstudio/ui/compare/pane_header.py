@@ -1,0 +1,148 @@
+"""The 28 px strip over a pane: letter, name, tag, score, view, maximise, close."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPushButton, QSizePolicy
+
+from segstudio.runtime.comparison import VIEWS, View
+from segstudio.ui import theme
+from segstudio.ui.icons import icon
+from segstudio.ui.widgets.buttons import IconButton, push_button
+from segstudio.ui.widgets.labels import ElidedLabel, label, tag
+
+
+class PaneHeader(QFrame):
+    """What a pane shows and how; the name opens the switches of a model that has some."""
+
+    view_chosen = Signal(str)
+    maximise_clicked = Signal()
+    close_clicked = Signal()
+    name_clicked = Signal()
+    pressed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("PaneHeader")
+        self.setFixedHeight(28)
+        self._active = False
+        self._views: tuple[View, ...] = ()
+        self._letter = label("A", role="t2", size=12, strong=600)
+        self._name = _Name()
+        self._tag = tag("not as trained", "warn")
+        self._tag.hide()
+        self._score = label("", role="t2", size=12)
+        self._state = label("", role="t2", size=12)
+        self._view = _view_button()
+        self._maximise = IconButton("maximise", "Maximise this pane\nDouble-click the header")
+        self._close = IconButton("close", "Close this pane")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 0, 4, 0)
+        row.setSpacing(8)
+        for widget in (self._letter, self._name, self._tag, self._score, self._state):
+            row.addWidget(widget)
+        row.addStretch(1)
+        row.addWidget(self._view)
+        row.addSpacing(-4)
+        row.addWidget(self._maximise)
+        row.addSpacing(-8)
+        row.addWidget(self._close)
+        self._view.clicked.connect(self._open_views)
+        self._maximise.clicked.connect(self.maximise_clicked)
+        self._close.clicked.connect(self.close_clicked)
+        self._name.clicked.connect(self.name_clicked)
+        theme.appearance().changed.connect(self.update)
+
+    @property
+    def score_text(self) -> str:
+        return self._score.text()
+
+    @property
+    def name_text(self) -> str:
+        return self._name.text()
+
+    def set_name(self, letter: str, name: str, *, has_switches: bool, changed: bool) -> None:
+        self._letter.setText(letter)
+        self._name.setText(name)
+        self._name.set_opens(has_switches)
+        self._tag.setVisible(changed)
+
+    def set_score(self, text: str) -> None:
+        self._score.setText(text)
+
+    def set_state(self, text: str) -> None:
+        """What happens with this pane now ("running 40 %"), or nothing."""
+        self._state.setText(text)
+
+    def set_views(self, views: tuple[View, ...], current: View) -> None:
+        """The views this pane can show; none hides the choice."""
+        self._views = views
+        self._view.setVisible(len(views) > 1)
+        self._view.setText(dict(VIEWS)[current])
+
+    def set_active(self, active: bool) -> None:
+        if active != self._active:
+            self._active = active
+            self.update()
+
+    def set_maximised(self, maximised: bool) -> None:
+        self._maximise.show_icon("restore" if maximised else "maximise")
+        self._maximise.setToolTip("Show all panes" if maximised else "Maximise this pane")
+
+    def set_closable(self, closable: bool, *, maximisable: bool = True) -> None:
+        self._close.setVisible(closable)
+        self._maximise.setVisible(maximisable)
+
+    def _open_views(self) -> None:
+        menu = QMenu(self)
+        for view, title in VIEWS:
+            if view in self._views:
+                action = menu.addAction(title)
+                action.setCheckable(True)
+                action.setChecked(title == self._view.text())
+                action.triggered.connect(lambda _=False, view=view: self.view_chosen.emit(view))
+        menu.popup(self._view.mapToGlobal(self._view.rect().bottomLeft()))
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self.pressed.emit()
+        super().mousePressEvent(event)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and not self._maximise.isHidden():
+            self.maximise_clicked.emit()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if self._active:
+            painter = QPainter(self)
+            painter.fillRect(0, 0, self.width(), 2, theme.color("accent"))
+            painter.end()
+
+
+class _Name(ElidedLabel):
+    """The pane's name; a press tells where it opens something."""
+
+    clicked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__("", size=12, strong=500)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        self._opens = False
+
+    def set_opens(self, opens: bool) -> None:
+        self._opens = opens
+        self.setCursor(Qt.CursorShape.PointingHandCursor if opens else Qt.CursorShape.ArrowCursor)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if self._opens and event.button() == Qt.MouseButton.LeftButton:
+            self.clicked.emit()
+        super().mouseReleaseEvent(event)
+
+
+def _view_button() -> QPushButton:
+    made = push_button("Mask", kind="quiet", tall=24)
+    made.setIcon(icon("chevron-down", 14))
+    made.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
+    made.setToolTip("What this pane shows\nF2 … F5")
+    return made

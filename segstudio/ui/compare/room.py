@@ -1,0 +1,362 @@
+"""The Compare tab: pictures on the left, figures on the right, and the verbs that act on them."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QElapsedTimer, QEvent, QObject, QPoint, Qt
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QPlainTextEdit, QSplitter, QWidget
+
+from segstudio.runtime.actions import ActionSpec
+from segstudio.runtime.comparison import Comparison, Pane
+from segstudio.runtime.image_runs import ImageRuns
+from segstudio.runtime.model_shelf import RunnableModel
+from segstudio.runtime.predictions import Predictions
+from segstudio.runtime.scores import Scores, mean_iou
+from segstudio.ui.compare.class_table import signed
+from segstudio.ui.compare.dock import WIDTH, CompareDock
+from segstudio.ui.compare.option_bar import CompareBar
+from segstudio.ui.compare.stage import CompareStage
+from segstudio.ui.compare.switches import SwitchesCard
+from segstudio.ui.room import Services
+
+TAP_MS = 200
+
+ACTIONS = (
+    ActionSpec(
+        "compare.run", "Run all panes on this image", ("R", "F9"), "Models", scope="compare", icon="play"
+    ),
+    ActionSpec("compare.run_all", "Run all panes on all labelled images", (), "Models", scope="compare"),
+    ActionSpec("compare.curtain", "Curtain", ("K",), "See", scope="compare", icon="curtain"),
+    ActionSpec("compare.blink", "Blink while held", ("F",), "See", scope="compare", held=True),
+    ActionSpec("compare.overlay", "Overlay off while held", ("Q",), "See", scope="compare", held=True),
+    ActionSpec("compare.fainter", "Overlay fainter", (",",), "See", scope="compare"),
+    ActionSpec("compare.stronger", "Overlay stronger", (".",), "See", scope="compare"),
+    ActionSpec("compare.view_mask", "View: mask", ("F2",), "See", scope="compare"),
+    ActionSpec("compare.view_outline", "View: outline", ("F3",), "See", scope="compare"),
+    ActionSpec("compare.view_confidence", "View: confidence", ("F4",), "See", scope="compare"),
+    ActionSpec("compare.view_error", "View: error", ("F5",), "See", scope="compare"),
+    ActionSpec("compare.worst", "Worst images first", ("Ctrl+PgDown",), "Move", scope="compare", icon="sort"),
+    ActionSpec("compare.add", "Add a pane…", (), "Models", scope="compare", icon="plus"),
+)
+
+
+class CompareRoom(QObject):
+    """One of the four tabs (see `ui.room.Room`)."""
+
+    title = "Compare"
+    icon = "compare"
+    key = "Alt+2"
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services.session)
+        predictions, shelf = services.predictions, services.shelf
+        if predictions is None or shelf is None:
+            raise RuntimeError("Compare needs the worker and the model shelf")
+        self._services = services
+        self._session = services.session
+        self._shelf = shelf
+        self._predictions: Predictions = predictions
+        self.comparison = Comparison(services.session, shelf, self)
+        self.scores = Scores(services.session, predictions, self)
+        self.runs = ImageRuns(services.session, predictions, self.scores, services.jobs, self)
+        self.stage = CompareStage(services, self.comparison, predictions)
+        self.dock = CompareDock(services, self.comparison, predictions, self.scores, self.stage.result)
+        self.bar = CompareBar()
+        self._split = QSplitter(Qt.Orientation.Horizontal)
+        self._split.setHandleWidth(1)
+        self._split.setChildrenCollapsible(False)
+        self._split.addWidget(self.stage)
+        self._split.addWidget(self.dock)
+        self._split.setStretchFactor(0, 1)
+        self._split.setSizes([4000, WIDTH])
+        self._is_front = False
+        self._worst_first = False
+        self._live: set[str] = set()
+        self._held = QElapsedTimer()
+        self._card: tuple[int, SwitchesCard] | None = None
+        self._connect()
+        self._bind()
+        self._refresh_bar()
+
+    # ------------------------------------------------------------------ Room
+
+    def widget(self) -> QWidget:
+        return self._split
+
+    def option_bar(self) -> QWidget:
+        return self.bar
+
+    def activated(self) -> None:
+        self._is_front = True
+        application = QApplication.instance()
+        if application is not None:
+            application.installEventFilter(self)
+        self.stage.show_picture()
+        self.stage.refresh()
+        self._run_live()
+        self._show_ranking()
+
+    def deactivated(self) -> None:
+        self._is_front = False
+        application = QApplication.instance()
+        if application is not None:
+            application.removeEventFilter(self)
+        self.stage.set_blinking(False)
+        if self._services.filmstrip is not None:
+            self._services.filmstrip.set_order("", None)
+
+    def status_hint(self) -> str:
+        pair = self.comparison.pair
+        if len(pair) < 2:
+            return "[R] runs the models · click a class to isolate it"
+        letters = [self.comparison.letter(pane.number) for pane in pair]
+        return f"Hold [F] blinks {letters[0]} and {letters[1]} · [K] curtain · click a class to isolate it"
+
+    def shut_down(self) -> None:
+        self.runs.stop()
+        self.scores.close()
+        self._predictions.close()
+
+    # ------------------------------------------------------------------ wiring
+
+    def _connect(self) -> None:
+        comparison, bar = self.comparison, self.bar
+        bar.add_wanted.connect(self._add)
+        bar.layout_wanted.connect(comparison.set_layout)
+        bar.view_wanted.connect(self._set_view)
+        bar.reference_wanted.connect(comparison.set_reference)
+        bar.run_wanted.connect(self.run)
+        bar.run_all_wanted.connect(self.run_all)
+        self.stage.wants_switches.connect(self._open_switches)
+        self.stage.add_wanted.connect(self.bar.add.click)
+        self.dock.scores_changed.connect(self.stage.set_scores)
+        self._services.status.compare_wanted.connect(self._show_wanted)
+        self.dock.label_wanted.connect(lambda: self._services.status.room_wanted.emit("Annotate"))
+        for signal in (
+            comparison.panes_changed,
+            comparison.active_changed,
+            comparison.layout_changed,
+            comparison.reference_changed,
+        ):
+            signal.connect(self._refresh_bar)
+        comparison.panes_changed.connect(self._run_live)
+        comparison.pane_changed.connect(self._refresh_bar)
+        comparison.pane_changed.connect(self._run_live)
+        self._shelf.changed.connect(self._refresh_bar)
+        self._session.image_ready.connect(self._run_live)
+        self._session.labels_loaded.connect(self._refresh_bar)
+        self._predictions.ready.connect(self._refresh_bar)
+        self._predictions.failed.connect(self._failed)
+        self.scores.changed.connect(self._scored)
+
+    def _bind(self) -> None:
+        table = self._services.actions
+        table.add(ACTIONS)
+        table.bind("compare.run", self.run)
+        table.bind("compare.run_all", self.run_all)
+        table.bind("compare.curtain", self._toggle_curtain)
+        table.bind("compare.fainter", lambda: self.stage.set_opacity(self.stage.opacity - 0.08))
+        table.bind("compare.stronger", lambda: self.stage.set_opacity(self.stage.opacity + 0.08))
+        for view in ("mask", "outline", "confidence", "error"):
+            table.bind(f"compare.view_{view}", lambda view=view: self._set_view(view))
+        table.bind("compare.worst", self._toggle_worst)
+        table.bind("compare.add", self.bar.add.click)
+        table.list_held("compare.blink")
+        table.list_held("compare.overlay")
+
+    def _refresh_bar(self) -> None:
+        comparison = self.comparison
+        self.bar.set_models(self._shelf.runnable)
+        self.bar.set_layout(comparison.layout, pairs=len(comparison.pair) == 2)
+        active = comparison.active
+        views = self.stage.views_for(active) if active is not None else ()
+        chosen = active.view if active is not None and active.view in views else "mask"
+        self.bar.set_views(views, chosen)
+        entries = [(0, "Ground truth")]
+        entries += [
+            (pane.number, f"{comparison.letter(pane.number)} · {pane.title}") for pane in comparison.models
+        ]
+        reference = comparison.reference
+        self.bar.set_references(entries, reference.number if reference is not None else 0)
+        self.bar.set_can_run(bool(comparison.models))
+        if self._is_front:
+            self._services.status.hint_changed.emit(self.status_hint())
+
+    # ------------------------------------------------------------------ verbs
+
+    def run(self) -> None:
+        """Runs every pane's model on the image in front, and from now on on every image shown."""
+        self._live |= {pane.key for pane in self.comparison.models}
+        self._run_live()
+
+    def run_all(self) -> None:
+        """Runs the panes' models on all labelled images that are not scored yet."""
+        panes = [(pane.runnable, dict(pane.switches)) for pane in self.comparison.models if pane.runnable]
+        self.runs.start(panes, self.dock.images_counted())
+
+    def _run_live(self) -> None:
+        """Demo models, and models that were run once, follow the image by themselves."""
+        current, image = self._session.current, self._session.image
+        if not self._is_front or current is None or image is None or not image.complete:
+            return
+        for pane in self.comparison.models:
+            runnable = pane.runnable
+            if runnable is not None and (runnable.origin == "demo" or pane.key in self._live):
+                self._predictions.request(runnable, current.id, switches=pane.switches)
+                if pane.switches:
+                    self._predictions.request(runnable, current.id)
+
+    def _show_wanted(self, runnable: RunnableModel) -> None:
+        """Another room asks for this model: its pane comes in front, made where there is none."""
+        for pane in self.comparison.models:
+            if pane.runnable is not None and pane.runnable.key == runnable.key:
+                self.comparison.set_active(pane.number)
+                return
+        self._add("model", runnable)
+
+    def _add(self, kind: str, runnable: object) -> None:
+        pane = self.comparison.add(kind, runnable)  # type: ignore[arg-type]
+        if pane is None:
+            self._services.status.notice.emit("Nine panes are the most that fit", "", None)
+        elif pane.kind == "model":
+            self._live.add(pane.key)
+            self._run_live()
+
+    def _set_view(self, view: str) -> None:
+        active = self.comparison.active
+        if active is not None and view in self.stage.views_for(active):
+            self.comparison.set_view(active.number, view)  # type: ignore[arg-type]
+
+    def _toggle_curtain(self) -> None:
+        if len(self.comparison.pair) == 2:
+            self.comparison.set_layout("grid" if self.comparison.layout == "curtain" else "curtain")
+
+    def _failed(self, _key: str, _image_id: int, error: object) -> None:
+        if self._is_front:
+            self._services.status.error.emit(error)
+
+    # ------------------------------------------------------------------ switches
+
+    def _open_switches(self, number: int) -> None:
+        """The card under the pane's name; the same press closes it."""
+        was = self._close_card()
+        pane, view = self.comparison.pane(number), self.stage.view_of(number)
+        if was == number or pane is None or pane.runnable is None or view is None:
+            return
+        spec = self._shelf.find(str(pane.runnable.ref["model"]))
+        if spec is None or not spec.switches:
+            return
+        card = SwitchesCard(spec.switches, pane.switches, self.stage)
+        card.move(view.canvas.mapTo(self.stage, QPoint(8, 8)))
+        card.changed.connect(lambda values: self._switch(number, values))
+        card.show()
+        card.raise_()
+        self._card = (number, card)
+        self._show_loss()
+
+    def _close_card(self) -> int:
+        if self._card is None:
+            return 0
+        number, card = self._card
+        self._card = None
+        card.close()
+        return number
+
+    def _switch(self, number: int, values: dict[str, object]) -> None:
+        self.comparison.set_switches(number, values)
+        pane = self.comparison.pane(number)
+        if pane is not None:
+            self._live.add(pane.key)
+        self._run_live()
+        self._show_loss()
+
+    def _show_loss(self) -> None:
+        """What the switches cost on this image against the model as trained."""
+        current = self._session.current
+        pane = self.comparison.pane(self._card[0]) if self._card is not None else None
+        if self._card is None or pane is None or current is None:
+            return
+        card = self._card[1]
+        if not pane.switches:
+            card.show_loss("As trained", "", worse=False)
+            return
+        untouched = Pane(0, "model", pane.runnable)
+        own = [
+            entry.index for entry in self._predictions.space.classes if entry.in_project and not entry.ignore
+        ]
+        values = []
+        for each in (untouched, pane):
+            matrix = self.scores.get(each.key, current.id)
+            if matrix is None or not matrix.any():
+                card.show_loss("Against the trained model", "", worse=False)
+                return
+            values.append(mean_iou(matrix, own))
+        change = values[1] - values[0]
+        card.show_loss("Against the trained model", f"mIoU {signed(change)}", worse=change < 0)
+
+    # ------------------------------------------------------------------ ranking
+
+    def _toggle_worst(self) -> None:
+        self._worst_first = not self._worst_first
+        self._show_ranking()
+
+    def _scored(self, _key: str, _image_id: int) -> None:
+        self._show_loss()
+        if self._worst_first:
+            self._show_ranking()
+
+    def _show_ranking(self) -> None:
+        """The strip in the order of the first model's mean IoU, worst first."""
+        strip, pair = self._services.filmstrip, self.comparison.pair
+        if strip is None or not self._is_front:
+            return
+        if not self._worst_first or not pair:
+            strip.set_order("", None)
+            return
+        pane = self.dock.confusion_pane() or pair[0]
+        own = [
+            entry.index for entry in self._predictions.space.classes if entry.in_project and not entry.ignore
+        ]
+        ranked = []
+        for record in self._session.images:
+            matrix = self.scores.get(pane.key, record.id)
+            if matrix is not None and matrix.any():
+                ranked.append((mean_iou(matrix, own), record.id))
+        ranked.sort()
+        words = {image_id: f"{100 * value:.1f}" for value, image_id in ranked}
+        letter = self.comparison.letter(pane.number)
+        strip.set_order(f"Worst first · IoU of {letter}", [image_id for _, image_id in ranked], words)
+
+    # ------------------------------------------------------------------ held keys
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """F and Q act while they are held; a tap switches."""
+        if event.type() in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease) and isinstance(event, QKeyEvent):
+            held = event.key() in (Qt.Key.Key_F, Qt.Key.Key_Q)
+            if held and not event.modifiers() and not _is_writing() and isinstance(watched, QWidget):
+                if not event.isAutoRepeat():
+                    self._hold(Qt.Key(event.key()), event.type() == QEvent.Type.KeyPress)
+                return True
+        return False
+
+    @property
+    def held_for(self) -> int:
+        """Milliseconds since F or Q went down."""
+        return self._held.elapsed() if self._held.isValid() else 0
+
+    def _hold(self, key: Qt.Key, down: bool) -> None:
+        turn = self.stage.set_blinking if key == Qt.Key.Key_F else self._set_bare
+        is_on = self.stage.blinking if key == Qt.Key.Key_F else not self.stage.overlay
+        if down:
+            self._held.start()
+            turn(not is_on)
+        elif self.held_for >= TAP_MS:
+            turn(not is_on)
+
+    def _set_bare(self, bare: bool) -> None:
+        self.stage.set_overlay(not bare)
+
+
+def _is_writing() -> bool:
+    """Whether keys belong to a text field now."""
+    return isinstance(QApplication.focusWidget(), QLineEdit | QPlainTextEdit | QAbstractSpinBox)

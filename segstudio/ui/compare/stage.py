@@ -1,0 +1,365 @@
+"""The pictures of the Compare tab: panes with their layers and read-outs, in the layout that was chosen."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRect, Signal
+from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+
+from segstudio.core.errors import UserError
+from segstudio.core.label_map import ignore_value
+from segstudio.runtime.comparison import Comparison, Pane, View
+from segstudio.runtime.predictions import MaskResult, Predictions
+from segstudio.ui.canvas.layers import OVERLAY_OPACITY, ImageLayer
+from segstudio.ui.compare.pane_grid import PaneGrid
+from segstudio.ui.compare.pane_layers import GREY_BRIGHTNESS, PaneContent, PaneLayers
+from segstudio.ui.compare.pane_view import PairView, PaneCanvas, PaneView
+from segstudio.ui.compare.readouts import PaneReadouts
+from segstudio.ui.room import Services
+from segstudio.ui.widgets.empty_state import EmptyState
+
+
+class CompareStage(QWidget):
+    """Panes of one comparison. It asks for nothing to be computed; `wants_switches` opens a pane's card."""
+
+    wants_switches = Signal(int)
+    add_wanted = Signal()
+
+    def __init__(self, services: Services, comparison: Comparison, predictions: Predictions) -> None:
+        super().__init__()
+        self._services = services
+        self._session = services.session
+        self._comparison = comparison
+        self._predictions = predictions
+        self._picture = ImageLayer(self)
+        self._greyed = ImageLayer(self)
+        self._greyed.set_grey(True, GREY_BRIGHTNESS)
+        self._views: dict[int, PaneView] = {}
+        self._errors: dict[tuple[str, int], UserError] = {}
+        self._opacity = OVERLAY_OPACITY
+        self._overlay = True
+        self._blinking = False
+        self._scores: dict[int, str] = {}
+        self.readouts = PaneReadouts(services, comparison, predictions, self.result)
+        self.grid = PaneGrid()
+        self.pair = PairView(services.viewport)
+        self._follow_canvas(self.pair.canvas)
+        self._empty = EmptyState(
+            "compare",
+            "No model beside it yet",
+            "Masks of trained networks appear here, on the same pixels.",
+            button="Add pane",
+        )
+        self._empty.clicked.connect(self.add_wanted)
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self.grid)
+        self._stack.addWidget(self.pair)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._stack)
+        self._connect()
+        self.rebuild()
+        self.show_picture()
+
+    def _connect(self) -> None:
+        session, comparison, predictions = self._session, self._comparison, self._predictions
+        session.image_ready.connect(self.show_picture)
+        session.current_changed.connect(self._image_changed)
+        session.labels_loaded.connect(self.refresh)
+        session.labels_changed.connect(self._labels_changed)
+        session.classes_changed.connect(self.refresh)
+        comparison.panes_changed.connect(self.rebuild)
+        comparison.pane_changed.connect(self.refresh)
+        comparison.active_changed.connect(self.refresh)
+        comparison.layout_changed.connect(self.refresh)
+        comparison.reference_changed.connect(self.refresh)
+        comparison.isolated_changed.connect(self._show_isolated)
+        predictions.ready.connect(self._forget_error)
+        predictions.asked.connect(self._forget_error)
+        predictions.failed.connect(self._failed)
+        predictions.cancelled.connect(self.refresh)
+        predictions.space_changed.connect(self.refresh)
+
+    # ------------------------------------------------------------------ what others ask
+
+    @property
+    def canvases(self) -> list[PaneCanvas]:
+        """The canvases on screen."""
+        if self._stack.currentWidget() is self.pair:
+            return [self.pair.canvas]
+        return [view.canvas for view in self._views.values() if not view.isHidden()]
+
+    def view_of(self, number: int) -> PaneView | None:
+        return self._views.get(number)
+
+    def views_for(self, pane: Pane) -> tuple[View, ...]:
+        """What a pane can show now."""
+        if pane.kind == "image":
+            return ()
+        if pane.kind == "truth":
+            return ("mask", "outline")
+        views: list[View] = ["mask", "outline", "confidence", "entropy"]
+        if self.readouts.has_truth() or self._comparison.reference not in (None, pane):
+            views.append("error")
+        if len(self._comparison.models) > 1:
+            views += ["agreement", "difference"]
+        return tuple(views)
+
+    def result(self, pane: Pane) -> MaskResult | None:
+        current = self._session.current
+        if current is None or pane.kind != "model":
+            return None
+        return self._predictions.get(pane.key, current.id)
+
+    def set_scores(self, scores: dict[int, str]) -> None:
+        """Words for each header, by pane number."""
+        self._scores = scores
+        self._show_headers()
+
+    def set_opacity(self, opacity: float) -> None:
+        self._opacity = min(max(opacity, 0.0), 1.0)
+        for view in self._views.values():
+            view.layers.set_opacity(self._opacity)
+
+    @property
+    def opacity(self) -> float:
+        return self._opacity
+
+    def set_overlay(self, shown: bool) -> None:
+        """All overlays on or off (Q)."""
+        self._overlay = shown
+        for view in self._views.values():
+            view.layers.set_overlay(shown)
+
+    @property
+    def overlay(self) -> bool:
+        return self._overlay
+
+    def set_blinking(self, blinking: bool) -> None:
+        """While on, the other model of the pair is seen in place of the one in front (F)."""
+        if blinking != self._blinking:
+            self._blinking = blinking
+            self._show_layers()
+            self._show_headers()
+
+    @property
+    def blinking(self) -> bool:
+        return self._blinking
+
+    # ------------------------------------------------------------------ panes
+
+    def rebuild(self) -> None:
+        """Makes and drops panes to fit the comparison."""
+        numbers = [pane.number for pane in self._comparison.panes]
+        for number in [number for number in self._views if number not in numbers]:
+            view = self._views.pop(number)
+            view.canvas.set_layers([])
+            view.hide()
+            view.setParent(None)
+            view.deleteLater()
+        for pane in self._comparison.panes:
+            if pane.number not in self._views:
+                self._views[pane.number] = self._make(pane)
+        shown: list[QWidget] = [self._views[number] for number in numbers]
+        if not self._comparison.models:
+            shown.append(self._empty)
+        self.grid.set_panes(shown)
+        self.refresh()
+
+    def _make(self, pane: Pane) -> PaneView:
+        layers = PaneLayers(self._picture, self._greyed, self)
+        layers.set_opacity(self._opacity)
+        view = PaneView(pane.number, self._services.viewport, layers)
+        number, comparison = pane.number, self._comparison
+        header = view.header
+        header.view_chosen.connect(lambda chosen: comparison.set_view(number, chosen))
+        header.close_clicked.connect(lambda: comparison.remove(number))
+        header.maximise_clicked.connect(lambda: self.maximise(number))
+        header.name_clicked.connect(lambda: self.wants_switches.emit(number))
+        header.pressed.connect(lambda: comparison.set_active(number))
+        view.canvas.pressed.connect(lambda: comparison.set_active(number))
+        view.canvas.set_readout(self.readouts.of(number))
+        self._follow_canvas(view.canvas)
+        return view
+
+    def _follow_canvas(self, canvas: PaneCanvas) -> None:
+        canvas.hovered.connect(self.readouts.hovered)
+        canvas.opacity_wheel.connect(lambda steps: self.set_opacity(self._opacity + 0.05 * steps))
+
+    def maximise(self, number: int) -> None:
+        self.grid.maximise(self._views[number])
+        for view in self._views.values():
+            view.header.set_maximised(self.grid.maximised is view)
+
+    # ------------------------------------------------------------------ showing
+
+    def show_picture(self) -> None:
+        """Another level of the picture is there, or another picture."""
+        image = self._session.image
+        if image is None:
+            self._picture.set_levels([])
+            self._greyed.set_levels([])
+            return
+        if image.width:
+            self._services.viewport.set_image_size(image.width, image.height, keep=True)
+        self._picture.set_levels(image.levels)
+        self._greyed.set_levels(image.levels)
+
+    def _image_changed(self) -> None:
+        self.show_picture()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Masks, colours, layers, headers and sentences of all panes."""
+        colors = self._predictions.space.colors()
+        for pane in self._comparison.panes:
+            view = self._views.get(pane.number)
+            if view is None:
+                continue
+            view.layers.set_colors(colors)
+            views = self.views_for(pane)
+            chosen = pane.view if pane.view in views else "mask"
+            view.layers.set_content(self._content(pane), chosen)
+            view.layers.set_isolated(self._comparison.isolated, self._comparison.confused)
+            view.header.set_views(views, chosen)
+            view.canvas.say(self._sentence(pane))
+        self._show_layers()
+        self._show_headers()
+
+    def _content(self, pane: Pane) -> PaneContent:
+        labels = self._session.label_map
+        content = PaneContent()
+        if pane.kind == "truth" and labels is not None:
+            content.labels, content.ignore = labels.array, labels.ignore
+        result = self.result(pane)
+        if result is None:
+            return content
+        content.labels, content.ignore = result.labels, ignore_value(result.labels.dtype)
+        content.confidence, content.entropy = result.confidence, result.entropy
+        content.reference, content.reference_ignore = self.readouts.reference_map(pane)
+        others = [self.result(each) for each in self._comparison.models if each.number != pane.number]
+        known = [
+            each.labels for each in others if each is not None and each.labels.shape == result.labels.shape
+        ]
+        content.models = [result.labels, *known]
+        partner = self._partner(pane)
+        other = self.result(partner) if partner is not None else None
+        if other is not None and other.labels.shape == result.labels.shape:
+            content.other = other.labels
+        return content
+
+    def _partner(self, pane: Pane) -> Pane | None:
+        """The model a pane is compared with: the other one of the pair."""
+        pair = self._comparison.pair
+        others = [each for each in pair if each.number != pane.number]
+        return others[0] if others else None
+
+    def _sentence(self, pane: Pane) -> str:
+        """What is written in the middle of a pane that has no mask to show."""
+        current = self._session.current
+        if current is None or pane.kind == "image":
+            return ""
+        if pane.kind == "truth":
+            loaded = self._session.label_map is not None
+            return "No labels on this image" if loaded and not self.readouts.has_truth() else ""
+        if self.result(pane) is not None:
+            return ""
+        error = self._errors.get((pane.key, current.id))
+        if error is not None:
+            return error.what
+        if self._predictions.is_pending(pane.key, current.id):
+            return "Running…"
+        return "Not run on this image: press R"
+
+    def _show_layers(self) -> None:
+        layout, pair = self._comparison.layout, self._comparison.pair
+        views = [self._views[pane.number] for pane in pair if pane.number in self._views]
+        if layout == "grid" or len(views) < 2:
+            self._stack.setCurrentWidget(self.grid)
+            self.pair.canvas.set_layers([])
+            for number, view in self._views.items():
+                source = view
+                if (
+                    self._blinking
+                    and len(views) == 2
+                    and view in views
+                    and number == self._front(pair).number
+                ):
+                    source = views[0] if view is views[1] else views[1]
+                view.canvas.set_layers(source.layers.layers)
+                view.canvas.set_readout(self.readouts.of(source.number))
+            return
+        first, second = views
+        self._stack.setCurrentWidget(self.pair)
+        canvas = self.pair.canvas
+        if layout == "curtain":
+            self.pair.show_curtain(first.layers, second.layers)
+            canvas.set_readout(self.readouts.of_pair(pair[0].number, pair[1].number))
+        elif layout == "blink":
+            shown = second if self._blinking else first
+            self.pair.show_one(shown.layers)
+            canvas.set_readout(self.readouts.of(shown.number))
+        else:
+            first.layers.set_content(self._content(pair[0]), "difference")
+            self.pair.show_one(first.layers)
+            canvas.set_readout(self.readouts.of_pair(pair[0].number, pair[1].number))
+        canvas.say(next((s for s in map(self._sentence, pair) if s), ""))
+
+    def _front(self, pair: tuple[Pane, ...]) -> Pane:
+        active = self._comparison.active
+        return active if active in pair and active is not None else pair[0]
+
+    def _show_headers(self) -> None:
+        comparison, shelf = self._comparison, self._services.shelf
+        active, pair = comparison.active, comparison.pair
+        for pane in comparison.panes:
+            view = self._views.get(pane.number)
+            if view is None:
+                continue
+            spec = None
+            if pane.runnable is not None and shelf is not None:
+                spec = shelf.find(str(pane.runnable.ref["model"]))
+            name, letter = pane.title, comparison.letter(pane.number)
+            if (
+                self._blinking
+                and comparison.layout == "grid"
+                and len(pair) == 2
+                and pane == self._front(pair)
+            ):
+                other = pair[0] if pane == pair[1] else pair[1]
+                name, letter = other.title, comparison.letter(other.number)
+            view.header.set_name(
+                letter, name, has_switches=bool(spec and spec.switches), changed=bool(pane.switches)
+            )
+            view.header.set_score(self._scores.get(pane.number, ""))
+            view.header.set_active(pane is active and len(comparison.panes) > 1)
+        if len(pair) == 2:
+            letters = [comparison.letter(pane.number) for pane in pair]
+            titles = [pane.title for pane in pair]
+            if comparison.layout == "blink":
+                shown = 1 if self._blinking else 0
+                self.pair.header.set_name(letters[shown], titles[shown], has_switches=False, changed=False)
+            else:
+                between = " | " if comparison.layout == "curtain" else " ≠ "
+                words = f"{titles[0]}{between}{titles[1]}"
+                self.pair.header.set_name(
+                    between.strip().join(letters), words, has_switches=False, changed=False
+                )
+
+    def _show_isolated(self) -> None:
+        for view in self._views.values():
+            view.layers.set_isolated(self._comparison.isolated, self._comparison.confused)
+        self._show_layers()
+
+    def _labels_changed(self, rect: QRect) -> None:
+        for pane in self._comparison.panes:
+            view = self._views.get(pane.number)
+            if view is not None and (pane.kind == "truth" or pane.view == "error"):
+                view.layers.update_labels(rect)
+
+    def _forget_error(self, key: str, image_id: int) -> None:
+        self._errors.pop((key, image_id), None)
+        self.refresh()
+
+    def _failed(self, key: str, image_id: int, error: UserError) -> None:
+        self._errors[(key, image_id)] = error
+        self.refresh()

@@ -1,0 +1,94 @@
+"""The card under a pane's name: parts of its model that can be switched off with the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from segstudio.plugin_api import SwitchSpec
+from segstudio.ui.widgets.labels import label, set_role
+from segstudio.ui.widgets.segmented import Segment, SegmentedControl
+
+WIDTH = 264
+
+
+class SwitchesCard(QFrame):
+    """One row a switch. `changed` tells all switches that are not as trained."""
+
+    changed = Signal(object)
+
+    def __init__(self, specs: tuple[SwitchSpec, ...], values: Mapping[str, Any], parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("Popup")
+        self.setFixedWidth(WIDTH)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._specs = specs
+        self._values = dict(values)
+        self.rows: dict[str, SegmentedControl] = {}
+        column = QVBoxLayout(self)
+        column.setContentsMargins(10, 8, 10, 8)
+        column.setSpacing(8)
+        head = QHBoxLayout()
+        head.addWidget(label("Switches", size=12, strong=600))
+        head.addStretch(1)
+        head.addWidget(label("same weights", role="t2", size=12))
+        column.addLayout(head)
+        for spec in specs:
+            row = QHBoxLayout()
+            name = label(spec.title, size=12)
+            name.setToolTip(spec.help)
+            row.addWidget(name)
+            row.addStretch(1)
+            texts = [_word(choice, spec) for choice in spec.choices]
+            control = SegmentedControl(
+                [
+                    Segment(text, tip=_tip(choice, spec))
+                    for text, choice in zip(texts, spec.choices, strict=True)
+                ],
+                tall=24,
+                name=spec.title,
+            )
+            chosen = self._values.get(spec.id, spec.trained)
+            if chosen in spec.choices:
+                control.set_current(spec.choices.index(chosen))
+            control.changed.connect(lambda index, spec=spec: self._choose(spec, index))
+            self.rows[spec.id] = control
+            row.addWidget(control)
+            column.addLayout(row)
+        foot = QHBoxLayout()
+        self._against = label("As trained", role="t2", size=12)
+        self._loss = label("", role="warn", size=12)
+        foot.addWidget(self._against)
+        foot.addStretch(1)
+        foot.addWidget(self._loss)
+        column.addLayout(foot)
+        self.adjustSize()
+
+    def show_loss(self, against: str, loss: str, *, worse: bool) -> None:
+        """What the switches cost against the untouched model, such as "mIoU −8.7"."""
+        self._against.setText(against)
+        self._loss.setText(loss)
+        set_role(self._loss, "warn" if worse else "ok")
+
+    def _choose(self, spec: SwitchSpec, index: int) -> None:
+        value = spec.choices[index]
+        if value == spec.trained:
+            self._values.pop(spec.id, None)
+        else:
+            self._values[spec.id] = value
+        self.changed.emit(dict(self._values))
+
+
+def _word(choice: Any, spec: SwitchSpec) -> str:
+    if isinstance(choice, bool):
+        return "On" if choice else "Off"
+    if choice is None or (choice == spec.trained and isinstance(choice, str)):
+        return "Trained"
+    return str(choice)
+
+
+def _tip(choice: Any, spec: SwitchSpec) -> str:
+    return f"{_word(choice, spec)}: as trained" if choice == spec.trained else spec.help
