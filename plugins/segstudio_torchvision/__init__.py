@@ -66,9 +66,8 @@ def load(model: Any, state_dict: dict[str, Any], *, strict: bool = True) -> Load
     unexpected = tuple(key for key in rest if key not in own)
     mismatched = tuple(key for key in rest if key in own and rest[key].shape != own[key].shape)
     if strict and (missing or unexpected or mismatched):
-        raise ValueError(
-            f"{len(missing)} keys are missing, {len(unexpected)} unexpected, {len(mismatched)} of another shape"
-        )
+        counts = f"{len(missing)} missing, {len(unexpected)} unexpected, {len(mismatched)} of another shape"
+        raise ValueError(f"the keys differ: {counts}")
     fitting = {key: value for key, value in rest.items() if key in own and key not in mismatched}
     model.load_state_dict(fitting, strict=False)
     return LoadReport("torchvision", tuple(fitting), missing, unexpected, mismatched, unused)

@@ -31,8 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
     window = _window()
     devices, model = _model(arguments)
     folders = _folders()
-    if importlib.util.find_spec("torchvision") is None:
-        notes.append("torchvision is not installed; its networks are not offered, everything else works")
     if importlib.util.find_spec("cv2") is not None and _full_opencv():
         notes.append(
             "opencv-python brings a Qt of its own that breaks this window; use opencv-python-headless"

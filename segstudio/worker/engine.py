@@ -244,14 +244,14 @@ class Engine:
         self._runs.clear()
         if self._models.drop_others(loaded):
             devices.empty_cache(loaded.device)
-        side = max(plan.tile_height, plan.tile_width) // 2
-        if side < max(SMALLEST_TILE, loaded.spec.min_size):
+        side, smallest = max(plan.tile_height, plan.tile_width), max(SMALLEST_TILE, loaded.spec.min_size)
+        if side <= smallest:
             raise UserError(
                 f"{loaded.spec.title} does not fit into the memory of {loaded.device} even in small tiles",
                 action="Close other programs, choose a smaller network, or run it on the CPU",
                 details=str(error),
             ) from error
-        return side
+        return max(side // 2, smallest)
 
     def _tile_side(self, loaded: LoadedModel, size: tuple[int, int]) -> int | None:
         """None for one pass, else the side of the largest square that fits into memory."""

@@ -253,7 +253,7 @@ def _on_this_computer(checkpoint: Checkpoint) -> Path | None:
     """The file of a declared checkpoint: bundled, or fetched earlier."""
     if checkpoint.path and Path(checkpoint.path).is_file():
         return Path(checkpoint.path)
-    return downloaded(checkpoint)
+    return downloaded(checkpoint) if checkpoint.url else None
 
 
 def _build_arguments(
