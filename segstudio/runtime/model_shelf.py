@@ -82,6 +82,11 @@ class ModelShelf(QObject):
         return tuple(spec for plugin in self.plugins for spec in plugin.models)
 
     @property
+    def plugin_files(self) -> tuple[Path, ...]:
+        """Plugin files that were named on the command line; a training run needs to know them."""
+        return self._plugin_files
+
+    @property
     def is_listing(self) -> bool:
         return bool(self._waiting or self._listing)
 

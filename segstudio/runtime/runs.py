@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from segstudio.core.errors import UserError
 from segstudio.core.new_run import create_from_project
@@ -25,7 +26,7 @@ from segstudio.core.program import child_environment, program_command
 from segstudio.core.project import Project
 from segstudio.core.recipe import Recipe
 from segstudio.core.run_folder import RunFolder, When, find_runs, next_run_name
-from segstudio.core.run_lease import is_held, process_start, read_lease
+from segstudio.core.run_lease import is_held, read_lease
 from segstudio.runtime.jobs import Job, JobQueue
 from segstudio.runtime.model_shelf import ModelShelf
 from segstudio.runtime.run_history import RunHistory
@@ -35,7 +36,7 @@ RunState = Literal["queued", "starting", "running", "stopping", "paused", "faile
 
 ACTIVE: frozenset[str] = frozenset({"starting", "running", "stopping"})
 _LOOK_EVERY_MS = 700
-_PATIENCE_SECONDS = 60.0
+_DETACHED = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 _BACKGROUND_NICE = "10"
 
 
@@ -92,7 +93,7 @@ class _Watched:
     stamp: tuple[int, int] = (0, 0)
     view: RunView | None = None
     launched: float = 0.0
-    pid: int = 0
+    process: subprocess.Popen[bytes] | None = None
     checkpoints: int = -1
 
 
@@ -261,27 +262,31 @@ class Runs(QObject):
     def _launch(self, watched: _Watched) -> None:
         folder = watched.folder
         folder.forget_wishes()
-        program, *arguments = program_command("train", str(folder.path))
-        environment = QProcessEnvironment()
-        for key, value in child_environment().items():
-            environment.insert(key, value)
-        environment.insert("SEGSTUDIO_NICE", _BACKGROUND_NICE)
-        process = QProcess()
-        process.setProgram(program)
-        process.setArguments(arguments)
-        process.setProcessEnvironment(environment)
-        process.setStandardInputFile(QProcess.nullDevice())
-        # What a crash prints (a segmentation fault, a killed process) is nowhere else.
-        process.setStandardOutputFile(str(folder.path / "console.txt"))
-        process.setStandardErrorFile(
-            str(folder.path / "console.txt"), QProcess.OpenModeFlag.Append | QProcess.OpenModeFlag.WriteOnly
-        )
+        environment = {**child_environment(), "SEGSTUDIO_NICE": _BACKGROUND_NICE}
         launched = time.time()
-        started: Any = process.startDetached()  # PySide gives (whether it started, process id)
-        if not started[0]:
-            self.problem.emit(UserError("The training program could not be started", where=program))
+        try:
+            with (folder.path / "console.txt").open("wb") as console:
+                # In a session of its own it outlives the window; QProcess would not tell its process id.
+                # What a crash prints (a segmentation fault, a killed process) is nowhere but in this file.
+                process = subprocess.Popen(
+                    program_command("train", str(folder.path)),
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=console,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    creationflags=_DETACHED,
+                )
+        except OSError as error:
+            self.problem.emit(
+                UserError(
+                    "The training program could not be started",
+                    where=f"for {folder.name}",
+                    details=str(error),
+                )
+            )
             return
-        watched.launched, watched.pid = launched, int(started[1])
+        watched.launched, watched.process = launched, process
         self.look()
 
     # -- looking -------------------------------------------------------------------------------------
@@ -295,6 +300,8 @@ class Runs(QObject):
         told = []
         weights = False
         for name, watched in self._watched.items():
+            if watched.process is not None and watched.process.poll() is not None and not watched.launched:
+                watched.process = None  # ended and taken note of
             if self._read_events(watched):
                 told.append(name)
             watched.view = _judge(watched)
@@ -392,7 +399,7 @@ def _judge(watched: _Watched) -> RunView:
         state = "stopping" if folder.wish() is not None else "running"
     elif watched.launched and float(document.get("updated", 0)) < watched.launched:
         # The process has not yet taken the run: it is importing, or it fell over before it could say so.
-        if process_start(watched.pid) and time.time() - watched.launched < _PATIENCE_SECONDS:
+        if watched.process is not None and watched.process.poll() is None:
             state, reason = "starting", ""
         else:
             state, reason = "failed", _last_words(folder)

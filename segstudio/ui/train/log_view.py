@@ -22,7 +22,6 @@ class LogView(QPlainTextEdit):
         self.setFont(theme.mono(11))
         self.setFrameShape(QPlainTextEdit.Shape.NoFrame)
         self.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self.setMinimumHeight(56)
         self._path: Path | None = None
         self._stamp = (-1, -1)
         self._filter = ""

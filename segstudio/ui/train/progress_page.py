@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.core.recipe import Recipe
@@ -26,6 +27,9 @@ _TITLES: dict[Quantity, str] = {
     "speed": "Images per second",
     "memory": "Memory, GB",
 }
+
+
+LOG_HEIGHT, LOW = 88, 740
 
 
 class ProgressPage(QStackedWidget):
@@ -117,11 +121,16 @@ class ProgressPage(QStackedWidget):
         self.filter.setClearButtonEnabled(True)
         log_section.add_action(self.filter)
         self.log = LogView()
-        self.log.setFixedHeight(88)
+        self.log.setFixedHeight(LOG_HEIGHT)
         self.filter.textChanged.connect(self.log.set_filter)
         log_section.set_body(self.log)
         column.addWidget(log_section)
         return holder
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        # In a low window the pictures need the room more than the log does.
+        self.log.setFixedHeight(LOG_HEIGHT if self.height() >= LOW else LOG_HEIGHT // 2)
 
     # -- showing -------------------------------------------------------------------------------------
 

@@ -279,7 +279,8 @@ class TrainRoom(QObject):
 
     def _show_models(self) -> None:
         if self._shelf is not None:
-            self.form.show_specs(list(self._shelf.specs), ())
+            files = tuple(str(file.absolute()) for file in self._shelf.plugin_files)
+            self.form.show_specs(list(self._shelf.specs), files)
 
     def _ask_devices(self) -> None:
         worker = self._services.worker
