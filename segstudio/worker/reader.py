@@ -14,6 +14,7 @@ from segstudio.core import images, metrics
 from segstudio.ipc import MappedArray
 from segstudio.worker.control import Control
 from segstudio.worker.dispatch import Operation
+from segstudio.worker.reader_imports import import_labels
 
 
 def header(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
@@ -81,6 +82,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "thumbnail": thumbnail,
     "rgb": rgb,
     "confusion": confusion,
+    "import_labels": import_labels,
 }
 
 

@@ -6,13 +6,14 @@ import math
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QSpinBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QWidget
 
 from segstudio.ui.annotate.tool_column import TOOLS
 from segstudio.ui.canvas.tools.paint_state import LARGEST, SMALLEST, PaintState
 from segstudio.ui.icons import paint_icon
 from segstudio.ui.widgets.buttons import IconButton
 from segstudio.ui.widgets.labels import KeyCaps, key_cap, label
+from segstudio.ui.widgets.number_field import NumberField
 from segstudio.ui.widgets.segmented import Segment, SegmentedControl
 from segstudio.ui.widgets.slider import Slider
 
@@ -71,11 +72,7 @@ class OptionBar(QFrame):
         self.size = Slider(0, _STEPS, 0, width=120, name="Brush size")
         self.size.valueChanged.connect(self._size_moved)
         row.addWidget(self.size)
-        self.pixels = QSpinBox()
-        self.pixels.setRange(SMALLEST, LARGEST)
-        self.pixels.setSuffix(" px")
-        self.pixels.setFixedWidth(72)
-        self.pixels.setKeyboardTracking(False)
+        self.pixels = NumberField(SMALLEST, LARGEST, suffix=" px")
         self.pixels.setAccessibleName("Brush size in pixels")
         self.pixels.valueChanged.connect(self._state.set_size)
         row.addWidget(self.pixels)

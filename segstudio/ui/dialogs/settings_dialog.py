@@ -13,6 +13,7 @@ from segstudio.ui import theme
 from segstudio.ui.widgets.buttons import IconButton, push_button
 from segstudio.ui.widgets.labels import ElidedLabel, label, rule
 from segstudio.ui.widgets.segmented import SegmentedControl
+from segstudio.ui.window_actions import use_theme
 
 if TYPE_CHECKING:
     from segstudio.ui.main_window import MainWindow
@@ -37,7 +38,7 @@ class SettingsDialog(QDialog):
         row.addStretch(1)
         switch = SegmentedControl(["System", "Light", "Dark"], name="Theme")
         switch.set_current(_THEMES.index(theme.appearance().choice))
-        switch.changed.connect(lambda index: window.use_theme(_THEMES[index]))
+        switch.changed.connect(lambda index: use_theme(_THEMES[index]))
         self.theme_switch = switch
         row.addWidget(switch)
         column.addLayout(row)

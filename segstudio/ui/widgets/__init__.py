@@ -5,6 +5,7 @@ from segstudio.ui.widgets.card import Card, NoticeCard
 from segstudio.ui.widgets.chip import paint_chip, paint_swatch
 from segstudio.ui.widgets.empty_state import EmptyState
 from segstudio.ui.widgets.labels import ElidedLabel, KeyCaps, key_cap, label, rule, tag
+from segstudio.ui.widgets.number_field import NumberField
 from segstudio.ui.widgets.progress import ProgressBar
 from segstudio.ui.widgets.section import FoldSection
 from segstudio.ui.widgets.segmented import SegmentedControl
@@ -19,6 +20,7 @@ __all__ = [
     "IconButton",
     "KeyCaps",
     "NoticeCard",
+    "NumberField",
     "ProgressBar",
     "RowDelegate",
     "RowTable",

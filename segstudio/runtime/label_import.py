@@ -1,0 +1,148 @@
+"""Labels of other programs on their way into the project: read by the reader, looked at, then written.
+
+Nothing of the project changes before `write`; what was found and what could not be kept is told first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import QObject, Signal
+
+from segstudio.core.errors import UserError
+from segstudio.core.formats import FORMATS, Format
+from segstudio.core.project import Project
+from segstudio.core.records import LabelClass
+from segstudio.runtime.jobs import Job, JobQueue
+from segstudio.runtime.session import ProjectSession
+from segstudio.runtime.worker_client import Call
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLabels:
+    """What the files hold: (image id, NPY file) pairs, the classes afterwards, new ones, and notes."""
+
+    items: tuple[tuple[int, Path], ...]
+    classes: tuple[LabelClass, ...]
+    added: tuple[LabelClass, ...]
+    notes: tuple[tuple[str, str], ...]
+
+
+def formats() -> tuple[Format, ...]:
+    """The formats that can be read."""
+    return FORMATS
+
+
+class LabelImport(QObject):
+    """One import. `found` or `failed` after `read`, `finished(images)` or `failed` after `write`."""
+
+    found = Signal(object)  # FoundLabels
+    failed = Signal(object)  # UserError
+    finished = Signal(int)
+
+    def __init__(self, session: ProjectSession, jobs: JobQueue | None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._jobs = jobs
+        self._folder = Path(tempfile.mkdtemp(prefix="segstudio-import-"))
+        self._call: Call | None = None
+        self._entry: Format | None = None
+        self.result: FoundLabels | None = None
+
+    def read(self, entry: Format, source: Path) -> None:
+        """Let the reader look into `source` (a file or a folder)."""
+        project = self._session.project
+        if project is None:
+            return
+        self._entry = entry
+        call = self._session.reader.request(
+            "import_labels",
+            format=entry.id,
+            source=str(source),
+            folder=str(project.folder),
+            images=[[image.id, image.path, image.width, image.height] for image in self._session.images],
+            classes=[dataclasses.asdict(each) for each in self._session.classes],
+            out=str(self._folder),
+        )
+        self._call = call
+        if self._jobs is not None:
+            job = self._jobs.add(
+                Job(f"Read {entry.title}", on_cancel=call.cancel, on_force_stop=call.force_stop)
+            )
+            call.progressed.connect(lambda fraction, text: job.report(fraction, text))
+            call.finished.connect(lambda _values: job.finish())
+            call.failed.connect(job.fail)
+            call.cancelled.connect(job.end_cancelled)
+        call.finished.connect(self._take)
+        call.failed.connect(self._fail)
+
+    def _fail(self, error: UserError) -> None:
+        self.close()
+        self.failed.emit(error)
+
+    def _take(self, values: dict[str, Any]) -> None:
+        classes = tuple(_class(fields) for fields in values["classes"])
+        added = set(values["added"])
+        self.result = FoundLabels(
+            tuple((int(number), Path(file)) for number, file in values["items"]),
+            classes,
+            tuple(entry for entry in classes if entry.id in added),
+            tuple((str(file), str(what)) for file, what in values["notes"]),
+        )
+        self.found.emit(self.result)
+
+    def write(self) -> None:
+        """Put what was found into the project, each image as one step that can be undone."""
+        result, project = self.result, self._session.project
+        if result is None or project is None or self._entry is None:
+            return
+        tool = f"import {self._entry.title}"
+
+        def done(changed: int) -> None:
+            self.close()
+            self._session.reload()
+            self.finished.emit(changed)
+
+        self._session.write(write_labels, project, result.classes, result.items, tool, then=done)
+
+    def close(self) -> None:
+        """Remove the files the reader wrote."""
+        if self._call is not None and not self._call.ended:
+            self._call.cancel()
+        self._call = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def write_labels(
+    project: Project,
+    classes: Sequence[LabelClass],
+    items: Sequence[tuple[int, Path]],
+    tool: str,
+) -> int:
+    """Take the labels into the project; how many images changed. Raises UserError."""
+    if tuple(classes) != project.classes:
+        project.set_classes(classes)
+    changed = 0
+    for image_id, file in items:
+        stored = project.import_labels(image_id, np.load(file, allow_pickle=False), tool)
+        changed += stored is not None
+    return changed
+
+
+def _class(fields: dict[str, Any]) -> LabelClass:
+    red, green, blue = fields["color"]
+    return LabelClass(
+        int(fields["id"]),
+        str(fields["name"]),
+        (int(red), int(green), int(blue)),
+        str(fields["key"]),
+        bool(fields["ignore"]),
+        tuple(fields["aliases"]),
+    )

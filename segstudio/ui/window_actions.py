@@ -1,0 +1,125 @@
+"""What the window's own verbs do: each line of the action table that belongs to no room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segstudio.core.resources import resource
+from segstudio.runtime.actions import ActionSpec
+from segstudio.ui import theme
+from segstudio.ui.remembered import settings
+
+if TYPE_CHECKING:
+    from segstudio.core.records import Status
+    from segstudio.ui.main_window import MainWindow
+
+_NEEDS_PROJECT = "Open a folder of images first"
+
+
+def bind_window_actions(window: MainWindow) -> None:
+    """Give every verb of the window its deed and its key."""
+    table = window.actions_table
+    verbs = {
+        "project.open": window.choose_folder,
+        "project.import": window.import_labels,
+        "project.close": window.close_project,
+        "window.palette": lambda: show_palette(window),
+        "window.keys": lambda: show_keys(window),
+        "window.settings": lambda: show_settings(window),
+        "window.jobs": window.toggle_jobs,
+        "window.theme": lambda: use_theme("light" if theme.appearance().dark else "dark"),
+        "window.filmstrip": lambda: window.filmstrip and window.filmstrip.toggle(),
+        "window.quit": window.close,
+        "edit.undo": lambda: window.session and window.session.undo(),
+        "edit.redo": lambda: window.session and window.session.redo(),
+        "image.next": lambda: _step(window, 1),
+        "image.previous": lambda: _step(window, -1),
+        "image.next_unlabelled": lambda: _step(window, 1, unlabelled=True),
+        "image.previous_unlabelled": lambda: _step(window, -1, unlabelled=True),
+        "image.mark_done": lambda: _mark(window, "done"),
+        "image.mark_check": lambda: _mark(window, "check"),
+        "view.zoom_in": lambda: _zoom(window, 1),
+        "view.zoom_out": lambda: _zoom(window, -1),
+        "view.fit": lambda: window.services and window.services.viewport.fit(),
+        "view.one_to_one": lambda: _one_to_one(window),
+    }
+    if resource("demo").is_dir():
+        verbs["project.demo"] = window.open_demo
+    for action_id, deed in verbs.items():
+        table.bind(action_id, deed)
+    for number, entry in enumerate(window.entries, start=1):
+        spec = ActionSpec(
+            f"room.{entry.title.lower()}", f"Go to {entry.title}", (f"Alt+{number}",), icon=entry.icon
+        )
+        table.add([spec])
+        table.bind(spec.id, lambda title=entry.title: window.enter(title))
+
+    def take_new() -> None:
+        known = set(window.actions())
+        window.addActions([action for action in table.all_actions() if action not in known])
+
+    take_new()
+    table.changed.connect(take_new)
+    enable_project_actions(window, False)
+
+
+def enable_project_actions(window: MainWindow, on: bool) -> None:
+    """Switch the verbs that need an open project."""
+    others = ("project.close", "project.import", "window.filmstrip", "edit.undo", "edit.redo")
+    for spec in window.actions_table.available():
+        if spec.id.startswith(("image.", "view.")) or spec.id in others:
+            window.actions_table.enable(spec.id, on, why_not=_NEEDS_PROJECT)
+
+
+def use_theme(choice: theme.Choice) -> None:
+    """Switch the look at once and remember it."""
+    theme.appearance().use(choice)
+    settings().set("view.theme", choice)
+
+
+def show_palette(window: MainWindow) -> None:
+    """Open the command palette."""
+    from segstudio.ui.dialogs.palette import CommandPalette
+
+    CommandPalette(window).show()
+
+
+def show_keys(window: MainWindow) -> None:
+    """Open the key sheet."""
+    from segstudio.ui.dialogs.key_sheet import KeySheet
+
+    KeySheet(window, window.actions_table).show()
+
+
+def show_settings(window: MainWindow) -> None:
+    """Open the settings."""
+    from segstudio.ui.dialogs.settings_dialog import SettingsDialog
+
+    SettingsDialog(window).open()
+
+
+def _step(window: MainWindow, by: int, *, unlabelled: bool = False) -> None:
+    if window.filmstrip is not None:
+        window.filmstrip.step(by, unlabelled=unlabelled)
+
+
+def _mark(window: MainWindow, status: Status) -> None:
+    """Mark the image in front, or take the mark back."""
+    session = window.session
+    record = session.current if session is not None else None
+    if session is not None and record is not None:
+        labels = session.label_map
+        labelled = labels is not None and any(index != labels.ignore for index in session.class_counts)
+        session.set_status(
+            record.id, ("draft" if labelled else "none") if record.status == status else status
+        )
+
+
+def _zoom(window: MainWindow, steps: int) -> None:
+    if window.services is not None:
+        window.services.viewport.zoom(steps)
+
+
+def _one_to_one(window: MainWindow) -> None:
+    if window.services is not None:
+        window.services.viewport.set_scale(1.0, window.services.viewport.cursor)
