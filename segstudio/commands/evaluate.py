@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from segstudio.commands.model_arguments import add_model_arguments, model_ref
+from segstudio.commands.progress import ProgressBar
 from segstudio.core.errors import UserError
-from segstudio.core.evaluation import Evaluation, names_line, pair_by_stem
+from segstudio.core.evaluation import Evaluation, pair_by_stem, table_text
 from segstudio.core.folder_scan import IMAGE_SUFFIXES
 from segstudio.core.label_map import LabelArray
 from segstudio.core.label_pictures import SUFFIXES, read_label_picture
@@ -22,8 +24,8 @@ from segstudio.core.taxonomies import load_taxonomy
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictions", type=Path, metavar="DIR", help="pictures of predicted class indices")
+    add_model_arguments(parser)
     parser.add_argument("--model", metavar="NAME", help="a network, instead of --predictions")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="its weights")
     parser.add_argument("--images", type=Path, metavar="DIR", help="the images it is run on")
     parser.add_argument("--labels", type=Path, metavar="DIR", required=True, help="pictures of class indices")
     parser.add_argument(
@@ -37,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="a label value that does not count; may be given several times; 255 never counts",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -55,15 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
         pairs, problems = pair_by_stem(arguments.labels, arguments.images, IMAGE_SUFFIXES)
         read_prediction = _predictor(arguments, evaluation) if pairs else read_label_picture
     evaluation.problems.extend(problems)
+    bar = ProgressBar(len(pairs), "images")
     for number, (stem, label_path, other_path) in enumerate(pairs, 1):
         try:
             evaluation.add(stem, read_label_picture(label_path), read_prediction(other_path))
         except UserError as error:
             evaluation.problems.append(error)
-        if sys.stderr.isatty():
-            print(f"\r{number} of {len(pairs)}", end="", file=sys.stderr)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+        bar.show(number, stem)
+    bar.clear()
     for problem in evaluation.problems:
         print(f"segstudio: {problem}", file=sys.stderr)
     if not evaluation.images:
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             "Nothing could be compared", where=f"with {arguments.labels}", action="See the lines above."
         )
     result = evaluation.result()
-    print(json.dumps(result) if arguments.json else names_line(result))
+    print(json.dumps(result) if arguments.json else table_text(result))
     return 1 if evaluation.problems else 0
 
 
@@ -79,10 +79,9 @@ def _predictor(arguments: argparse.Namespace, evaluation: Evaluation) -> Callabl
     """Loads the network once; a wrong name or file of weights ends the command, not every image."""
     from segstudio.core.images import read_rgb
     from segstudio.worker.engine import Engine
-    from segstudio.worker.model_ref import ModelRef
 
     engine = Engine(arguments.plugin, device=arguments.device)
-    reference = ModelRef(model=arguments.model, weights=arguments.weights)
+    reference = model_ref(arguments)
     loaded = engine.load(reference)
     evaluation.names = {index: entry.name for index, entry in enumerate(loaded.classes)}
     for note in loaded.notes:

@@ -108,7 +108,7 @@ def _by_stem(folder: Path, suffixes: Iterable[str], problems: list[UserError]) -
     return found
 
 
-def names_line(result: dict[str, Any], columns: Sequence[str] = ("iou", "accuracy", "pixels")) -> str:
+def table_text(result: dict[str, Any], columns: Sequence[str] = ("iou", "accuracy", "pixels")) -> str:
     """The evaluation as a table of text for a terminal."""
     lines = [f"{'class':<28}" + "".join(f"{column:>14}" for column in columns)]
     for entry in result["classes"]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,12 @@ from numpy.typing import NDArray
 
 from segstudio.core import class_remaps, file_systems, migrations
 from segstudio.core.class_table import ClassTable
+from segstudio.core.confusion_cache import ConfusionCache
 from segstudio.core.database import Database
 from segstudio.core.edit_log import EditLog, count_classes, read_counts
 from segstudio.core.edits import Edit, edit_to
 from segstudio.core.errors import UserError
-from segstudio.core.folder_scan import find_images, natural_key
+from segstudio.core.image_list import ImageList
 from segstudio.core.label_copies import LabelCopies, copy_names
 from segstudio.core.label_map import LabelArray, LabelMap, converted, ignore_value
 from segstudio.core.project_home import DATABASE, find_home
@@ -43,8 +43,6 @@ from segstudio.core.records import (
     StoredEdit,
     printable,
 )
-
-_MISSING = "The file is gone from the folder."
 
 
 class Project:
@@ -69,6 +67,8 @@ class Project:
         self._log = EditLog(self._database)
         self._copies = LabelCopies(home / "labels", self._database)
         self._classes = ClassTable(self._database)
+        self._images = ImageList(self._database)
+        self._confusions = ConfusionCache(self._database)
         self.settings = ProjectSettings(self._database)
         self._changed_labels: set[int] = set()
         self._names_of_copies: dict[int, str] | None = None
@@ -185,50 +185,17 @@ class Project:
 
     def scan(self) -> ScanReport:
         """Looks for images in the folder: adds new ones, keeps known ones, marks those that are gone."""
-        try:
-            found = find_images(self.folder)
-        except OSError as error:
-            raise UserError(
-                "The folder cannot be read", where=f"({printable(str(self.folder))})", details=str(error)
-            ) from error
-        wanted = {os.fsencode(path): path for path in found.paths}
-        with self._database.reading() as connection:
-            known = {row[0]: row[1] for row in connection.execute("SELECT path, missing FROM images")}
-        added = [path for raw, path in wanted.items() if raw not in known]
-        gone = [raw for raw in known if raw not in wanted]
-        if not self.read_only:
-            with self._database.transaction() as connection:
-                connection.executemany(
-                    "INSERT INTO images (path) VALUES (?)", [(os.fsencode(path),) for path in added]
-                )
-                connection.executemany(
-                    "UPDATE images SET missing = ? WHERE path = ? AND missing != ?",
-                    [(int(raw not in wanted), raw, int(raw not in wanted)) for raw in known],
-                )
+        report = self._images.scan(self.folder, keep=not self.read_only)
         self._names_of_copies = None
-        missing = tuple(os.fsdecode(raw) for raw in gone)
-        return ScanReport(tuple(added), missing, len(wanted), tuple(found.skipped))
+        return report
 
     def images(self) -> list[ImageRecord]:
         """All images in natural order of their paths."""
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT id, path, status, width, height, problem, missing, split FROM images"
-            ).fetchall()
-        records = [_record(row) for row in rows]
-        records.sort(key=lambda record: natural_key(record.path))
-        return records
+        return self._images.all()
 
     def image(self, image_id: int) -> ImageRecord:
         """One image. Raises KeyError for an unknown id."""
-        with self._database.reading() as connection:
-            row = connection.execute(
-                "SELECT id, path, status, width, height, problem, missing, split FROM images WHERE id = ?",
-                (image_id,),
-            ).fetchone()
-        if row is None:
-            raise KeyError(image_id)
-        return _record(row)
+        return self._images.one(image_id)
 
     def image_path(self, image_id: int) -> Path:
         """Where the image's file lies."""
@@ -267,8 +234,7 @@ class Project:
 
     def _update(self, image_id: int, assignment: str, *values: Any) -> None:
         self._must_write()
-        with self._database.transaction() as connection:
-            connection.execute(f"UPDATE images SET {assignment} WHERE id = ?", (*values, image_id))
+        self._images.update(image_id, assignment, *values)
 
     # Labels
 
@@ -422,39 +388,13 @@ class Project:
     def put_confusion(self, image_id: int, model_key: str, matrix: NDArray[np.int64]) -> None:
         """Keeps the confusion matrix (K, K) of one model on one image, for the labels as they are now."""
         self._must_write()
-        data = zlib.compress(np.ascontiguousarray(matrix, "<i8").tobytes(), 1)
-        with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO confusions (image, model, label_version, classes, data) "
-                "SELECT id, ?, label_version, ?, ? FROM images WHERE id = ?",
-                (model_key, len(matrix), data, image_id),
-            )
+        self._confusions.put(image_id, model_key, matrix)
 
     def confusion(self, image_id: int, model_key: str) -> NDArray[np.int64] | None:
         """The kept confusion matrix (K, K); None where there is none or the labels changed since."""
-        with self._database.reading() as connection:
-            row = connection.execute(
-                "SELECT classes, data FROM confusions JOIN images ON images.id = confusions.image "
-                "WHERE image = ? AND model = ? AND confusions.label_version = images.label_version",
-                (image_id, model_key),
-            ).fetchone()
-        if row is None:
-            return None
-        size, data = row
-        try:
-            values = np.frombuffer(zlib.decompress(data), "<i8")
-        except zlib.error:
-            return None  # a damaged cache entry is computed again
-        return values.reshape(size, size).astype(np.int64) if values.size == size * size else None
+        return self._confusions.get(image_id, model_key)
 
     @property
     def ignore_value(self) -> int:
         """The value of unlabelled pixels in this project's label maps: 255 or 65535."""
         return ignore_value(self._classes.dtype())
-
-
-def _record(row: tuple[Any, ...]) -> ImageRecord:
-    number, path, status, width, height, problem, missing, split = row
-    return ImageRecord(
-        number, os.fsdecode(path), status, width, height, _MISSING if missing else problem, split
-    )

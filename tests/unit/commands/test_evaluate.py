@@ -82,3 +82,15 @@ def test_jpeg_masks_are_refused(tmp_path: Path):
     done = evaluate("--predictions", predictions, "--labels", labels, "--taxonomy", "street")
     assert done.returncode == 1 and "a JPEG changes class indices" in done.stderr
     assert "Sky" in done.stdout and "mean accuracy" in done.stdout
+
+
+def test_a_model_is_run_on_the_images(tmp_path: Path):
+    labels, _ = folders(tmp_path)
+    images = tmp_path / "images"
+    (images / "sub").mkdir(parents=True)
+    for name in ("a", "sub/b"):
+        Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(images / f"{name}.png")
+    done = evaluate("--model", "grey-levels", "--images", images, "--labels", labels, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["images"] == 2 and result["classes"][0]["accuracy"] == 1.0
