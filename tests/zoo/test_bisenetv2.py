@@ -159,3 +159,9 @@ def test_every_parameter_gets_a_gradient_and_options_are_inferred(aggregation: s
         assert p.grad.abs().sum() > 0, key
     found = infer_options({key: tuple(value.shape) for key, value in model.state_dict().items()})
     assert found == {"ratio": 0.5, "expansion": 6, "aggregation": aggregation}
+
+
+def test_a_batch_of_one_can_be_trained_on() -> None:
+    model = small().train()
+    model.scores(torch.randn(1, 3, 65, 97)).logits.square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)

@@ -93,3 +93,9 @@ def test_every_parameter_gets_a_gradient_and_options_are_inferred() -> None:
         assert p.grad.abs().sum() > 0, name
     found = infer_options({key: tuple(value.shape) for key, value in model.state_dict().items()})
     assert found == {"psp_channels": 16, "channels": 8}
+
+
+def test_a_batch_of_one_can_be_trained_on() -> None:
+    model = small().train()
+    model.scores(torch.randn(1, 3, 65, 97)).logits.square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)

@@ -81,3 +81,9 @@ def test_every_parameter_gets_a_gradient_and_options_are_inferred() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
     found = infer_options({key: tuple(value.shape) for key, value in model.state_dict().items()})
     assert found == {"channels": 128, "auxiliary_channels": 64}
+
+
+def test_a_batch_of_one_can_be_trained_on() -> None:
+    model = create_model("pspnet_r18-d8", num_classes=3).train()
+    model.scores(torch.randn(1, 3, 65, 97)).logits.square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)

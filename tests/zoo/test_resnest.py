@@ -94,3 +94,9 @@ def test_probe_shows_the_weights_the_block_used_and_the_switch_averages() -> Non
     assert not torch.allclose(averaged, normal)
     with pytest.raises(ValueError, match="4 split-attention blocks"):
         probe.map(captured, Query(kind="global"), block=9)
+
+
+def test_a_batch_of_one_can_be_trained_on() -> None:
+    model = create_model("resnest14").train()
+    model(torch.randn(1, 3, 65, 97))[-1].square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())

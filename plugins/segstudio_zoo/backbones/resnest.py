@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from segstudio.plugin_api import FeatureInfo, ProbeMap, Query
 from segstudio_zoo.catalog.resnest import DESIGNS, Design
 from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.layers.pooled_norm import PooledBatchNorm
 
 EXPANSION = 4
 REDUCTION = 4
@@ -53,7 +54,7 @@ class SplitAttention(nn.Module):
         self.bn0 = nn.BatchNorm2d(channels * radix)
         self.relu = nn.ReLU(inplace=True)
         self.fc1 = nn.Conv2d(channels, inner, 1, groups=cardinality)
-        self.bn1 = nn.BatchNorm2d(inner)
+        self.bn1 = PooledBatchNorm(inner)
         self.fc2 = nn.Conv2d(inner, channels * radix, 1, groups=cardinality)
 
     def weights(self, pooled: Tensor) -> Tensor:

@@ -49,6 +49,7 @@ ENTRY = SegmentorEntry(
         "The auxiliary classifier of a fusion reads behind the dilated convolution, in the paper before it.",
     ),
     expects="a ResNet, best at stride 8",
+    min_size=17,
     search_aliases=("image cascade", "real-time"),
     reference_checked=True,
 )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segstudio_zoo.layers.conv import ConvNormAct, DepthwiseSeparableConv
+from segstudio_zoo.layers.pooled_norm import PooledBatchNorm
 
 
 def rates_for(stride: int) -> tuple[int, ...]:
@@ -22,7 +23,7 @@ def rates_for(stride: int) -> tuple[int, ...]:
 
 def image_pooling(in_channels: int, channels: int) -> nn.Sequential:
     """Global average -> 1x1; the published key is `image_pool.1`."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), ConvNormAct(in_channels, channels, 1))
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), ConvNormAct(in_channels, channels, 1, norm=PooledBatchNorm))
 
 
 def atrous_branches(

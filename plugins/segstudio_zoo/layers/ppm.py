@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from segstudio_zoo.layers.conv import ConvNormAct
+from segstudio_zoo.layers.pooled_norm import PooledBatchNorm
 from segstudio_zoo.layers.resize import resize
 
 POOL_SCALES = (1, 2, 3, 6)
@@ -31,7 +32,9 @@ class PyramidPooling(nn.ModuleList):
         align_corners: bool = False,
     ) -> None:
         super().__init__(
-            nn.Sequential(nn.AdaptiveAvgPool2d(scale), ConvNormAct(in_channels, channels, 1))
+            nn.Sequential(
+                nn.AdaptiveAvgPool2d(scale), ConvNormAct(in_channels, channels, 1, norm=PooledBatchNorm)
+            )
             for scale in scales
         )
         self.align_corners = align_corners

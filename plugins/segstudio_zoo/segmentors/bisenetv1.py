@@ -25,6 +25,7 @@ from segstudio.plugin_api import ProbeMap, Query
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
 from segstudio_zoo.layers.fcn_head import FCNHead
+from segstudio_zoo.layers.pooled_norm import PooledBatchNorm
 from segstudio_zoo.layers.segmentor import EncoderDecoder, pyramid_indices
 
 TRUNK_PREFIX = "backbone.context_path.backbone."
@@ -56,7 +57,9 @@ class AttentionRefinementModule(nn.Module):
         super().__init__()
         self.conv_layer = ConvNormAct(in_channels, channels, 3)
         self.atten_conv_layer = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), ConvNormAct(channels, channels, 1, act=None), nn.Sigmoid()
+            nn.AdaptiveAvgPool2d(1),
+            ConvNormAct(channels, channels, 1, norm=PooledBatchNorm, act=None),
+            nn.Sigmoid(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,7 +80,9 @@ class ContextPath(nn.Module):
         self.arm32 = AttentionRefinementModule(deep, channels)
         self.conv_head32 = ConvNormAct(channels, channels, 3)
         self.conv_head16 = ConvNormAct(channels, channels, 3)
-        self.gap_conv = nn.Sequential(nn.AdaptiveAvgPool2d(1), ConvNormAct(deep, channels, 1))
+        self.gap_conv = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), ConvNormAct(deep, channels, 1, norm=PooledBatchNorm)
+        )
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         features = self.backbone(image)
@@ -95,7 +100,9 @@ class FeatureFusionModule(nn.Module):
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.conv1 = ConvNormAct(in_channels, channels, 1)
-        self.conv_atten = nn.Sequential(ConvNormAct(channels, channels, 1), nn.Sigmoid())
+        self.conv_atten = nn.Sequential(
+            ConvNormAct(channels, channels, 1, norm=PooledBatchNorm), nn.Sigmoid()
+        )
 
     def forward(self, spatial: Tensor, context: Tensor) -> Tensor:
         x = self.conv1(torch.cat([spatial, context], dim=1))

@@ -25,6 +25,7 @@ from segstudio.plugin_api import FeatureInfo, ProbeMap, Query
 from segstudio_zoo.layers.conv import ConvNormAct, DepthwiseSeparableConv
 from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
 from segstudio_zoo.layers.fcn_head import FCNHead
+from segstudio_zoo.layers.pooled_norm import PooledBatchNorm
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import EncoderDecoder
 
@@ -108,8 +109,8 @@ class ContextEmbedding(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.gap = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(channels))
-        self.conv_gap = ConvNormAct(channels, channels, 1)
+        self.gap = nn.Sequential(nn.AdaptiveAvgPool2d(1), PooledBatchNorm(channels))
+        self.conv_gap = ConvNormAct(channels, channels, 1, norm=PooledBatchNorm)
         self.conv_last = ConvNormAct(channels, channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
