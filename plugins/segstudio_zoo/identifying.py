@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from segstudio_zoo import catalog
 from segstudio_zoo.building import build_model, builder, option_names
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, SegmentorEntry
-from segstudio_zoo.key_map import OWN, KeyMap, key_maps, plan, through_backbone, unwrap
+from segstudio_zoo.key_map import OWN, KeyMap, key_maps, plan, tables_of_any_size, through_backbone, unwrap
 from segstudio_zoo.names import Resolved, UnknownModel, list_models, normal, resolve
 
 CLASSIFIER = r"decode_head(\.\d+)?\.(conv_seg|cls_seg|fc_seg|classifier)\.weight"
@@ -71,6 +71,7 @@ def _layouts(file: str, state: Mapping[str, Tensor]) -> Iterator[KeyMap]:
     yield OWN
 
 
+@cache
 def _pattern(key: str) -> str:
     return re.sub(r"\d+", "#", key)
 
@@ -110,9 +111,11 @@ def _trunk_keys(name: str) -> frozenset[str]:
 
 
 def _same_shapes(name: str, trunk: Mapping[str, Tensor]) -> bool:
-    """Whether every tensor that the bare backbone `name` also has is of the same shape."""
-    own = _skeleton(name).state_dict()
-    return all(own[key].shape == value.shape for key, value in trunk.items() if key in own)
+    """Whether every tensor that the bare backbone `name` also has is of the same shape, tables apart."""
+    model = _skeleton(name)
+    own = model.state_dict()
+    checked = own.keys() - tables_of_any_size(model)
+    return all(own[key].shape == value.shape for key, value in trunk.items() if key in checked)
 
 
 def _trunk_prefix(file: str) -> str:
@@ -167,16 +170,19 @@ def _renamed(state: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
 
 def _as_segmentor(entry: SegmentorEntry, state: Mapping[str, Tensor]) -> Iterator[Identified]:
     file = _file(entry.build)
+    prefix = _trunk_prefix(file)
     for key_map in _layouts(file, state):
+        renamed = _renamed(state, key_map)
+        heads = _patterns(k for k in renamed if not k.startswith(("backbone.", "auxiliary_head.")))
+        if not heads or not any(_alike(form, heads) for form in _head_forms(entry.id)):
+            continue
         for backbone in catalog.backbones():
-            if key_map.inner and not any(m.layout == key_map.inner for m in key_maps(_file(backbone.build))):
-                continue
-            whole = through_backbone(key_map, _file(backbone.build))
-            renamed = _renamed(state, whole)
-            heads = _patterns(k for k in renamed if not k.startswith(("backbone.", "auxiliary_head.")))
-            if not heads or not any(_alike(form, heads) for form in _head_forms(entry.id)):
-                continue
-            prefix = _trunk_prefix(file)
+            whole = key_map
+            if key_map.inner:
+                if not any(m.layout == key_map.inner for m in key_maps(_file(backbone.build))):
+                    continue
+                whole = through_backbone(key_map, _file(backbone.build))
+                renamed = _renamed(state, whole)
             trunk = {k.removeprefix(prefix): v for k, v in renamed.items() if k.startswith(prefix)}
             if trunk and not _alike(_trunk_patterns(backbone.id), _patterns(trunk)):
                 continue
@@ -204,7 +210,7 @@ def _matching_pairs(
         variant = resolve(name).variant.name
         if given and not _alike(_trunk_keys(variant), given, share=0.85):
             continue
-        if fixed and not _same_shapes(variant, trunk):
+        if fixed and key_map.transform is None and not _same_shapes(variant, trunk):
             continue
         before: list[dict[str, Any]] = []
         for tried in ({}, options):

@@ -10,11 +10,15 @@ layers ("shared"), or uses learned absolute positions ("absolute").
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
+from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.key_transforms import join_parts
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
@@ -31,6 +35,8 @@ POSITIONS = ("relative", "shared", "absolute", "none")
 
 class Beit(PatchTransformer):
     """BEiT's trunk; see `PatchTransformer` for what it gives."""
+
+    layer_decay = 0.9
 
 
 def trunk(
@@ -123,3 +129,68 @@ def attention_probe() -> AttentionProbe:
 def rollout_probe() -> RolloutProbe:
     """Attention composed over the layers."""
     return RolloutProbe(partial(find_module, kind=Beit))
+
+
+_TIMM = r"blocks\.(\d+)\."
+_HF = r"beit\.encoder\.layer\.(\d+)\."
+_BIAS = r"attention\.attention\.relative_position_bias\.relative_position_"
+
+KEY_MAPS = (
+    KeyMap(
+        layout="timm",
+        telltale=(r"blocks\.0\.gamma_1", r"blocks\.0\.attn\.q_bias", r"patch_embed\.proj\.weight"),
+        rules=(
+            (r"(cls_token|pos_embed)", r"\1"),
+            (r"rel_pos_bias\.relative_position_bias_table", r"rel_pos_bias.relative_position_bias_table"),
+            (r"patch_embed\.proj\.(.+)", r"patch_embed.projection.\1"),
+            (rf"{_TIMM}(gamma_[12])", r"layers.\1.\2"),
+            (rf"{_TIMM}norm([12])\.(.+)", r"layers.\1.ln\2.\3"),
+            (rf"{_TIMM}attn\.(q_bias|v_bias|relative_position_bias_table)", r"layers.\1.attn.\2"),
+            (rf"{_TIMM}attn\.(qkv|proj)\.(.+)", r"layers.\1.attn.\2.\3"),
+            (rf"{_TIMM}mlp\.fc1\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
+            (rf"{_TIMM}mlp\.fc2\.(.+)", r"layers.\1.ffn.layers.1.\2"),
+            (r".+relative_position_index", None),
+            (r"(norm|fc_norm|head|lm_head)\.(weight|bias)|mask_token", None),
+        ),
+        options={"out_indices": "all"},
+    ),
+    KeyMap(
+        layout="transformers",
+        telltale=(r"beit\.embeddings\.cls_token", r"beit\.encoder\.layer\.0\.lambda_1"),
+        rules=(
+            (r"beit\.embeddings\.cls_token", "cls_token"),
+            (r"beit\.embeddings\.position_embeddings", "pos_embed"),
+            (r"beit\.embeddings\.patch_embeddings\.projection\.(.+)", r"patch_embed.projection.\1"),
+            (
+                r"beit\.encoder\.relative_position_bias\.relative_position_bias_table",
+                "rel_pos_bias.relative_position_bias_table",
+            ),
+            (rf"{_HF}lambda_([12])", r"layers.\1.gamma_\2"),
+            (rf"{_HF}layernorm_before\.(.+)", r"layers.\1.ln1.\2"),
+            (rf"{_HF}layernorm_after\.(.+)", r"layers.\1.ln2.\2"),
+            (rf"{_HF}attention\.attention\.query\.bias", r"layers.\1.attn.q_bias"),
+            (rf"{_HF}attention\.attention\.value\.bias", r"layers.\1.attn.v_bias"),
+            (rf"{_HF}attention\.attention\.query\.weight", r"layers.\1.attn.qkv.weight#0"),
+            (rf"{_HF}attention\.attention\.key\.weight", r"layers.\1.attn.qkv.weight#1"),
+            (rf"{_HF}attention\.attention\.value\.weight", r"layers.\1.attn.qkv.weight#2"),
+            (rf"{_HF}{_BIAS}bias_table", r"layers.\1.attn.relative_position_bias_table"),
+            (rf"{_HF}attention\.output\.dense\.(.+)", r"layers.\1.attn.proj.\2"),
+            (rf"{_HF}intermediate\.dense\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
+            (rf"{_HF}output\.dense\.(.+)", r"layers.\1.ffn.layers.1.\2"),
+            (r".+relative_position_index", None),
+            (r"(beit\.layernorm|beit\.pooler\.layernorm|layernorm|lm_head|classifier)\.(weight|bias)", None),
+            (r"beit\.embeddings\.mask_token", None),
+        ),
+        transform=join_parts,
+    ),
+)
+"""transformers' taps count the embedding as 1: a segmentation model reads one block less (`upernet`)."""
+
+
+def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """Where positions come in."""
+    if "layers.0.attn.relative_position_bias_table" in shapes:
+        return {}
+    if "rel_pos_bias.relative_position_bias_table" in shapes:
+        return {"position": "shared"}
+    return {"position": "absolute" if "pos_embed" in shapes else "none"}

@@ -113,6 +113,8 @@ class Block(nn.Module):
 class ConvNeXt(nn.Module):
     """Four stages at strides 4, 8, 16, 32; between them layer norm and a 2x2 convolution of stride 2."""
 
+    layer_decay = 0.9
+
     def __init__(
         self,
         width: int,

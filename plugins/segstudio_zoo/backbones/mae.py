@@ -27,6 +27,8 @@ SIZES: dict[str, tuple[int, int, int, int, tuple[int, ...]]] = {
 class MaeEncoder(PatchTransformer):
     """The encoder with positions, bias tables and layer scales; see `PatchTransformer` for what it gives."""
 
+    layer_decay = 0.65
+
 
 def build(
     variant: str,

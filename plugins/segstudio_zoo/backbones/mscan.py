@@ -51,7 +51,7 @@ class MultiScaleAttention(nn.Module):
         self.conv3 = nn.Conv2d(channels, channels, 1)
         self.active: tuple[str, ...] = BRANCHES
         self.product = True
-        self.recorder: list[Tensor] | None = None
+        self.recorders: list[list[Tensor]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
@@ -61,8 +61,8 @@ class MultiScaleAttention(nn.Module):
             if name in self.active:
                 row, column = self.get_submodule(f"conv{place}_1"), self.get_submodule(f"conv{place}_2")
                 responses.append(column(row(first)))
-        if self.recorder is not None:
-            self.recorder[:] = [response[0].detach().abs().mean(0) for response in responses]
+        for kept in self.recorders:
+            kept[:] = [response[0].detach().abs().mean(0) for response in responses]
         attention = self.conv3(sum(responses[1:], responses[0]))
         return attention * x if self.product else attention
 
@@ -199,9 +199,9 @@ def build(
 KEY_MAPS = (
     KeyMap(
         layout="authors",
-        telltale=(r"(backbone\.)?block1\.0\.mlp\.dwconv\.dwconv\.weight",),
+        telltale=(r"block1\.0\.mlp\.dwconv\.dwconv\.weight",),
         rules=(
-            (r"((?:backbone\.)?block\d\.\d+\.mlp\.dwconv)\.dwconv\.(weight|bias)", r"\1.\2"),
+            (r"(block\d\.\d+\.mlp\.dwconv)\.dwconv\.(weight|bias)", r"\1.\2"),
             (r"head\.(weight|bias)", None),
             (r"(.+)", r"\1"),
         ),
@@ -245,11 +245,12 @@ class BranchProbe:
         try:
             for stage, place, gate in gates:
                 captured.names[stage, place] = gate.active
-                gate.recorder = captured.responses.setdefault((stage, place), [])
+                gate.recorders.append(captured.responses.setdefault((stage, place), []))
             yield captured
         finally:
-            for _, _, gate in gates:
-                gate.recorder = None
+            for stage, place, gate in gates:
+                kept = captured.responses[stage, place]
+                gate.recorders[:] = [other for other in gate.recorders if other is not kept]
 
     def map(self, captured: CapturedBranches, query: Query, *, stage: int = 2, block: int = 0) -> ProbeMap:
         """(branches, h, w): mean |response| over channels. `block` counts from 1, 0 is the stage's last."""

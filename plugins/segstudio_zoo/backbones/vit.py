@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.key_transforms import join_parts
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
@@ -111,16 +112,48 @@ def timm_rules(source: str = "", target: str = "") -> tuple[tuple[str, str | Non
     )
 
 
+_HF_BLOCK = r"encoder\.layer\.(\d+)\."
+TRANSFORMERS_RULES: tuple[tuple[str, str | None], ...] = (
+    (r"embeddings\.cls_token", "cls_token"),
+    (r"embeddings\.position_embeddings", "pos_embed"),
+    (r"embeddings\.patch_embeddings\.projection\.(.+)", r"patch_embed.projection.\1"),
+    (rf"{_HF_BLOCK}layernorm_before\.(.+)", r"layers.\1.ln1.\2"),
+    (rf"{_HF_BLOCK}layernorm_after\.(.+)", r"layers.\1.ln2.\2"),
+    (rf"{_HF_BLOCK}attention\.attention\.query\.(.+)", r"layers.\1.attn.attn.in_proj_\2#0"),
+    (rf"{_HF_BLOCK}attention\.attention\.key\.(.+)", r"layers.\1.attn.attn.in_proj_\2#1"),
+    (rf"{_HF_BLOCK}attention\.attention\.value\.(.+)", r"layers.\1.attn.attn.in_proj_\2#2"),
+    (rf"{_HF_BLOCK}attention\.output\.dense\.(.+)", r"layers.\1.attn.attn.out_proj.\2"),
+    (rf"{_HF_BLOCK}intermediate\.dense\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
+    (rf"{_HF_BLOCK}output\.dense\.(.+)", r"layers.\1.ffn.layers.1.\2"),
+    (r"(layernorm|pooler\.dense)\.(weight|bias)", None),
+)
+
+
 KEY_MAPS = (
     KeyMap(
         layout="timm",
         telltale=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight", r"pos_embed"),
         rules=(*timm_rules(), (r"(norm|fc_norm|head|head_dist|pre_logits\.fc)\.(weight|bias)", None)),
-        options={"out_indices": "all", "patch_bias": True},
+        options={"out_indices": "all"},
+    ),
+    KeyMap(
+        layout="authors",
+        telltale=(r"blocks\.0\.attn\.qkv\.weight", r"norm\.weight", r"pos_embed"),
+        rules=(*timm_rules(), (r"norm\.(weight|bias)", r"ln1.\1")),
+    ),
+    KeyMap(
+        layout="transformers",
+        telltale=(r"embeddings\.cls_token", r"encoder\.layer\.0\.layernorm_before\.weight"),
+        rules=TRANSFORMERS_RULES,
+        transform=join_parts,
     ),
 )
+"""timm's classifiers; the trunk of Segmenter's authors, with its last norm; transformers."""
 
 
 def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
-    """What the shapes of a state dict under this network's own keys tell."""
-    return {}
+    """Whether the patch embedding has a bias and whether a norm stands behind the last block."""
+    options: dict[str, Any] = {"patch_bias": "patch_embed.projection.bias" in shapes}
+    if "ln1.weight" in shapes:
+        options["final_norm"] = True
+    return options

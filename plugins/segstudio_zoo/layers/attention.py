@@ -2,7 +2,7 @@
 
 Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.2. Apart from the blocks that use it,
 because a probe only needs what stands here: each attention module passes its queries and keys to
-`recorder` where one is set, and `AttentionRecord` gives any row, column or product from them on demand.
+`recorders` while there are any, and `AttentionRecord` gives any row, column or product from them on demand.
 No matrix of all queries times all keys is ever kept.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +19,6 @@ from torch import Tensor, nn
 
 BiasRows = Callable[[Tensor], Tensor]
 """(n,) indices of queries -> (heads, n, keys): what is added to the scaled scores of these queries."""
-
-Recorder = Callable[[Tensor, Tensor, float, BiasRows | None], None]
-"""Called with query (N, heads, Lq, d), key (N, heads, Lk, d), the scale of the scores and the bias."""
 
 _CHUNK = 1024
 
@@ -83,6 +81,10 @@ class AttentionRecord:
         yield from torch.arange(self.query.shape[1], device=self.query.device).split(_CHUNK)
 
 
+Recorder = Callable[[AttentionRecord], None]
+"""Called in each run with what a probe needs; several probes share the one record."""
+
+
 class MultiHeadAttention(nn.Module):
     """Attention with one packed projection for queries, keys and values.
 
@@ -99,7 +101,7 @@ class MultiHeadAttention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
-        self.recorder: Recorder | None = None
+        self.recorders: list[Recorder] = []
         nn.init.trunc_normal_(self.in_proj_weight, std=0.02)
         nn.init.trunc_normal_(self.out_proj.weight, std=0.02)
         nn.init.zeros_(self.out_proj.bias)
@@ -116,8 +118,8 @@ class MultiHeadAttention(nn.Module):
             )
             packed = F.linear(source, self.in_proj_weight[dim:], self.in_proj_bias[dim:])
             key, value = split_heads(packed, self.heads, 2)
-        if self.recorder is not None:
-            self.recorder(query, key, self.scale, None)
+        if self.recorders:
+            tell(self.recorders, query, key, self.scale)
         attended = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
         return self.out_proj(merge_heads(attended))
 
@@ -134,23 +136,28 @@ def merge_heads(attended: Tensor) -> Tensor:
     return attended.transpose(1, 2).reshape(n, length, heads * d)
 
 
+def tell(
+    recorders: Iterable[Recorder], query: Tensor, key: Tensor, scale: float, bias: BiasRows | None = None
+) -> None:
+    """Hands a record of query (N, heads, Lq, d) and key (N, heads, Lk, d) to each of `recorders`."""
+    record = AttentionRecord(query[0].detach().clone(), key[0].detach().clone(), scale, bias)
+    for recorder in recorders:
+        recorder(record)
+
+
 @contextmanager
 def recording(modules: Iterable[nn.Module]) -> Iterator[list[AttentionRecord | None]]:
     """While open, each run fills one record per module of `modules`, in their order."""
     modules = list(modules)
     records: list[AttentionRecord | None] = [None] * len(modules)
 
-    def recorder(place: int) -> Recorder:
-        def record(query: Tensor, key: Tensor, scale: float, bias: BiasRows | None) -> None:
-            records[place] = AttentionRecord(query[0].detach().clone(), key[0].detach().clone(), scale, bias)
-
-        return record
-
-    previous = [module.recorder for module in modules]
+    added: list[tuple[list[Recorder], Recorder]] = []
     try:
         for place, module in enumerate(modules):
-            module.recorder = recorder(place)  # type: ignore[assignment]
+            recorder = partial(records.__setitem__, place)
+            module.recorders.append(recorder)
+            added.append((module.recorders, recorder))
         yield records
     finally:
-        for module, old in zip(modules, previous, strict=True):
-            module.recorder = old  # type: ignore[assignment]
+        for recorders, recorder in added:
+            recorders.remove(recorder)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segstudio_zoo.layers.attention import BiasRows, Recorder, merge_heads, split_heads
+from segstudio_zoo.layers.attention import BiasRows, Recorder, merge_heads, split_heads, tell
 from segstudio_zoo.layers.drop_path import DropPath
 from segstudio_zoo.layers.position import bias_table_for, relations, relative_index
 from segstudio_zoo.layers.transformer import FeedForward
@@ -60,7 +60,7 @@ class RelativeAttention(nn.Module):
         nn.init.trunc_normal_(self.qkv.weight, std=0.02)
         nn.init.trunc_normal_(self.proj.weight, std=0.02)
         nn.init.zeros_(self.proj.bias)
-        self.recorder: Recorder | None = None
+        self.recorders: list[Recorder] = []
 
     def forward(self, x: Tensor, size: tuple[int, int], shared: Tensor | None = None) -> Tensor:
         """(N, 1 + h w, D) -> the same shape; `shared` (relations, heads) is a table common to all layers."""
@@ -70,8 +70,9 @@ class RelativeAttention(nn.Module):
         query, key, value = split_heads(F.linear(x, self.qkv.weight, bias), self.heads, 3)
         table = self.table_for(size, shared)
         mask = None if table is None else gathered_bias(table, size).to(query.dtype)
-        if self.recorder is not None:
-            self.recorder(query, key, self.scale, None if table is None else bias_rows(table, size))
+        if self.recorders:
+            rows = None if table is None else bias_rows(table, size)
+            tell(self.recorders, query, key, self.scale, rows)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scale)
         return self.proj(merge_heads(attended))
 

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
+from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.param_groups import transformer_groups
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, pyramid_indices
@@ -43,7 +44,7 @@ class MatrixDecomposition(nn.Module):
         self.train_steps, self.steps = train_steps, steps
         seeded = np.random.RandomState(0).random_sample((1, channels, rank)).astype(np.float32)
         self.register_buffer("start", torch.from_numpy(seeded), persistent=False)
-        self.recorder: list[Tensor] | None = None
+        self.recorders: list[list[Tensor]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W), not negative -> its approximation of rank R, the same shape."""
@@ -55,8 +56,8 @@ class MatrixDecomposition(nn.Module):
             gram = coefficients.transpose(1, 2) @ coefficients
             bases = bases * (data @ coefficients) / (bases @ gram + EPS)
         coefficients = self._update_coefficients(data, bases, coefficients)
-        if self.recorder is not None:
-            self.recorder[:] = [coefficients[0].detach().T.unflatten(1, x.shape[-2:]).clone()]
+        for kept in self.recorders:
+            kept[:] = [coefficients[0].detach().T.unflatten(1, x.shape[-2:]).clone()]
         return (bases @ coefficients.transpose(1, 2)).view_as(x)
 
     @staticmethod
@@ -171,6 +172,16 @@ def build(
     return SegNeXt(backbone, head, num_classes=num_classes, align_corners=align_corners)
 
 
+KEY_MAPS = (
+    KeyMap(
+        layout="authors",
+        telltale=(r"backbone\.block1\.0\.mlp\.dwconv\.dwconv\.weight",),
+        rules=((r"(.+)", r"\1"),),
+        inner="authors",
+    ),
+)
+
+
 def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
     """The decoder's width."""
     align = shapes.get("decode_head.align.conv.weight")
@@ -212,11 +223,11 @@ class ComponentProbe:
             captured.image_size = (arguments[0].shape[-2], arguments[0].shape[-1])
 
         handle = model.get_submodule("backbone").register_forward_pre_hook(note_size)
-        ham.recorder = captured.maps
+        ham.recorders.append(captured.maps)
         try:
             yield captured
         finally:
-            ham.recorder = None
+            ham.recorders[:] = [kept for kept in ham.recorders if kept is not captured.maps]
             handle.remove()
 
     def map(self, captured: CapturedComponents, query: Query) -> ProbeMap:

@@ -1,0 +1,165 @@
+"""UPerNet: pyramid pooling on the deepest level, a feature pyramid over all.
+
+Xiao, Liu, Zhou, Jiang, Sun, "Unified Perceptual Parsing for Scene Understanding", ECCV 2018, arXiv
+1807.10221, section 3.1 and figure 4, as the segmentation head that BEiT, MAE and ConvNeXt are compared under.
+
+A plain transformer has one stride; its four taps are brought to strides 4, 8, 16, 32 first, as BEiT does
+(arXiv 2106.08254, appendix): `FeatureToPyramid`, the `neck` of published state dicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.layers.conv import ConvNormAct
+from segstudio_zoo.layers.fcn_head import FCNHead
+from segstudio_zoo.layers.param_groups import transformer_groups
+from segstudio_zoo.layers.ppm import POOL_SCALES, PyramidPooling
+from segstudio_zoo.layers.resize import resize
+from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, pyramid_indices
+
+
+class FeatureToPyramid(nn.Module):
+    """Four maps of one stride s -> strides s / 4, s / 2, s, 2 s."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.upsample_4x = nn.Sequential(
+            nn.ConvTranspose2d(dim, dim, 2, 2),
+            nn.BatchNorm2d(dim),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim, dim, 2, 2),
+        )
+        self.upsample_2x = nn.Sequential(nn.ConvTranspose2d(dim, dim, 2, 2))
+        self.downsample_2x = nn.MaxPool2d(2, 2, ceil_mode=False)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        first, second, third, fourth = features
+        if min(fourth.shape[-2:]) < 2:  # a picture of one patch a side: pooling needs two
+            fourth = resize(fourth, (max(2, fourth.shape[2]), max(2, fourth.shape[3])))
+        return [self.upsample_4x(first), self.upsample_2x(second), third, self.downsample_2x(fourth)]
+
+
+class UPerHead(SegmentationHead):
+    """Figure 4's scene part: laterals, pyramid pooling, top-down sums, all fused at the finest stride."""
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        channels: int,
+        num_classes: int,
+        *,
+        indices: Sequence[int] = (0, 1, 2, 3),
+        pool_scales: Sequence[int] = POOL_SCALES,
+        align_corners: bool = False,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(channels, num_classes, align_corners=align_corners, dropout=dropout)
+        self.indices = tuple(indices)
+        deepest = in_channels[-1]
+        self.psp_modules = PyramidPooling(deepest, channels, scales=pool_scales, align_corners=align_corners)
+        self.bottleneck = ConvNormAct(deepest + len(pool_scales) * channels, channels, 3)
+        self.lateral_convs = nn.ModuleList(ConvNormAct(width, channels, 1) for width in in_channels[:-1])
+        self.fpn_convs = nn.ModuleList(ConvNormAct(channels, channels, 3) for _ in in_channels[:-1])
+        self.fpn_bottleneck = ConvNormAct(len(in_channels) * channels, channels, 3)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """The pyramid -> logits (N, K, h, w) at its finest stride."""
+        levels = [features[index] for index in self.indices]
+        deepest = levels[-1]
+        top = self.bottleneck(torch.cat([deepest, *self.psp_modules(deepest)], dim=1))
+        maps = [top]
+        for level, lateral in zip(reversed(levels[:-1]), reversed(list(self.lateral_convs)), strict=True):
+            size = (level.shape[2], level.shape[3])
+            maps.insert(0, lateral(level) + resize(maps[0], size, align_corners=self.align_corners))
+        maps = [*(conv(x) for conv, x in zip(self.fpn_convs, maps[:-1], strict=True)), top]
+        size = (maps[0].shape[2], maps[0].shape[3])
+        joined = torch.cat([resize(x, size, align_corners=self.align_corners) for x in maps], dim=1)
+        return self.classify(self.fpn_bottleneck(joined))
+
+
+class UPerNet(EncoderDecoder):
+    """Any pyramid, or a plain transformer's four taps, under UPerNet."""
+
+    def param_groups(self, lr: float) -> list[dict[str, Any]]:
+        """Layer-wise learning rates where the backbone's recipe has them; norms are not decayed."""
+        return transformer_groups(self, lr, layer_decay=getattr(self.backbone, "layer_decay", 1.0))
+
+
+def build(
+    backbone: nn.Module,
+    *,
+    num_classes: int,
+    align_corners: bool = False,
+    channels: int | None = None,
+    auxiliary: bool = True,
+    dropout: float = 0.1,
+) -> UPerNet:
+    """UPerNet; `channels` are the transformer's own, or 512, unless told.
+
+    Raises ValueError for a backbone with neither four strides 4 to 32 nor four maps of one stride.
+    """
+    features = backbone.features
+    neck = None
+    if len(features) == 4 and len(set(features)) == 1:
+        indices = [0, 1, 2, 3]
+        neck = FeatureToPyramid(features[0].channels)
+        width = features[0].channels
+    else:
+        indices = pyramid_indices(features)
+        width = 512
+    widths = [features[index].channels for index in indices]
+    head = UPerHead(
+        widths,
+        channels or width,
+        num_classes,
+        indices=indices,
+        align_corners=align_corners,
+        dropout=dropout,
+    )
+    aux = None
+    if auxiliary:
+        aux = FCNHead(
+            widths[2],
+            256,
+            num_classes,
+            index=indices[2],
+            num_convs=1,
+            concat_input=False,
+            align_corners=align_corners,
+            dropout=dropout,
+            loss_weight=0.4,
+        )
+    return UPerNet(backbone, head, aux, num_classes=num_classes, align_corners=align_corners, neck=neck)
+
+
+KEY_MAPS = (
+    KeyMap(
+        layout="transformers",
+        telltale=(r"beit\.embeddings\.cls_token", r"fpn1\.0\.weight", r"decode_head\.classifier\.weight"),
+        rules=(
+            (r"(beit\..+)", r"backbone.\1"),
+            (r"fpn1\.(.+)", r"neck.upsample_4x.\1"),
+            (r"fpn2\.(.+)", r"neck.upsample_2x.\1"),
+            (r"(decode_head|auxiliary_head)\.classifier\.(.+)", r"\1.conv_seg.\2"),
+            (r"((?:decode_head|auxiliary_head)\..+)", r"\1"),
+        ),
+        # transformers counts the embedding as output 1: its taps 3, 5, 7, 11 are these blocks, from 0.
+        options={"out_indices": (2, 4, 6, 10)},
+        inner="transformers",
+    ),
+)
+
+
+def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """The head's width and whether there is an auxiliary head."""
+    fused = shapes.get("decode_head.fpn_bottleneck.conv.weight")
+    options: dict[str, Any] = {} if fused is None else {"channels": int(fused[0])}
+    if not any(key.startswith("auxiliary_head.") for key in shapes):
+        options["auxiliary"] = False
+    return options

@@ -1,0 +1,73 @@
+"""UPerNet over ConvNeXt, BEiT and MAE: parity, transformers' BEiT, other backbones, learning rates."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from segstudio_zoo import create_model, identify, load_checkpoint
+from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared, reference
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["upernet_convnext-tiny", "upernet_beit-base", "upernet_mae-base"])
+def test_equals_mmsegmentation_in_outputs_losses_and_gradients(name: str) -> None:
+    ref, _ = check_reference(name)
+    ref.assert_all_seen()
+
+
+@needs_shared
+def test_identified_transformers_beit_reads_one_block_less_per_tap() -> None:
+    ref = reference("transformers_beit_base")
+    state = ref.state_dict()
+    found = identify(state)[0]
+    assert (found.num_classes, found.layout) == (150, "transformers")
+    model = create_model(found.name, num_classes=found.num_classes, **found.options)
+    report = load_checkpoint(model, state)
+    assert not (report.missing or report.unexpected or report.mismatched or report.unused)
+    assert model.backbone.taps == (2, 4, 6, 10)
+    image = ref.image()
+    with torch.no_grad():
+        ref.assert_close("logits", model.scores(image).logits)
+        losses = model.losses(image, ref.target(), mean_over_valid_pixels)
+    total = sum(float(loss.weight * loss.sum / loss.count) for loss in losses.values())
+    assert total == pytest.approx(ref.manifest["losses_fp64"]["loss"], rel=1e-5)
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["upernet_convnext-tiny", "upernet_beit-base", "upernet_mae-base"])
+def test_identify_gives_the_published_name(name: str) -> None:
+    ref = reference(name)
+    found = identify(ref.state_dict())
+    assert found[0].name == name and found[0].num_classes == 19
+
+
+@pytest.mark.parametrize(
+    ("backbone", "options"), [("convnextv2-atto", {}), ("mit-b0", {"align_corners": True}), ("vit-t16", {})]
+)
+def test_any_suitable_backbone_learns(backbone: str, options: dict) -> None:
+    torch.manual_seed(0)
+    model = create_model("upernet", backbone=backbone, num_classes=3, channels=32, **options)
+    assert model(torch.randn(3, 3, 65, 97)).shape == (3, 3, 65, 97)
+    target = torch.randint(0, 3, (1, 64, 96))
+    losses = model.losses(torch.randn(1, 3, 64, 96), target, mean_over_valid_pixels)
+    assert set(losses) == {"decode.loss_ce", "aux.loss_ce"} and losses["aux.loss_ce"].weight == 0.4
+    sum(loss.weight * loss.sum / loss.count for loss in losses.values()).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    assert set(model.side_outputs(torch.randn(1, 3, 64, 96))) == {"auxiliary"}
+
+
+def test_learning_rates_fall_towards_the_image() -> None:
+    model = create_model("upernet", backbone="convnextv2-atto", num_classes=3, channels=32)
+    rates = {id(p): group["lr"] for group in model.param_groups(1.0) for p in group["params"]}
+    stem = rates[id(model.backbone.downsample_layers[0][0].weight)]
+    last = rates[id(model.backbone.stages[3][1].pointwise_conv2.weight)]
+    assert stem < last < rates[id(model.decode_head.conv_seg.weight)] == 1.0
+    decayed = {id(p): group.get("weight_decay") for group in model.param_groups(1.0) for p in group["params"]}
+    assert decayed[id(model.backbone.stages[0][0].norm.weight)] == 0.0
+    assert decayed[id(model.backbone.stages[0][0].pointwise_conv1.weight)] is None
+
+
+def test_a_single_strided_backbone_is_refused_with_what_was_expected() -> None:
+    with pytest.raises(ValueError, match="strides 4, 8, 16"):
+        create_model("upernet", backbone="r18-d8", num_classes=3)
