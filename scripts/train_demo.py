@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import shutil
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from safetensors.torch import load_file
 
+from segstudio.core.recipe import write_recipe
 from segstudio.core.run_folder import RunFolder
 from segstudio.core.weights_facts import facts_document, read_facts
 from segstudio.worker.checkpoints import write_weights
@@ -88,6 +91,29 @@ def pack(name: str, folder: RunFolder, command: list[str]) -> None:
     print(f"{name}: mIoU {100 * epoch['miou']:.1f}, {size / 1e6:.2f} MB", file=sys.stderr)
 
 
+def pack_run(folder: RunFolder) -> None:
+    """Bundles the story of one run: recipe, events, previews and log, without pictures, labels and weights."""
+    target = DEMO / "runs" / "run-0001"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    recipe = replace(folder.recipe(), weights="", plugin_files=())
+    write_recipe(target / "run.toml", recipe)
+    shown = [sample for sample in folder.samples() if sample.split == "val"]
+    # Seen from <project>/.segstudio/runs/run-0001.
+    lines = [{**asdict(one), "image": f"../../../{Path(one.image).name}"} for one in shown]
+    (target / "dataset.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    events = folder.events()[0]
+    for event in events:
+        for entry in event.get("images", ()):
+            entry["image"] = Path(entry["image"]).name
+    (target / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    state = folder.state()
+    (target / "state.json").write_text(json.dumps({**state, "reason": ""}, indent=1))
+    told = [line for line in folder.log.read_text().splitlines() if "started from" not in line]
+    (target / "log.txt").write_text("\n".join(told) + "\n")
+    shutil.copytree(folder.previews, target / "previews")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -104,6 +130,8 @@ def main() -> int:
         out = work / "runs" / name
         start = str(first / "checkpoints" / "best.safetensors")
         command = train(out, settings, pictures, "--weights", start)
+        if name == "ccnet":
+            pack_run(RunFolder(out))
         pack(name, RunFolder(out), [part.replace(str(work), "build/demo") for part in command])
     return 0
 

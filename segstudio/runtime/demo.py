@@ -54,4 +54,14 @@ def fill_demo(project: Project) -> None:
         if labels.is_file():
             project.import_labels(record.id, palette_png.read(labels)[0], tool="ground truth")
             project.set_status(record.id, "done")
+    _add_runs(project)
     project.settings.set(_FILLED, True)
+
+
+def _add_runs(project: Project) -> None:
+    """The story of the demo's own training, so that its curves and pictures can be looked through."""
+    bundled = resource("demo", "runs")
+    for folder in sorted(bundled.iterdir()) if bundled.is_dir() else ():
+        target = project.home / "runs" / folder.name
+        if not target.exists():
+            shutil.copytree(folder, target)

@@ -61,6 +61,7 @@ class RunView:
     left_s: float | None
     memory: int
     created: float
+    has_best: bool
 
     @property
     def number(self) -> str:
@@ -425,6 +426,7 @@ def _judge(watched: _Watched) -> RunView:
         left_s=document.get("left_s"),
         memory=int(document.get("memory") or 0),
         created=float(document.get("created") or 0.0),
+        has_best=(folder.checkpoints / "best.safetensors").exists(),
     )
 
 

@@ -100,6 +100,8 @@ class Services:
         self.filmstrip: Filmstrip | None = None
         self._predictions: Predictions | None = None
         self._runs: Runs | None = None
+        # Runs count from the opening of their project: weights go on the shelf, work shows in the drawer.
+        session.opened.connect(lambda: self.runs)
 
     @property
     def predictions(self) -> Predictions | None:

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from PySide6.QtCore import QObject, Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QScrollArea, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMessageBox, QScrollArea, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.core.errors import UserError
 from segstudio.core.new_run import run_classes
@@ -91,6 +91,28 @@ class TrainRoom(QObject):
         if not self._runs.views:
             return "[Ctrl+N] starts a run on the labels of this project"
         return "Drag the scrubber to watch it learn · [Space] plays · runs go on when the window is closed"
+
+    def may_close(self) -> bool:
+        """Asks what becomes of runs at work; the first answer is to let them go on."""
+        active = self._runs.active
+        if not active:
+            return True
+        which = f"Run {active[0].number}" if len(active) == 1 else f"{len(active)} runs"
+        box = QMessageBox(self._split.window())
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle("Training goes on")
+        box.setText(f"{which} can go on without the window.")
+        box.setInformativeText("Open the project again to see how far it got.")
+        keep = box.addButton("Keep training", QMessageBox.ButtonRole.AcceptRole)
+        pause = box.addButton("Pause it", QMessageBox.ButtonRole.DestructiveRole)
+        box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole)
+        box.setDefaultButton(keep)
+        box.exec()
+        if box.clickedButton() is pause:
+            for view in active:
+                self._runs.pause(view.name)
+            return True
+        return box.clickedButton() is keep
 
     def shut_down(self) -> None:
         self.progress.stop()
@@ -212,7 +234,7 @@ class TrainRoom(QObject):
         self._detail_section.set_count(f"{view.number} · {started_words(view)}")
         self.detail.show_run(view, recipe, list(history.parts))
         self.progress.show_run(view, recipe, history)
-        self.bar.show_best(view.best is not None)
+        self.bar.show_best(view.has_best)
         if self._right.currentWidget() is self.form and not self.form.isVisible():
             self._right.setCurrentWidget(self.progress)
 

@@ -121,7 +121,7 @@ class RunDetail(QWidget):
         self.stop_now.setVisible(running)
         self.start.setVisible(view.can_resume)
         self.start.setText("Start" if view.state == "queued" and not view.epoch else "Resume")
-        self.compare.setVisible(not at_work and view.best is not None)
+        self.compare.setVisible(not at_work and view.has_best)
         self.clone.setVisible(not at_work)
 
     def _copy_command(self) -> None:
