@@ -33,6 +33,8 @@ class SplitAttention(nn.Module):
     (N, C, H, W) -> (N, C, H', W'); weights a_r (N, R, C) with sum over R equal to 1 (Eq. 3).
     """
 
+    norm_pairs = (("conv", "bn0"), ("fc1", "bn1"))
+
     def __init__(
         self, channels: int, *, radix: int, cardinality: int, stride: int = 1, dilation: int = 1
     ) -> None:

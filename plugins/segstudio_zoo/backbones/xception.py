@@ -25,6 +25,8 @@ MIDDLE_BLOCKS = 16
 class SeparableConv(nn.Module):
     """Depthwise 3x3 and norm, then a 1x1 with norm and, if asked, ReLU."""
 
+    norm_pairs = (("conv1", "bn"),)
+
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: int, dilation: int, relu: bool
     ) -> None:

@@ -128,8 +128,8 @@ def fold_batch_norms(model: nn.Module) -> int:
     """Multiplies batch norms into the convolutions before them, in place; gives how many were folded.
 
     The model must be in evaluation mode. Pairs are `conv*`/`bn*` siblings of one module with the same
-    ending, and neighbours in a Sequential; the norm becomes an Identity. A ConvNormAct and a residual
-    block both fit.
+    ending, neighbours in a Sequential, and what a module lists in `norm_pairs`; the norm becomes an
+    Identity. A ConvNormAct and a residual block both fit.
     """
     folded = 0
     for parent in list(model.modules()):
@@ -138,6 +138,7 @@ def fold_batch_norms(model: nn.Module) -> int:
             if not isinstance(first, nn.Conv2d) or not isinstance(second, nn.BatchNorm2d):
                 continue
             paired = isinstance(parent, nn.Sequential) or next_name == name.replace("conv", "bn")
+            paired = paired or (name, next_name) in getattr(parent, "norm_pairs", ())
             if paired and not second.training and second.track_running_stats:
                 setattr(parent, name, fuse_conv_bn_eval(first, second))
                 setattr(parent, next_name, nn.Identity())
