@@ -310,7 +310,7 @@ def _as_backbone(entry: BackboneEntry, state: Mapping[str, Tensor]) -> Iterator[
         for variant in entry.variants:
             if not _alike(_trunk_keys(variant.name), given, share=0.85):
                 continue
-            if not inferred and not _same_shapes(variant.name, renamed):
+            if not inferred and key_map.transform is None and not _same_shapes(variant.name, renamed):
                 continue
             before: list[dict[str, Any]] = []
             for tried in ({}, options):

@@ -59,6 +59,8 @@ class KeyMap:
 
     def rename(self, key: str) -> tuple[bool, str | None]:
         """(recognised, the network's key or None)."""
+        if not self.telltale:  # the network's own names
+            return True, key
         for pattern, replacement in self.rules:
             match = re.fullmatch(pattern, key)
             if match:
@@ -66,7 +68,7 @@ class KeyMap:
         return False, None
 
 
-OWN = KeyMap(layout=OWN_LAYOUT, telltale=(), rules=((r"(.+)", r"\1"),))
+OWN = KeyMap(layout=OWN_LAYOUT, telltale=(), rules=())
 
 CLASSIFIER_KEYS = r"(fc|classifier|head|head\.fc|backbone\.fc|img_metas)(\.\d+)?\.(weight|bias)"
 """Classification layers that a segmentation network or bare backbone lacks, in its own layout."""

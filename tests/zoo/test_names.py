@@ -1,0 +1,152 @@
+"""Names, aliases, options and errors of create_model and list_models."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from segstudio_zoo import UnknownModel, create_model, list_models
+from segstudio_zoo.catalog.published import published
+from segstudio_zoo.names import resolve
+from tests.shared_data import shared
+from tests.zoo.reference import needs_shared, reference_names
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("CCNet_R50-D8", "ccnet_r50-d8"),
+        ("ccnet-r50_d8", "ccnet_r50-d8"),
+        ("mobilenet-v2-d8_deeplabv3plus", "deeplabv3plus_mobilenet-v2-d8"),
+        ("deeplabv3_r101-d16-mg124_4xb2-80k_cityscapes-512x1024", "deeplabv3_r101-d16-mg124"),
+        ("mobilenet-v3-d8-scratch-s_lraspp", "lraspp_mobilenet-v3-small-d8"),
+        ("psanet_r50-d8_769", "psanet_r50-d8"),
+        ("deeplabv3+_r50-d8", "deeplabv3plus_r50-d8"),
+        ("backbone_resnet50-v1c-d8", "resnet50-v1c-d8"),
+        ("resnet50-v1c", "resnet50-v1c"),
+        ("fcn_r18-d8", "fcn_r18-d8"),
+    ],
+)
+def test_spellings_and_published_configurations_mean_one_model(name: str, canonical: str) -> None:
+    assert resolve(name).name == canonical
+
+
+def test_r50_has_the_deep_stem_and_r50b_the_torchvision_stem() -> None:
+    assert resolve("fcn_r50-d8").variant.name == "resnet50-v1c"
+    assert resolve("fcn_r50b-d8").variant.name == "resnet50"
+
+
+def test_769_configurations_align_corners() -> None:
+    assert create_model("deeplabv3plus_mobilenet-v2-d8_769").align_corners
+    assert not create_model("deeplabv3plus_mobilenet-v2-d8").align_corners
+
+
+@needs_shared
+def test_every_published_configuration_has_a_model() -> None:
+    listed = json.loads(shared("reference", "published_checkpoints.json").read_text())
+    known = {item.url: item for item in published()}
+    assert set(known) == {item["url"] for item in listed} and len(known) == 349
+    unknown = sorted({item.name for item in known.values() if not item.model})
+    assert not unknown
+    for item in listed:
+        ours = known[item["url"]]
+        assert (ours.name, ours.dataset, ours.sha256_prefix) == (
+            item["name"],
+            item["dataset"],
+            item["sha256_prefix"],
+        )
+        assert dict(ours.checkpoint.metrics) == item["metrics"]
+        assert ours.url.startswith("https://") and ours.sha256_prefix in ours.url
+
+
+def test_every_listed_name_resolves_to_itself() -> None:
+    names = list_models()
+    assert len(names) == len(set(names))
+    for name in names:
+        assert resolve(name).name == name
+
+
+@needs_shared
+def test_every_reference_has_a_name_that_resolves() -> None:
+    skipped = ("_mim_", "_mae_pretraining_")
+    for name in reference_names():
+        if not any(part in name for part in skipped):
+            resolve(name)
+
+
+def test_unknown_name_gives_the_three_nearest() -> None:
+    with pytest.raises(UnknownModel) as caught:
+        create_model("ccnett_r50-d8")
+    message = str(caught.value)
+    assert "ccnett_r50-d8" in message and "ccnet_r50-d8" in message
+    assert message.split("Nearest: ")[1].count(",") == 2
+
+
+def test_unknown_option_is_a_type_error_with_the_valid_ones() -> None:
+    with pytest.raises(TypeError, match=r"no option 'recurence'.*recurrence"):
+        create_model("ccnet_r50-d8", recurence=3)
+
+
+def test_unknown_family_and_backbone_say_what_there_is() -> None:
+    with pytest.raises(UnknownModel, match="ccnet"):
+        list_models("ccnett")
+    with pytest.raises(UnknownModel, match="resnet"):
+        create_model("ccnet", backbone="resnett50")
+
+
+def test_output_stride_that_a_backbone_cannot_have_is_refused() -> None:
+    with pytest.raises(UnknownModel, match="output strides"):
+        create_model("segformer_mit-b0-d8")
+
+
+def test_families_list_their_own_models() -> None:
+    assert list_models("ccnet")[:2] == ["ccnet_r50-d8", "ccnet_r101-d8"]
+    assert set(list_models("danet")) <= set(list_models())
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet-v2", "r18-d16", "mobilenet-v3-small", "resnet18"])
+@pytest.mark.parametrize("name", ["ccnet", "danet", "psanet", "deeplabv3", "fcn"])
+def test_any_segmentor_stands_on_any_backbone(name: str, backbone: str) -> None:
+    model = create_model(name, backbone=backbone, num_classes=7, channels=16)
+    assert not model.training and model.num_classes == 7
+    with torch.no_grad():
+        assert model(torch.zeros(1, 3, 65, 81)).shape == (1, 7, 65, 81)
+
+
+def test_a_backbone_whose_strides_do_not_suit_is_refused_with_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"LR-ASPP cannot stand on resnet18.*stride.*strides 2 and 4"):
+        create_model("lraspp", backbone="resnet18")
+
+
+def test_bare_backbone_ignores_num_classes_and_gives_its_pyramid() -> None:
+    model = create_model("mobilenet-v2", num_classes=5)
+    with torch.no_grad():
+        pyramid = model(torch.zeros(1, 3, 64, 64))
+    assert [tuple(value.shape[1:]) for value in pyramid] == [
+        (info.channels, 64 // info.stride, 64 // info.stride) for info in model.features
+    ]
+
+
+def test_catalog_plugin_and_names_need_neither_torch_nor_qt() -> None:
+    code = (
+        "import sys, segstudio_zoo.plugin as p; import segstudio_zoo;"
+        "names = segstudio_zoo.list_models();"
+        "assert len(p.PLUGIN.models) > 20 and len(names) > 40, (len(p.PLUGIN.models), len(names));"
+        "assert not {'torch', 'PySide6'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_scores_resized_are_exactly_the_forward_output() -> None:
+    model = create_model("ccnet", backbone="mobilenet-v2-d16", num_classes=4, width=0.35, channels=16)
+    image = torch.randn(2, 3, 33, 47)
+    with torch.no_grad():
+        scores = model.scores(image)
+        full = torch.nn.functional.interpolate(
+            scores.logits, (33, 47), mode="bilinear", align_corners=scores.align_corners
+        )
+        assert torch.equal(full, model(image))
