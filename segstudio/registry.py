@@ -28,10 +28,14 @@ from segstudio.plugin_api import ModelSpec, Plugin, plugin_from_json, plugin_to_
 
 
 class Registry:
-    """Finds models by name and resolves their functions. Plugins are imported when they are first needed."""
+    """Finds models by name and resolves their functions. Plugins are imported when they are first needed.
 
-    def __init__(self, plugin_files: Sequence[Path] = ()) -> None:
+    `given` are plugins that the caller imported by itself; they come before all others.
+    """
+
+    def __init__(self, plugin_files: Sequence[Path] = (), *, given: Sequence[Plugin] = ()) -> None:
         self._plugin_files = tuple(Path(file) for file in plugin_files)
+        self._given = tuple(given)
         self._plugins: dict[str, Plugin] = {}
         self._modules: dict[str, types.ModuleType] = {}
         self._keys: dict[str, str] = {}
@@ -42,8 +46,10 @@ class Registry:
 
     def plugins(self) -> tuple[Plugin, ...]:
         """All plugins that load. What the others said is in `problems` by name."""
-        found = []
+        found = list(self._given)
         for source in self.sources():
+            if source.name in [plugin.name for plugin in self._given]:
+                continue
             try:
                 found.append(self.plugin(source))
             except UserError as error:
@@ -72,6 +78,10 @@ class Registry:
         """
         owner, _, _ = name.partition("/")
         if "/" in name:
+            for plugin in self._given:
+                for spec in plugin.models:
+                    if _plain(spec.id) == _plain(name):
+                        return plugin, spec
             for source in self.sources():
                 if source.name == owner:
                     plugin = self.plugin(source)

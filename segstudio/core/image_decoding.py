@@ -16,7 +16,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import (
     AvifImagePlugin,
@@ -138,8 +137,15 @@ def _orientation(image: Image.Image) -> int:
     return value if 1 <= value <= 8 else 1
 
 
+def _tiff_file(path: Path) -> Any:
+    # Imported here: the engine also runs in environments without tifffile, and few pictures need it.
+    import tifffile
+
+    return tifffile.TiffFile(path)
+
+
 def _tiff_facts(path: Path, page: int) -> FileFacts:
-    with tifffile.TiffFile(path) as file:
+    with _tiff_file(path) as file:
         if not 0 <= page < len(file.pages):
             raise ValueError(f"page {page} of {len(file.pages)}")
         leaf: Any = file.pages[page]
@@ -167,7 +173,7 @@ def decode(path: Path, facts: FileFacts, page: int) -> Raster:
         bgr = decode_jpeg(path, cv2.IMREAD_COLOR)
         return Raster(upright(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), facts.orientation), 8, "uint")
     if facts.by_tifffile:
-        with tifffile.TiffFile(path) as file:
+        with _tiff_file(path) as file:
             return _upright_raster(_channels_last(file.pages[page]), facts)
     if facts.format == "PNG" and facts.bits == 16 and facts.channels > 1 and page == 0:
         return _deep_png(path, facts)
@@ -228,7 +234,7 @@ def _deep_png(path: Path, facts: FileFacts) -> Raster:
 def _deep_tiff(path: Path, facts: FileFacts, page: int) -> Raster | None:
     """Samples of more than 8 bits; None where only Pillow may know the layout."""
     try:
-        with tifffile.TiffFile(path) as file:
+        with _tiff_file(path) as file:
             leaf = file.pages[page]
             tag = leaf.tags.get(_ORIENTATION)
             turned = upright(_channels_last(leaf), int(tag.value) if tag is not None else 1)

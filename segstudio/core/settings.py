@@ -10,40 +10,50 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-import tomli_w
-
 from segstudio.core import atomic_file
 from segstudio.core.errors import UserError
 
 _NAME = "SegStudio"
 
 
-def _folder(kind: str, system: str) -> Path:
+def _folder(kind: str) -> Path:
     home = os.environ.get("SEGSTUDIO_HOME")
-    path = Path(home, kind) if home else Path(system)
+    path = Path(home, kind) if home else _system_folder(kind)
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
+def _system_folder(kind: str) -> Path:
+    # Imported here: the engine also runs in environments that have little more than torch.
+    import platformdirs
+
+    functions = {
+        "config": platformdirs.user_config_dir,
+        "data": platformdirs.user_data_dir,
+        "cache": platformdirs.user_cache_dir,
+        "log": platformdirs.user_log_dir,
+    }
+    return Path(functions[kind](_NAME, appauthor=False))
+
+
 def config_folder() -> Path:
     """Where the settings file lies; made when missing."""
-    return _folder("config", platformdirs.user_config_dir(_NAME, appauthor=False))
+    return _folder("config")
 
 
 def data_folder() -> Path:
     """Where downloaded weights and projects of read-only folders lie; made when missing."""
-    return _folder("data", platformdirs.user_data_dir(_NAME, appauthor=False))
+    return _folder("data")
 
 
 def cache_folder() -> Path:
     """What may be deleted at any time: thumbnails, plugin listings; made when missing."""
-    return _folder("cache", platformdirs.user_cache_dir(_NAME, appauthor=False))
+    return _folder("cache")
 
 
 def log_folder() -> Path:
     """Where logs lie; made when missing."""
-    return _folder("log", platformdirs.user_log_dir(_NAME, appauthor=False))
+    return _folder("log")
 
 
 def plugin_folder() -> Path:
@@ -107,6 +117,8 @@ class Settings:
         self._save()
 
     def _save(self) -> None:
+        import tomli_w
+
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             atomic_file.write_bytes(self.path, tomli_w.dumps(self._values).encode("utf-8"))
