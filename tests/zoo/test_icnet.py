@@ -6,8 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from segstudio.plugin_api import Query
 from segstudio_zoo import create_model
-from segstudio_zoo.segmentors.icnet import CascadeFeatureFusion, infer_options, mute_branch
+from segstudio_zoo.segmentors.icnet import (
+    CascadeFeatureFusion,
+    branch_time_probe,
+    infer_options,
+    mute_branch,
+)
 from tests.zoo.reference import check_reference, mean_over_all_pixels, needs_shared
 
 
@@ -99,3 +105,13 @@ def test_a_batch_of_one_can_be_trained_on() -> None:
     model = small().train()
     model.scores(torch.randn(1, 3, 65, 97)).logits.square().mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_each_branch_is_timed_on_the_picture_that_was_run() -> None:
+    model = small()
+    with torch.no_grad(), branch_time_probe().attach(model) as captured:
+        model.scores(torch.randn(1, 3, 64, 96))
+    shown = branch_time_probe().map(captured, Query(), repeats=1)
+    assert [label.split(",")[0] for label in shown.labels] == ["light", "shared", "deep"]
+    assert (shown.values > 0).all()
+    assert captured.nbytes == 4 * 3 * 64 * 96

@@ -1,6 +1,6 @@
 """ICNet: facts."""
 
-from segstudio.plugin_api import Option, SwitchSpec
+from segstudio.plugin_api import Option, ProbeSpec, SwitchSpec
 from segstudio_zoo.catalog.entry import Paper, SegmentorEntry
 
 ENTRY = SegmentorEntry(
@@ -26,6 +26,19 @@ ENTRY = SegmentorEntry(
         Option("psp_channels", "int", 512, "channels of the pyramid pooling", minimum=1),
         Option("channels", "int", 128, "channels of the fusion and the heads", minimum=1),
     ),
+    probes=(
+        ProbeSpec(
+            "branch_times",
+            "Milliseconds a branch",
+            "segstudio_zoo.segmentors.icnet:branch_time_probe",
+            query="global",
+            kind="vector",
+            options=(Option("repeats", "int", 3, "runs; their median is shown", minimum=1, maximum=50),),
+            group="Cascade",
+            help="the light, the shared and the deep layers, run one after the other on this picture",
+            rows_sum_to_one=False,
+        ),
+    ),
     switches=(
         SwitchSpec(
             "icnet_branch",
@@ -43,7 +56,7 @@ ENTRY = SegmentorEntry(
         "cascade feature fusion: enlarge, dilated 3x3, add the finer branch's projection",
         "cascade label guidance: a loss on each resolution",
     ),
-    look_at=("the three predictions from coarse to fine", "one branch left out"),
+    look_at=("the three predictions from coarse to fine", "milliseconds a branch", "one branch left out"),
     deviations=(
         "The paper's figure draws three pictures; half and quarter share the early layers.",
         "The auxiliary classifier of a fusion reads behind the dilated convolution, in the paper before it.",

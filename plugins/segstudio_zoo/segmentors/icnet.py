@@ -12,14 +12,19 @@ published configurations, 0.16, 0.4, 1.0 in the paper.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segstudio.plugin_api import ProbeMap, Query
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.fcn_head import FCNHead
 from segstudio_zoo.layers.ppm import POOL_SCALES, PyramidPooling
@@ -63,16 +68,25 @@ class CascadeBackbone(nn.Module):
         corners = self.align_corners
         return F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=corners)
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        light = self.conv_sub1(image)
+    def shared_layers(self, image: Tensor) -> Tensor:
+        """Stem to layer 2 on the half picture."""
         net: Any = self.backbone
         x = self._half(image)
         x = net.stem(x) if net.deep_stem else net.relu(net.bn1(net.conv1(x)))
-        x = net.layer2(net.layer1(net.maxpool(x)))
-        medium = self.conv_sub2(x)
+        out: Tensor = net.layer2(net.layer1(net.maxpool(x)))
+        return out
+
+    def deep_layers(self, x: Tensor) -> Tensor:
+        """Layers 3, 4 and pyramid pooling on half of what the shared layers gave."""
+        net: Any = self.backbone
         x = net.layer4(net.layer3(self._half(x)))
-        deep = self.conv_sub4(self.psp_bottleneck(torch.cat([*self.psp_modules(x), x], dim=1)))
-        branches = [light, medium, deep]
+        out: Tensor = self.conv_sub4(self.psp_bottleneck(torch.cat([*self.psp_modules(x), x], dim=1)))
+        return out
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        light = self.conv_sub1(image)
+        x = self.shared_layers(image)
+        branches = [light, self.conv_sub2(x), self.deep_layers(x)]
         if self.muted is not None:
             branches[self.muted] = torch.zeros_like(branches[self.muted])
         return branches
@@ -152,6 +166,69 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
         "psp_channels": shapes["backbone.psp_bottleneck.conv.weight"][0],
         "channels": shapes["decode_head.conv_seg.weight"][1],
     }
+
+
+# What a person can look at -------------------------------------------------------------------------------
+
+
+@dataclass
+class CapturedImage:
+    """The picture of the last run and the branches that can be run on it again."""
+
+    image: Tensor | None = None
+    trunk: CascadeBackbone | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.image is None else self.image.nbytes
+
+
+class BranchTimeProbe:
+    """What each branch costs on this picture: milliseconds of light, shared and deep layers."""
+
+    @contextmanager
+    def attach(self, model: nn.Module) -> Iterator[CapturedImage]:
+        trunk = next(module for module in model.modules() if isinstance(module, CascadeBackbone))
+        captured = CapturedImage(trunk=trunk)
+
+        def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            captured.image = inputs[0][:1].detach().clone()
+
+        handle = trunk.register_forward_pre_hook(keep)
+        try:
+            yield captured
+        finally:
+            handle.remove()
+
+    @torch.no_grad()
+    def map(self, captured: CapturedImage, query: Query, *, repeats: int = 3, **options: Any) -> ProbeMap:
+        """The median of `repeats` runs a branch, one after the other, on one picture."""
+        image, trunk = captured.image, captured.trunk
+        if image is None or trunk is None:
+            raise ValueError("nothing was kept yet: run the network first")
+        half = trunk.shared_layers(image)
+        parts = {
+            "light, whole picture": lambda: trunk.conv_sub1(image),
+            "shared, half picture": lambda: trunk.conv_sub2(trunk.shared_layers(image)),
+            "deep, quarter picture": lambda: trunk.deep_layers(half),
+        }
+        values = [_median_milliseconds(part, repeats, image.device) for part in parts.values()]
+        return ProbeMap(np.array(values, np.float32), "vector", labels=tuple(parts))
+
+
+def _median_milliseconds(part: Callable[[], Tensor], repeats: int, device: torch.device) -> float:
+    times = []
+    for _ in range(max(repeats, 1)):
+        start = time.perf_counter()
+        part()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def branch_time_probe() -> BranchTimeProbe:
+    return BranchTimeProbe()
 
 
 @contextmanager
