@@ -35,7 +35,7 @@ ENTRY = SegmentorEntry(
     ),
     probes=(
         ProbeSpec(
-            "attention",
+            "nonlocal_attention",
             "Non-local attention",
             "segstudio_zoo.segmentors.nonlocal_net:attention_probe",
             query="pixel",

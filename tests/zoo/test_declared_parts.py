@@ -1,0 +1,116 @@
+"""What catalog entries of dense heads declare is there: options, probes, switches, side outputs."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from segstudio.plugin_api import ProbeMap, Query
+from segstudio_zoo import catalog, create_model
+from segstudio_zoo.names import resolve
+
+MODELS = (
+    "nonlocal_r18-d8",
+    "ann_r18-d8",
+    "encnet_r18-d8",
+    "gcnet_r18-d8",
+    "ocrnet_hr18s",
+    "icnet_r18-d8",
+    "pointrend_r18",
+    "bisenetv1_r18-d32",
+    "bisenetv2",
+    "pspnet_r18-d8",
+    "sem_fpn_r18",
+    "fcn_resnest14",
+)
+NEEDS_LABELS = {("ocr_regions", "truth")}
+
+
+def function(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def entries(name: str) -> list[Any]:
+    found = resolve(name)
+    return [entry for entry in (found.segmentor, found.backbone) if entry is not None]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_declared_options_are_those_of_the_builder_with_its_defaults(name: str) -> None:
+    for entry in entries(name):
+        parameters = inspect.signature(function(entry.build)).parameters
+        for option in entry.options:
+            assert option.name in parameters, option.name
+            default = parameters[option.name].default
+            assert default == option.default, option.name
+            assert not option.choices or option.default in option.choices, option.name
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_declared_probe_answers_as_declared(name: str) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=3)
+    image = torch.randn(1, 3, 64, 96)
+    for entry in entries(name):
+        for spec in entry.probes:
+            probe = function(spec.build)()
+            with torch.no_grad(), probe.attach(model) as captured:
+                model.scores(image)
+            assert captured.nbytes > 0, spec.id
+            options = {option.name: option.default for option in spec.options}
+            shown = probe.map(captured, Query(kind=spec.query, y=20, x=50, index=1), **options)
+            assert isinstance(shown, ProbeMap)
+            assert shown.kind == spec.kind, spec.id
+            assert shown.values.dtype == np.float32, spec.id
+            assert np.isfinite(shown.values).all(), spec.id
+            assert shown.values.size, spec.id
+            if spec.rows_sum_to_one and shown.rows_sum_to_one:
+                weights = shown.values[:, 4] if spec.kind == "regions" else shown.values
+                assert weights.sum() == pytest.approx(1, abs=1e-4), spec.id
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_declared_switch_leaves_the_model_as_it_found_it(name: str) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=3)
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        normal = model.scores(image).logits
+        for entry in entries(name):
+            for spec in entry.switches:
+                assert spec.trained in spec.choices
+                with function(spec.apply)(model, spec.trained):
+                    assert torch.equal(model.scores(image).logits, normal), spec.id
+                for choice in spec.choices[:8]:
+                    if (spec.id, choice) in NEEDS_LABELS:
+                        continue
+                    with function(spec.apply)(model, choice):
+                        assert torch.isfinite(model.scores(image).logits).all(), (spec.id, choice)
+                assert torch.equal(model.scores(image).logits, normal), spec.id
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_declared_side_outputs_are_those_there_are(name: str) -> None:
+    model = create_model(name, num_classes=3)
+    with torch.no_grad():
+        sides = model.side_outputs(torch.randn(1, 3, 64, 96))
+    segmentor = resolve(name).segmentor
+    assert segmentor is not None
+    assert set(sides) == set(segmentor.side_outputs)
+
+
+def test_probe_and_switch_ids_of_one_model_do_not_repeat() -> None:
+    backbones = catalog.backbones()
+    for segmentor in catalog.segmentors():
+        for backbone in backbones:
+            for field in ("probes", "switches"):
+                ids = [spec.id for entry in (segmentor, backbone) for spec in getattr(entry, field)]
+                assert len(ids) == len(set(ids)), (segmentor.id, backbone.id, ids)
