@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from segstudio.core.archives import is_archive, unpacked
 from segstudio.core.errors import UserError
 from segstudio.core.formats import Format, load_format
 from segstudio.core.formats.exchange import Labels, Note
@@ -62,8 +63,12 @@ def import_labels(
 ) -> ExchangeReport:
     """Reads labels of one format into the project, each image as one edit that can be undone.
 
-    New classes are added to the project. Raises UserError where nothing can be read at all.
+    `source` is a file, a folder, or a zip or tar of one. New classes are added to the project. Raises
+    UserError where nothing can be read at all.
     """
+    if is_archive(source):
+        with unpacked(source) as folder:
+            return import_labels(project, folder, entry, progress=progress)
     report = ExchangeReport()
     project.scan()
     matcher = ImageMatcher(project.images())

@@ -66,16 +66,6 @@ MIGRATIONS = (
                 classes INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (image, model))""",
         ),
     ),
-    Migration(
-        2,
-        "editable shapes",
-        (
-            """CREATE TABLE shapes (
-                id INTEGER PRIMARY KEY AUTOINCREMENT, image INTEGER NOT NULL, class_index INTEGER NOT NULL,
-                kind TEXT NOT NULL, points TEXT NOT NULL, attributes TEXT NOT NULL DEFAULT '{}')""",
-            "CREATE INDEX shapes_by_image ON shapes (image, id)",
-        ),
-    ),
 )
 VERSION = MIGRATIONS[-1].number
 
@@ -100,11 +90,11 @@ def migrate(
     connection: sqlite3.Connection,
     path: Path,
     backups: Path,
-    migrations: tuple[Migration, ...] = MIGRATIONS,
+    migrations: tuple[Migration, ...] | None = None,
 ) -> list[Path]:
     """Brings the database to the last version and gives the backups made on the way.
 
-    `connection` is in autocommit mode. Raises UserError for a newer or a foreign database.
+    `connection` is in autocommit mode; `migrations` None means those of this version. Raises UserError for a newer or a foreign database.
     """
     version = version_of(connection)
     refuse_newer(version, path)
@@ -116,7 +106,7 @@ def migrate(
             action="Move it away to start a new project here.",
         )
     made: list[Path] = []
-    for migration in migrations:
+    for migration in MIGRATIONS if migrations is None else migrations:
         if migration.number <= version:
             continue
         if version:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -78,6 +79,12 @@ def test_a_project_is_made_filled_copied_out_and_checked(folder: Path, tmp_path:
         opened.close()
     checked = project("check", folder)
     assert checked.returncode == 0 and "no damage" in checked.stdout
+
+
+def test_an_archive_is_imported_like_the_folder_in_it(folder: Path, tmp_path: Path):
+    packed = shutil.make_archive(str(tmp_path / "labels"), "zip", folder / "labels")
+    filled = project("import", folder, "--from", packed, "--json")
+    assert json.loads(filled.stdout)["done"] == 2, filled.stderr
 
 
 def test_check_names_the_damaged_tile_of_an_image_and_repairs_it(folder: Path):

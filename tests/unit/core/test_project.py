@@ -271,34 +271,42 @@ def test_a_newer_project_is_refused_and_untouched(project: Project, folder: Path
     assert path.read_bytes() == content
 
 
-def test_migrating_backs_up_first_and_keeps_labels(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    with monkeypatch.context() as old:
-        old.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
-        old.setattr(migrations, "VERSION", 1)
-        old.setattr(migrations.migrate, "__defaults__", (migrations.MIGRATIONS[:1],))
-        project = Project.open(folder)
-        project.scan()
-        image_id = first(project)
-        stroke(project, image_id, (0, 0, 10, 10), 1)
-        project.close()
-    project = Project.open(folder)
-    assert len(project.backups) == 1
-    backup = sqlite3.connect(project.backups[0])
-    assert backup.execute("PRAGMA user_version").fetchone()[0] == 1
+NEXT = migrations.Migration(
+    migrations.VERSION + 1, "a note for every image", ("ALTER TABLE images ADD COLUMN note TEXT DEFAULT ''",)
+)
+
+
+def test_migrating_backs_up_first_and_keeps_labels(
+    project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    image_id = first(project)
+    stroke(project, image_id, (0, 0, 10, 10), 1)
+    assert project.backups == ()
+    project.close()
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, NEXT))
+    monkeypatch.setattr(migrations, "VERSION", NEXT.number)
+    with pytest.raises(UserError, match="older version of SegStudio and cannot be updated here"):
+        Project.open(folder, read_only=True)
+    newer = Project.open(folder)
+    assert len(newer.backups) == 1
+    backup = sqlite3.connect(newer.backups[0])
+    assert backup.execute("PRAGMA user_version").fetchone()[0] == NEXT.number - 1
     assert backup.execute("SELECT count(*) FROM edits").fetchone()[0] == 1
     backup.close()
-    assert project.class_pixels(image_id) == {1: 100}
-    project.close()
+    assert newer.class_pixels(image_id) == {1: 100}
+    newer.close()
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path: Path):
     path = tmp_path / "p.db"
     connection = sqlite3.connect(path, isolation_level=None)
     migrations.migrate(connection, path, tmp_path / "backups")
-    broken = migrations.Migration(3, "broken", ("CREATE TABLE more (id INTEGER)", "CREATE TABLE images (x)"))
+    broken = migrations.Migration(
+        migrations.VERSION + 1, "broken", ("CREATE TABLE more (id INTEGER)", "CREATE TABLE images (x)")
+    )
     with pytest.raises(sqlite3.OperationalError):
         migrations.migrate(connection, path, tmp_path / "backups", (*migrations.MIGRATIONS, broken))
-    assert migrations.version_of(connection) == 2
+    assert migrations.version_of(connection) == migrations.VERSION
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
     assert "more" not in tables
     connection.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -60,24 +61,34 @@ def test_a_damaged_step_of_the_history_is_named(project: Project, folder: Path):
     assert "step 1 of the history" in str(report.damages[0])
 
 
-def test_random_damage_of_stored_tiles_is_always_noticed(project: Project, folder: Path):
-    """64 bytes in a page that holds tile content; SQLite's own check misses most of these."""
-    image_id = first(project, 2048, 2048)
-    noise = np.random.default_rng(0).integers(0, 2, (2048, 2048)).astype(np.uint8)
-    project.import_labels(image_id, noise)
+def content(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as connection:
+        return "\n".join(connection.iterdump())
+
+
+def test_random_damage_is_noticed_wherever_it_changes_anything(project: Project, folder: Path):
+    """64 bytes anywhere in the file; SQLite's own check misses most damage inside tiles."""
+    image_id = first(project, 1500, 1200)
+    rng = np.random.default_rng(1)
+    for number in range(12):
+        x, y = int(rng.integers(0, 1000)), int(rng.integers(0, 1000))
+        labels = project.load_labels(image_id).array
+        labels[y : y + 200, x : x + 300][rng.random(labels[y : y + 200, x : x + 300].shape) < 0.7] = 1
+        project.import_labels(image_id, labels, f"noise {number}")
     project.close()
     path = folder / ".segstudio" / "project.db"
-    sound = path.read_bytes()
-    rng = np.random.default_rng(1)
-    blob_pages = [at for at in range(0, len(sound) - 4096, 4096) if sound[at] not in (2, 5, 10, 13)]
-    for _ in range(40):
-        at = int(rng.choice(blob_pages)) + int(rng.integers(0, 4096 - 64))
+    sound, wanted = path.read_bytes(), content(path)
+    noticed = 0
+    for _ in range(60):
+        at = int(rng.integers(0, len(sound) - 64))
         path.write_bytes(sound[:at] + rng.bytes(64) + sound[at + 64 :])
         try:
-            report = check_project(folder)
+            damaged = bool(check_project(folder).damages)
         except UserError:
-            continue
-        assert report.damages, f"damage at byte {at} was not noticed"
+            damaged = True
+        noticed += damaged
+        assert damaged or content(path) == wanted, f"damage at byte {at} was not noticed"
+    assert noticed > 40
 
 
 def test_a_database_that_cannot_be_read_is_told_with_a_way_out(folder: Path, tmp_path: Path):
