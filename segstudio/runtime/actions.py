@@ -59,6 +59,7 @@ WINDOW_ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("window.theme", "Switch between light and dark", ("Ctrl+Shift+L",), "See", icon="sun"),
     ActionSpec("window.filmstrip", "Fold the image strip", ("Ctrl+Shift+F",), "See", icon="images"),
     ActionSpec("window.settings", "Settings", ("Ctrl+,",), icon="settings"),
+    ActionSpec("window.region", "Next region", ("F6",)),
     ActionSpec("window.quit", "Quit", ("Ctrl+Q",)),
 )
 

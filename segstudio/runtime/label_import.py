@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
+from segstudio.core import palette_png
 from segstudio.core.errors import UserError
 from segstudio.core.formats import FORMATS, Format
 from segstudio.core.project import Project
@@ -134,6 +135,20 @@ def write_labels(
         stored = project.import_labels(image_id, np.load(file, allow_pickle=False), tool)
         changed += stored is not None
     return changed
+
+
+def take_copies(session: ProjectSession, changed: Sequence[tuple[int, Path]]) -> None:
+    """Make label pictures that another program changed the labels of their images, as undoable steps."""
+    project = session.project
+    if project is None:
+        return
+
+    def take() -> None:
+        for image_id, path in changed:
+            project.import_labels(image_id, palette_png.read(path)[0], "import changed picture")
+            project.export_copy(image_id, overwrite=True)
+
+    session.write(take, then=lambda _done: session.reload())
 
 
 def _class(fields: dict[str, Any]) -> LabelClass:

@@ -475,6 +475,23 @@ class ProjectSession(QObject):
             return []
         return self.project.history(self._current, limit)
 
+    @property
+    def can_step(self) -> tuple[bool, bool]:
+        """Whether there is something to undo, and something to redo, on the image in front.
+
+        While a change is on its way to the disk both are possible: a quick hand is never refused.
+        """
+        if self._pending:
+            return True, True
+        rows = self.history()
+        return any(not row.undone for row in rows), any(row.undone for row in rows)
+
+    def changed_copies(self, then: Callable[[list[tuple[int, Path]]], None]) -> None:
+        """Tell which label pictures another program changed since they were written."""
+        project = self.project
+        if project is not None:
+            self._later(self._loader.submit(project.changed_copies), then)
+
     def _count(self, edit: Edit, labels: LabelMap) -> None:
         """Keep the pixel counts of the classes up to date; counting a big stroke is not the window's work."""
 

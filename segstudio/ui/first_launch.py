@@ -86,6 +86,19 @@ class FirstLaunch(QScrollArea):
     def computer(self) -> ComputerPanel:
         return self._computer
 
+    def set_recent(self, recent: list[str]) -> None:
+        """List these folders at the foot."""
+        while (item := self._recent.takeAt(0)) is not None:
+            widget = item.widget()
+            if widget is not None:
+                widget.deleteLater()
+        self._recent.addWidget(label("Recent" if recent else "Recent: none yet", role="t2"))
+        for path in recent[:3]:
+            button = push_button(Path(path).name or path, kind="link")
+            button.setToolTip(path)
+            button.clicked.connect(lambda _on=False, path=path: self.recent_chosen.emit(path))
+            self._recent.addWidget(button)
+
     def show_pictures(self) -> None:
         """Load the demo's small pictures; called after the first paint."""
         if self._pictures is not None:
@@ -152,16 +165,10 @@ class FirstLaunch(QScrollArea):
         row = QHBoxLayout()
         row.setSpacing(8)
         row.addWidget(_Mark("clock"))
-        if recent:
-            row.addWidget(label("Recent", role="t2"))
-            for path in recent[:3]:
-                button = push_button(Path(path).name or path, kind="link")
-                button.setToolTip(path)
-                button.clicked.connect(lambda _on=False, path=path: self.recent_chosen.emit(path))
-                row.addWidget(button)
-                row.addSpacing(4)
-        else:
-            row.addWidget(label("Recent: none yet", role="t2"))
+        self._recent = QHBoxLayout()
+        self._recent.setSpacing(12)
+        row.addLayout(self._recent)
+        self.set_recent(recent)
         row.addStretch(1)
         row.addWidget(_Mark("keyboard"))
         keys = push_button("Keys", kind="link")

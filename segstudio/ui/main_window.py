@@ -36,6 +36,7 @@ from segstudio.ui.top_bar import TopBar
 from segstudio.ui.window_actions import (
     bind_window_actions,
     enable_project_actions,
+    enable_steps,
     show_keys,
     show_settings,
     use_theme,
@@ -107,7 +108,7 @@ class MainWindow(QWidget):
             self.rail.add_room(entry.title, entry.icon, f"Alt+{number}")
         self.status_bar = StatusBar()
         self.start_page = FirstLaunch(
-            recent=[path for path in settings().get("recent", []) if Path(path).is_dir()],
+            recent=_recent(),
             import_formats=[entry.title for entry in FORMATS],
             has_demo=resource("demo").is_dir(),
         )
@@ -215,6 +216,9 @@ class MainWindow(QWidget):
         session.problem.connect(self.show_error)
         session.scanned.connect(self._scanned)
         session.undone.connect(self._undone)
+        session.history_changed.connect(lambda: enable_steps(self))
+        session.saved_changed.connect(lambda _saved: enable_steps(self))
+        session.current_changed.connect(lambda: enable_steps(self))
 
     # -- project ---------------------------------------------------------------------------------------
 
@@ -291,6 +295,7 @@ class MainWindow(QWidget):
         self.actions_table.set_scope("")
         enable_project_actions(self, False)
         self.rail.show_chosen("")
+        self.start_page.set_recent(_recent())
         self.pages.setCurrentIndex(0)
 
     def _scanned(self, report: Any) -> None:
@@ -303,6 +308,26 @@ class MainWindow(QWidget):
         if self._import_wanted:
             self._import_wanted = False
             self.import_labels()
+        elif self.session is not None and not self.session.read_only_reason:
+            self.session.changed_copies(self._offer_copies)
+
+    def _offer_copies(self, changed: list[tuple[int, Path]]) -> None:
+        """Label pictures that another program wrote over: nothing is lost, and nothing taken unasked."""
+        session = self.session
+        if not changed or session is None:
+            return
+        names = "\n".join(str(path) for _image, path in changed)
+        count = len(changed)
+        error = UserError(
+            "1 label picture was changed" if count == 1 else f"{count} label pictures were changed",
+            where="by another program since SegStudio wrote it" if count == 1 else "by another program",
+            action="Take them over as a step that can be undone, or keep the project's labels.",
+            details=names,
+        )
+        from segstudio.runtime.label_import import take_copies
+
+        take = ("Take over", lambda: take_copies(session, changed))
+        self.notices.show_error(error, severity="warn", buttons=[take])
 
     def _undone(self, tool: str, class_index: int, _where: object, redo: bool) -> None:
         session = self.session
@@ -440,6 +465,11 @@ def _tight(layout: Any) -> Any:
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setSpacing(0)
     return layout
+
+
+def _recent() -> list[str]:
+    """Folders opened before that are still there, the last one first."""
+    return [path for path in settings().get("recent", []) if Path(path).is_dir()]
 
 
 def _size_wish() -> tuple[int, int]:

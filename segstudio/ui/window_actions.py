@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QWidget
+
 from segstudio.core.resources import resource
 from segstudio.runtime.actions import ActionSpec
 from segstudio.ui import theme
@@ -29,6 +32,7 @@ def bind_window_actions(window: MainWindow) -> None:
         "window.jobs": window.toggle_jobs,
         "window.theme": lambda: use_theme("light" if theme.appearance().dark else "dark"),
         "window.filmstrip": lambda: window.filmstrip and window.filmstrip.toggle(),
+        "window.region": lambda: next_region(window),
         "window.quit": window.close,
         "edit.undo": lambda: window.session and window.session.undo(),
         "edit.redo": lambda: window.session and window.session.redo(),
@@ -69,6 +73,48 @@ def enable_project_actions(window: MainWindow, on: bool) -> None:
     for spec in window.actions_table.available():
         if spec.id.startswith(("image.", "view.")) or spec.id in others:
             window.actions_table.enable(spec.id, on, why_not=_NEEDS_PROJECT)
+
+
+def enable_steps(window: MainWindow) -> None:
+    """Switch undo and redo by the history of the image in front."""
+    session = window.session
+    if session is None or session.project is None:
+        return
+    undo, redo = session.can_step
+    window.actions_table.enable("edit.undo", undo, why_not="Nothing to undo on this image")
+    window.actions_table.enable("edit.redo", redo, why_not="Nothing to redo on this image")
+
+
+def next_region(window: MainWindow) -> None:
+    """F6: the focus jumps from region to region, in the order of the screen."""
+    room = window.room
+    regions = [
+        region
+        for region in (
+            room.widget() if room is not None else window.start_page,
+            room.option_bar() if room is not None else None,
+            window.filmstrip if room is not None else None,
+            window.rail,
+            window.top_bar,
+        )
+        if region is not None and region.isVisible()
+    ]
+    focus = window.focusWidget()
+    here = next((place for place, region in enumerate(regions) if focus and region.isAncestorOf(focus)), -1)
+    for step in range(1, len(regions) + 1):
+        region = regions[(here + step) % len(regions)]
+        target = next(
+            (
+                child
+                for child in region.findChildren(QWidget)
+                if child.isVisible() and child.isEnabled() and child.focusPolicy() & Qt.FocusPolicy.TabFocus
+            ),
+            None,
+        )
+        if target is not None:
+            window.setAttribute(Qt.WidgetAttribute.WA_KeyboardFocusChange)
+            target.setFocus(Qt.FocusReason.TabFocusReason)
+            return
 
 
 def use_theme(choice: theme.Choice) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QPointF, QRect, Qt, QTimer
-from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen, QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtGui import QColor, QImage, QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from segstudio.ui import theme
 from segstudio.ui.annotate.actions import ANNOTATE_ACTIONS
+from segstudio.ui.annotate.canvas import AnnotateCanvas
 from segstudio.ui.annotate.class_dock import ClassDock
 from segstudio.ui.annotate.history_list import HistoryList
 from segstudio.ui.annotate.option_bar import OptionBar
@@ -22,18 +21,14 @@ from segstudio.ui.canvas.tools.pen import PenTool
 from segstudio.ui.canvas.tools.picker import PanTool, PickerTool, pick_at
 from segstudio.ui.canvas.tools.polygon import PolygonTool
 from segstudio.ui.canvas.tools.tool import Tool
-from segstudio.ui.canvas.view import CanvasView
 from segstudio.ui.remembered import settings
 from segstudio.ui.room import Services
 from segstudio.ui.widgets.empty_state import EmptyState
 from segstudio.ui.widgets.section import FoldSection
 
-if TYPE_CHECKING:
-    from segstudio.ui.canvas.viewport import Viewport
-
 _TAP_SECONDS = 0.2
-_FLASH_MS = 350
 _DOCK, _DOCK_NARROW = 320, 264
+_DOCK_LEAST, _DOCK_MOST = 240, 480
 
 
 class AnnotateRoom(QObject):
@@ -51,7 +46,7 @@ class AnnotateRoom(QObject):
         self.state = PaintState(self._session, self)
         self.image_layer = ImageLayer(self)
         self.label_layer = LabelLayer(self)
-        self.canvas = AnnotateCanvas(services.viewport)
+        self.canvas = AnnotateCanvas(services.viewport, self._small_picture)
         self.canvas.set_layers([self.image_layer, self.label_layer])
         self._overlay_off = False
         self._q_since: float | None = None
@@ -126,8 +121,14 @@ class AnnotateRoom(QObject):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
         row.addWidget(self.column)
-        row.addWidget(self._stack, 1)
-        row.addWidget(self.dock)
+        self._split = QSplitter(Qt.Orientation.Horizontal)
+        self._split.setHandleWidth(1)
+        self._split.setChildrenCollapsible(False)
+        self._split.addWidget(self._stack)
+        self._split.addWidget(self.dock)
+        self._split.setStretchFactor(0, 1)
+        self._split.splitterMoved.connect(lambda *_: settings().set("view.class_dock", self.dock.width()))
+        row.addWidget(self._split, 1)
 
     def _bind(self) -> None:
         table = self._services.actions
@@ -168,6 +169,13 @@ class AnnotateRoom(QObject):
         session.history_changed.connect(self._history_changed)
         session.undone.connect(lambda _tool, _index, rect, _redo: self.canvas.flash(rect))
         session.closed.connect(self._labels_loaded)
+
+    def fit_dock(self, width: int) -> None:
+        """The dock's usual width for a room this wide, or the one a person gave it."""
+        usual = _DOCK_NARROW if width < 1300 else _DOCK
+        dock = settings().get("view.class_dock", usual)
+        dock = max(_DOCK_LEAST, min(_DOCK_MOST, dock))
+        self._split.setSizes([max(64, self._split.width() - dock), dock])
 
     # -- tools -----------------------------------------------------------------------------------------
 
@@ -247,6 +255,11 @@ class AnnotateRoom(QObject):
             self._services.viewport.set_image_size(image.width, image.height, keep=True)
             self.image_layer.set_levels(image.levels)
 
+    def _small_picture(self) -> QImage | None:
+        """The smallest level there is of the image in front."""
+        image = self._session.image
+        return image.levels[-1] if image is not None and image.levels else None
+
     def _labels_loaded(self) -> None:
         labels = self._session.label_map
         self.label_layer.set_labels(None if labels is None else labels.array)
@@ -316,45 +329,14 @@ class AnnotateRoom(QObject):
         return True
 
 
-class AnnotateCanvas(CanvasView):
-    """The canvas of Annotate; it can flash the outline of a change once."""
-
-    def __init__(self, viewport: Viewport) -> None:
-        super().__init__(viewport)
-        self.setAccessibleName("Canvas")
-        self._flash: QRect | None = None
-        self._flash_over = QTimer(self, singleShot=True, interval=_FLASH_MS)
-        self._flash_over.timeout.connect(self._end_flash)
-
-    def flash(self, rect: QRect) -> None:
-        """Outline a region (image pixels) for a moment: there something was undone."""
-        self._flash = QRect(rect)
-        self._flash_over.start()
-        self.update()
-
-    def paint_over(self, painter: QPainter) -> None:
-        if self._flash is None:
-            return
-        corner = self.to_view(QPointF(self._flash.topLeft()))
-        far = self.to_view(
-            QPointF(self._flash.x() + self._flash.width(), self._flash.y() + self._flash.height())
-        )
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(QPen(theme.color("accent"), 2))
-        painter.drawRect(corner.x(), corner.y(), far.x() - corner.x(), far.y() - corner.y())
-
-    def _end_flash(self) -> None:
-        self._flash = None
-        self.update()
-
-
 class AnnotateDock(QFrame):
     """The right column: classes, then the history with what height is left."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("Dock")
-        self.setFixedWidth(_DOCK)
+        self.setMinimumWidth(_DOCK_LEAST)
+        self.setMaximumWidth(_DOCK_MOST)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(1, 0, 0, 0)
         self._column.setSpacing(0)
@@ -382,7 +364,6 @@ class _RoomWidget(QWidget):
             super().keyReleaseEvent(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        narrow = self.width() < 1300
-        self._room.dock.setFixedWidth(_DOCK_NARROW if narrow else _DOCK)
-        self._room.classes.set_compact(self.window().height() < 850)
         super().resizeEvent(event)
+        self._room.fit_dock(self.width())
+        self._room.classes.set_compact(self.window().height() < 850)
