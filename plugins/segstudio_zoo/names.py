@@ -145,6 +145,8 @@ def _resolve(given: str, name: str, backbone: str | None) -> Resolved | None:
         return Resolved(canonical, None, entry, variant, stride, {**dict(variant.settings), **extra})
     for prefix, segmentor in _segmentor_names():
         if name == prefix:
+            if backbone is not None:
+                return _pair(given, segmentor, backbone, {}, None)
             model = next(
                 (m for m in segmentor.models if m.listed and normal(m.name) == name),
                 NamedModel(f"{segmentor.id}_{segmentor.backbones[0]}", backbone=segmentor.backbones[0])
@@ -197,6 +199,10 @@ def _pair(
         raise UnknownModel(f'{given}: no backbone is called "{backbone}". Nearest: {", ".join(close)}.')
     entry, variant, stride, extra = parsed
     stride = _check_stride(given, entry, stride)
+    if model is None:
+        model = _same_pair(segmentor, (entry.id, variant.name, stride, extra.get("multi_grid")))
+        backbone = model.backbone if model is not None else backbone
+        settings = {**dict(model.settings), **settings} if model is not None else settings
     own = model is not None and normal(model.backbone) == normal(backbone)
     suffix = variant.segmentor_suffix if stride in (None, 32) else f"{variant.segmentor_suffix}-d{stride}"
     grid = extra.get("multi_grid")
@@ -208,6 +214,22 @@ def _pair(
         canonical = f"{segmentor.id}_{suffix}"
     merged = {**dict(variant.settings), **extra, **settings}
     return Resolved(canonical, segmentor, entry, variant, stride, merged, model if own else None)
+
+
+def _same_pair(segmentor: SegmentorEntry, key: tuple[object, ...]) -> NamedModel | None:
+    """The listed model of a family on this backbone, however the name spelled it."""
+    listed = [model for model in segmentor.models if model.listed]
+    listed += [NamedModel(f"{segmentor.id}_{name}", backbone=name) for name in segmentor.backbones]
+    for model in listed:
+        parsed = parse_backbone(model.backbone)
+        if parsed is None:
+            continue
+        entry, variant, stride, extra = parsed
+        if stride is None and 32 in entry.output_strides:
+            stride = 32
+        if (entry.id, variant.name, stride, extra.get("multi_grid")) == key:
+            return model
+    return None
 
 
 def nearest(name: str, count: int = 3) -> list[str]:

@@ -29,6 +29,7 @@ from tests.zoo.reference import needs_shared, reference_names
         ("backbone_resnet50-v1c-d8", "resnet50-v1c-d8"),
         ("resnet50-v1c", "resnet50-v1c"),
         ("fcn_r18-d8", "fcn_r18-d8"),
+        ("deeplabv3_resnet18-v1c-d8", "deeplabv3_r18-d8"),
     ],
 )
 def test_spellings_and_published_configurations_mean_one_model(name: str, canonical: str) -> None:
@@ -76,6 +77,13 @@ def test_every_reference_has_a_name_that_resolves() -> None:
     for name in reference_names():
         if not any(part in name for part in skipped):
             resolve(name)
+
+
+def test_a_pair_means_the_same_whichever_way_it_is_spelled() -> None:
+    named = create_model("deeplabv3_mobilenet-v2-d16")
+    spelled = create_model("deeplabv3", backbone="MobileNetV2-D16")
+    assert named.state_dict().keys() == spelled.state_dict().keys()
+    assert named.num_classes == spelled.num_classes == 21
 
 
 def test_unknown_name_gives_the_three_nearest() -> None:
