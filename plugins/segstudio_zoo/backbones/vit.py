@@ -112,11 +112,12 @@ def timm_rules(source: str = "", target: str = "") -> tuple[tuple[str, str | Non
     )
 
 
-_HF_BLOCK = r"encoder\.layer\.(\d+)\."
+_HF_BLOCK = r"(?:vit\.)?encoder\.layer\.(\d+)\."
+_HF_EMBEDDINGS = r"(?:vit\.)?embeddings\."
 TRANSFORMERS_RULES: tuple[tuple[str, str | None], ...] = (
-    (r"embeddings\.cls_token", "cls_token"),
-    (r"embeddings\.position_embeddings", "pos_embed"),
-    (r"embeddings\.patch_embeddings\.projection\.(.+)", r"patch_embed.projection.\1"),
+    (rf"{_HF_EMBEDDINGS}cls_token", "cls_token"),
+    (rf"{_HF_EMBEDDINGS}position_embeddings", "pos_embed"),
+    (rf"{_HF_EMBEDDINGS}patch_embeddings\.projection\.(.+)", r"patch_embed.projection.\1"),
     (rf"{_HF_BLOCK}layernorm_before\.(.+)", r"layers.\1.ln1.\2"),
     (rf"{_HF_BLOCK}layernorm_after\.(.+)", r"layers.\1.ln2.\2"),
     (rf"{_HF_BLOCK}attention\.attention\.query\.(.+)", r"layers.\1.attn.attn.in_proj_\2#0"),
@@ -125,7 +126,8 @@ TRANSFORMERS_RULES: tuple[tuple[str, str | None], ...] = (
     (rf"{_HF_BLOCK}attention\.output\.dense\.(.+)", r"layers.\1.attn.attn.out_proj.\2"),
     (rf"{_HF_BLOCK}intermediate\.dense\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
     (rf"{_HF_BLOCK}output\.dense\.(.+)", r"layers.\1.ffn.layers.1.\2"),
-    (r"(layernorm|pooler\.dense)\.(weight|bias)", None),
+    (r"(?:vit\.)?(?:layernorm|pooler\.dense)\.(weight|bias)", None),
+    (r"decoder\..+|classifier\.(weight|bias)", None),  # MAE's pre-training decoder,
 )
 
 
@@ -133,7 +135,10 @@ KEY_MAPS = (
     KeyMap(
         layout="timm",
         telltale=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight", r"pos_embed"),
-        rules=(*timm_rules(), (r"(norm|fc_norm|head|head_dist|pre_logits\.fc)\.(weight|bias)", None)),
+        rules=(
+            *timm_rules(),
+            (r"(norm|fc_norm|head|head_dist|pre_logits\.fc)\.(weight|bias)|mask_token|decoder_.+", None),
+        ),
         options={"out_indices": "all"},
     ),
     KeyMap(
@@ -143,7 +148,7 @@ KEY_MAPS = (
     ),
     KeyMap(
         layout="transformers",
-        telltale=(r"embeddings\.cls_token", r"encoder\.layer\.0\.layernorm_before\.weight"),
+        telltale=(rf"{_HF_EMBEDDINGS}cls_token", rf"{_HF_BLOCK}layernorm_before\.weight"),
         rules=TRANSFORMERS_RULES,
         transform=join_parts,
     ),
