@@ -23,6 +23,7 @@ from segstudio.ui.widgets.segmented import SegmentedControl
 if TYPE_CHECKING:
     from segstudio.runtime.model_shelf import ModelShelf, RunnableModel
 
+_GAPS = ((32, 16), (24, 16), (24, 16))  # above cards, panel and foot: on a high and on a low window
 _THEMES: tuple[theme.Choice, ...] = ("system", "light", "dark")
 
 
@@ -51,7 +52,7 @@ class FirstLaunch(QScrollArea):
         outer.addWidget(self._inner)
         outer.addStretch(1)
         column = QVBoxLayout(self._inner)
-        column.setContentsMargins(0, 32, 0, 32)
+        column.setContentsMargins(0, 16, 0, 16)
         column.setSpacing(0)
         column.addStretch(2)
         column.addWidget(label("What would you like to do?", size=24, strong=600))
@@ -63,20 +64,23 @@ class FirstLaunch(QScrollArea):
                 role="t2",
             )
         )
-        column.addSpacing(32)
+        self._gaps = [QWidget() for _ in _GAPS]
+        column.addWidget(self._gaps[0])
         self._cards = QHBoxLayout()
-        self._cards.setSpacing(24)
+        self._choices: list[tuple[QWidget, QWidget]] = []
         column.addLayout(self._cards)
         self._pictures: _DemoPictures | None = None
         if has_demo:
-            self._cards.addWidget(self._demo_card())
-        self._cards.addWidget(self._open_card(primary=not has_demo))
+            self._choices.append(self._demo_card())
+        self._choices.append(self._open_card(primary=not has_demo))
         if import_formats:
-            self._cards.addWidget(self._import_card(import_formats))
-        column.addSpacing(24)
+            self._choices.append(self._import_card(import_formats))
+        for card, _picture in self._choices:
+            self._cards.addWidget(card)
+        column.addWidget(self._gaps[1])
         self._computer = ComputerPanel()
         column.addWidget(self._computer)
-        column.addSpacing(24)
+        column.addWidget(self._gaps[2])
         column.addLayout(self._foot(recent))
         column.addStretch(3)
         self.setWidget(page)
@@ -106,19 +110,23 @@ class FirstLaunch(QScrollArea):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        wide = self.viewport().width() >= 1400
-        cards = max(1, self._cards.count())
+        wide, high = self.viewport().width() >= 1400, self.viewport().height() >= 820
         width, gap = (400, 24) if wide else (352, 16)
+        room = self.viewport().width() - 48
+        count = max(1, len(self._choices))
+        width = min(width, (room - (count - 1) * gap) // count)
         self._cards.setSpacing(gap)
-        self._inner.setFixedWidth(min(3 * width + 2 * gap, self.viewport().width() - 48))
+        self._inner.setFixedWidth(count * width + (count - 1) * gap if count == 3 else min(3 * width, room))
+        for card, picture in self._choices:
+            if count == 3:
+                card.setFixedWidth(width)
+            card.setMinimumHeight(388 if wide and high else 324)
+            picture.setFixedHeight(176 if high else 144)
+        for spacer, (large, small) in zip(self._gaps, _GAPS, strict=True):
+            spacer.setFixedHeight(large if high else small)
         self._computer.stack(not wide)
-        for place in range(cards):
-            item = self._cards.itemAt(place)
-            card = item.widget() if item is not None else None
-            if card is not None:
-                card.setMinimumHeight(388 if wide else 360)
 
-    def _demo_card(self) -> QWidget:
+    def _demo_card(self) -> tuple[QWidget, QWidget]:
         self._pictures = _DemoPictures()
         button = push_button("Open the demo", kind="primary", tall=32)
         button.clicked.connect(self.demo_wanted)
@@ -134,7 +142,7 @@ class FirstLaunch(QScrollArea):
             "included",
         )
 
-    def _open_card(self, *, primary: bool) -> QWidget:
+    def _open_card(self, *, primary: bool) -> tuple[QWidget, QWidget]:
         button = push_button("Open a folder…", kind="primary" if primary else "plain", tall=32)
         button.clicked.connect(self.open_wanted)
         self.open_button = button
@@ -148,7 +156,7 @@ class FirstLaunch(QScrollArea):
             "JPEG, PNG, TIFF, WebP, BMP",
         )
 
-    def _import_card(self, formats: list[str]) -> QWidget:
+    def _import_card(self, formats: list[str]) -> tuple[QWidget, QWidget]:
         button = push_button("Import…", tall=32)
         button.clicked.connect(self.import_wanted)
         return _choice(
@@ -187,7 +195,8 @@ class FirstLaunch(QScrollArea):
 
 def _choice(
     picture: QWidget, icon: str, title: str, words: str, actions: list[QWidget], note: str
-) -> QWidget:
+) -> tuple[QWidget, QWidget]:
+    """One card and the picture at its top."""
     card = Card()
     card.column.addWidget(picture)
     card.column.addSpacing(8)
@@ -208,7 +217,7 @@ def _choice(
     row.addStretch(1)
     row.addWidget(ElidedLabelRight(note))
     card.column.addLayout(row)
-    return card
+    return card, picture
 
 
 class ElidedLabelRight(ElidedLabel):
@@ -216,6 +225,7 @@ class ElidedLabelRight(ElidedLabel):
 
     def __init__(self, text: str) -> None:
         super().__init__(text, role="t2", size=12)
+        self.elide = Qt.TextElideMode.ElideRight
         self.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.setMinimumWidth(60)
 
@@ -389,7 +399,7 @@ class _DemoPictures(QWidget):
         for row in range(2):
             for place in range(3):
                 box = QRectF(place * (width + 8), row * (height + 8), width, height)
-                painter.setBrush(theme.color("base"))
+                painter.setBrush(theme.color("well"))
                 painter.drawRoundedRect(box, 2, 2)
                 if place < len(self._pictures):
                     picture = self._pictures[place][row]
@@ -439,7 +449,7 @@ class _FolderPicture(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(theme.color("base"))
+        painter.setBrush(theme.color("well"))
         painter.drawRoundedRect(QRectF(self.rect()), 4, 4)
         for row, (depth, icon, name, note) in enumerate(self._ROWS):
             line = QRect(0, 7 + row * 27, self.width(), 27)
@@ -451,9 +461,11 @@ class _FolderPicture(QWidget):
             painter.setPen(theme.color("t1"))
             flags = int(Qt.AlignmentFlag.AlignVCenter)
             painter.drawText(line.adjusted(left + 22, 0, 0, 0), flags, name)
+            free = self.width() - left - 46 - painter.fontMetrics().horizontalAdvance(name)
             painter.setFont(theme.font(12))
             painter.setPen(theme.color("t2"))
-            painter.drawText(line.adjusted(0, 0, -12, 0), flags | int(Qt.AlignmentFlag.AlignRight), note)
+            if painter.fontMetrics().horizontalAdvance(note) < free:
+                painter.drawText(line.adjusted(0, 0, -12, 0), flags | int(Qt.AlignmentFlag.AlignRight), note)
             painter.setPen(Qt.PenStyle.NoPen)
         painter.end()
 
@@ -470,20 +482,28 @@ class _FormatsPicture(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(theme.color("line2"), 1, Qt.PenStyle.DashLine))
-        painter.setBrush(theme.color("base"))
+        painter.setBrush(theme.color("well"))
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
         painter.setFont(theme.font(12))
-        x, y = 16, 16
-        for name in self._formats:
+        x, y = 16, 12
+        rows = (self.height() - 48) // 28
+        for place, name in enumerate(self._formats):
+            left = len(self._formats) - place
             width = painter.fontMetrics().horizontalAdvance(name) + 16
-            if x + width > self.width() - 16:
-                x, y = 16, y + 30
+            more = painter.fontMetrics().horizontalAdvance(f"and {left} more") + 16
+            last_row = y >= 12 + (rows - 1) * 28
+            if last_row and left > 1 and x + width + 8 + more > self.width() - 16:
+                name, width = f"and {left} more", more
+            elif x + width > self.width() - 16:
+                x, y = 16, y + 28
             painter.setPen(theme.color("line2"))
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawRoundedRect(QRectF(x + 0.5, y + 0.5, width, 22), 3, 3)
+            painter.drawRoundedRect(QRectF(x + 0.5, y + 0.5, width, 21), 3, 3)
             painter.setPen(theme.color("t2"))
-            painter.drawText(QRect(x, y, width + 1, 23), int(Qt.AlignmentFlag.AlignCenter), name)
+            painter.drawText(QRect(x, y, width + 1, 22), int(Qt.AlignmentFlag.AlignCenter), name)
             x += width + 8
+            if name.startswith("and "):
+                break
         paint_icon(painter, QRect(16, self.height() - 32, 14, 14), "import", "t2")
         line = QRect(38, self.height() - 34, self.width() - 50, 18)
         painter.setFont(theme.font(13))

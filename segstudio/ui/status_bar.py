@@ -43,6 +43,7 @@ class StatusBar(QFrame):
         row.addWidget(self._jobs)
         self._add_separator(row)
         row.addWidget(self._device)
+        self._separators[-1].hide()
         self.set_jobs(0, None)
 
     def set_pixel(self, pixel: tuple[int, int] | None) -> None:
@@ -67,8 +68,10 @@ class StatusBar(QFrame):
         self._size.set_text(text)
 
     def set_ready(self, text: str) -> None:
-        """One word at the left while no project is open."""
+        """One word at the left while no project is open; an empty one shows the read-outs again."""
         self._pixel.set_text(text)
+        for part in (self._class, self._zoom, self._size, *self._separators[:3]):
+            part.setVisible(not text)
 
     def set_hint(self, text: str) -> None:
         """The middle: what the tool does; [brackets] become key caps."""
@@ -86,6 +89,7 @@ class StatusBar(QFrame):
 
     def set_device(self, text: str, tip: str = "") -> None:
         """Where networks run, and its memory."""
+        self._separators[-1].show()
         self._device.set_text(text)
         self._device.setToolTip(tip)
         self._device.set_icon("chip", "t2")

@@ -32,10 +32,13 @@ class TopBar(QFrame):
         for part in (self.project_button, self._arrow, self._image, self._place):
             row.addWidget(part)
         row.addSpacing(4)
+        self._steps: list[QWidget] = []
         for action_id in ("edit.undo", "edit.redo"):
             action = actions.action(action_id)
             action.setIcon(icon(actions.spec(action_id).icon, 18))
-            row.addWidget(icon_button(action))
+            button = icon_button(action)
+            self._steps.append(button)
+            row.addWidget(button)
         row.addStretch(1)
         self.command_field = _CommandField()
         row.addWidget(self.command_field)
@@ -55,6 +58,8 @@ class TopBar(QFrame):
         self._place.setText(f"{number} of {total}" if total and number else "")
         for part in (self._arrow, self._image, self._place):
             part.setVisible(bool(image))
+        for part in self._steps:
+            part.setVisible(bool(project))
 
     def set_saved(self, saved: bool | None, note: str = "") -> None:
         """True "Saved", False "Saving", None nothing; `note` ("Read-only") replaces both."""

@@ -95,14 +95,15 @@ def _lines(group: str, table: ActionTable) -> list[tuple[str, tuple[str, ...]]]:
             specs = [spec for spec in specs if spec not in inside]
     for spec in specs:
         lines.append((spec.title.rstrip("…"), _caps(spec)))
-    lines.extend((title, keys) for place, title, keys in _POINTER_KEYS if place == group)
+    if lines:
+        lines.extend((title, keys) for place, title, keys in _POINTER_KEYS if place == group)
     return lines
 
 
 def _caps(spec: ActionSpec) -> tuple[str, ...]:
     """The first key, and the second where both are short enough for one line."""
     keys = tuple(key if spec.held else key_text(key) for key in spec.keys[:2])
-    return keys if sum(map(len, keys)) <= 18 else keys[:1]
+    return keys if sum(map(len, keys)) <= 14 else keys[:1]
 
 
 def _is_numbered(spec: ActionSpec, prefix: str) -> bool:

@@ -38,6 +38,7 @@ def tag(text: str, role: str = "t2") -> QLabel:
     made.setProperty("role", role)
     made.setFont(theme.font(11))
     made.setFixedHeight(18)
+    made.setMinimumWidth(QFontMetrics(made.font()).horizontalAdvance(text) + 12)
     made.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
     return made
 
@@ -47,10 +48,9 @@ def key_cap(text: str) -> QLabel:
     made = QLabel(text)
     made.setObjectName("KeyCap")
     made.setFont(theme.font(11))
-    made.setFixedHeight(18)
-    made.setMinimumWidth(20)
     made.setAlignment(Qt.AlignmentFlag.AlignCenter)
-    made.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+    # Fixed, or a tight row would squeeze the key until nobody can read it.
+    made.setFixedSize(max(20, QFontMetrics(made.font()).horizontalAdvance(text) + 12), 18)
     return made
 
 
@@ -82,6 +82,7 @@ class ElidedLabel(QLabel):
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumWidth(24)
+        self.elide = Qt.TextElideMode.ElideMiddle
 
     def minimumSizeHint(self) -> QSize:
         return QSize(24, super().minimumSizeHint().height())
@@ -89,7 +90,7 @@ class ElidedLabel(QLabel):
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
         metrics = QFontMetrics(self.font())
-        shown = metrics.elidedText(self.text(), Qt.TextElideMode.ElideMiddle, self.width())
+        shown = metrics.elidedText(self.text(), self.elide, self.width())
         painter.setPen(theme.color(self.property("role") or "t1"))
         painter.drawText(self.rect(), int(self.alignment() | Qt.AlignmentFlag.AlignVCenter), shown)
         painter.end()
