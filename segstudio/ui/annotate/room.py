@@ -356,7 +356,9 @@ class _RoomWidget(QWidget):
         self._room = room
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if not self._room.key_changed(event, True):
+        if event.key() == Qt.Key.Key_Escape:
+            self._room.canvas.setFocus(Qt.FocusReason.OtherFocusReason)
+        elif not self._room.key_changed(event, True):
             super().keyPressEvent(event)
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
