@@ -26,7 +26,7 @@ test-long: system $(VENV)/.installed-long
 
 # No new environment: only torch, numpy, cv2, Pillow, safetensors and pytest of the python named.
 test-gpu:
-	PYTHONPATH=.:plugins $(PYTHON) -m pytest -m gpu -s -p no:cacheprovider --import-mode=importlib tests/gpu
+	PYTHONPATH=.:plugins $(PYTHON) -m pytest -c tests/gpu/pytest.ini -m gpu -s -p no:cacheprovider --import-mode=importlib tests/gpu
 
 bench: system $(VENV)/.installed-dev
 	$(OFFSCREEN) $(BIN)/python -m tests.benchmarks $(ARGS)
