@@ -92,7 +92,7 @@ def pack(name: str, folder: RunFolder, command: list[str]) -> None:
 
 
 def pack_run(folder: RunFolder) -> None:
-    """Bundles the story of one run: recipe, events, previews and log, without pictures, labels and weights."""
+    """Bundles the story of one run: recipe, events, previews and log; no pictures, labels or weights."""
     target = DEMO / "runs" / "run-0001"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)

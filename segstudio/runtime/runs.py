@@ -98,6 +98,31 @@ class _Watched:
     checkpoints: int = -1
 
 
+class _RunJob(Job):
+    """A job whose rate and time left are the run's own: it may have begun long before this window."""
+
+    def __init__(
+        self, title: str, *, on_cancel: Callable[[], None], on_force_stop: Callable[[], None]
+    ) -> None:
+        super().__init__(title, on_cancel=on_cancel, on_force_stop=on_force_stop)
+        self.view: RunView | None = None
+
+    @property
+    def rate_text(self) -> str:
+        rate = self.view.images_per_s if self.view is not None else None
+        return f"{rate:.1f} images/s" if rate else ""
+
+    @property
+    def left_text(self) -> str:
+        left = self.view.left_s if self.view is not None and self.state == "running" else None
+        if left is None:
+            return ""
+        minutes = round(left / 60)
+        if minutes < 2:
+            return f"{max(1, round(left))} s left"
+        return f"{minutes} min left" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min left"
+
+
 class Runs(QObject):
     """The runs in one folder. Looks at them a little more often than once a second."""
 
@@ -113,7 +138,7 @@ class Runs(QObject):
         self._jobs = jobs
         self._root: Path | None = None
         self._watched: dict[str, _Watched] = {}
-        self._job_of: dict[str, Job] = {}
+        self._job_of: dict[str, _RunJob] = {}
         self._queue: list[str] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="runs")
         self._timer = QTimer(self, interval=_LOOK_EVERY_MS)
@@ -356,15 +381,17 @@ class Runs(QObject):
         for view in self.views:
             job = self._job_of.get(view.name)
             if view.is_active and job is None:
-                job = Job(
+                job = _RunJob(
                     f"Train run {view.number}",
                     on_cancel=_bound(self.stop, view.name),
                     on_force_stop=_bound(self.force_stop, view.name),
                 )
-                self._job_of[view.name] = self._jobs.add(job)
+                self._jobs.add(job)
+                self._job_of[view.name] = job
             if job is None:
                 continue
             if view.is_active:
+                job.view = view
                 job.report(view.fraction, f"{view.title} · epoch {view.epoch + 1} of {view.epochs}")
                 continue
             del self._job_of[view.name]

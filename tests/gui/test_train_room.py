@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, Qt, QTimer
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 
 from segstudio.core.project import Project
 from segstudio.core.records import LabelClass
@@ -140,6 +141,10 @@ def test_a_run_that_was_killed_shows_as_paused_and_resumes(window, qtbot):
     runs = window.services.runs
     qtbot.waitUntil(lambda: bool(runs.views) and runs.views[0].epoch >= 2, timeout=120000)
     assert room.detail.pause.isVisible() and room.detail.stop_now.isVisible()
+    # Closing the window asks, and Enter lets the run go on.
+    QTimer.singleShot(300, lambda: QTest.keyClick(QApplication.activeModalWidget(), Qt.Key.Key_Return))
+    assert room.may_close()
+    assert runs.views[0].is_active
     runs.force_stop("run-0001")
     qtbot.waitUntil(lambda: runs.views[0].state == "paused", timeout=20000)
     assert "unexpectedly" in runs.views[0].reason
