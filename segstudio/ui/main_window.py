@@ -355,7 +355,8 @@ class MainWindow(QWidget):
             return
         if self.services.session.project is None:
             self.rail.show_chosen("")
-            self.notices.show_notice("Open a folder or the demo first", "Open a folder…", self.choose_folder)
+            words = "Open a folder or the demo first"
+            self.notices.show_notice(words, "Open a folder…", self.choose_folder, done=False)
             return
         room = self._rooms.get(title) or self._make_room(entry)
         if self._room is not None and self._room is not room:

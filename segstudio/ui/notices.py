@@ -59,9 +59,11 @@ class Notices(QWidget):
         self._place()
         return card
 
-    def show_notice(self, text: str, button: str = "", action: Callable[[], object] | None = None) -> None:
-        """A sentence for four seconds, with at most one word to click."""
-        self._toast.show_text(text, button, action)
+    def show_notice(
+        self, text: str, button: str = "", action: Callable[[], object] | None = None, *, done: bool = True
+    ) -> None:
+        """A sentence for four seconds, with at most one word to click; `done=False` for a hint."""
+        self._toast.show_text(text, button, action, "check" if done else "info")
 
     @property
     def cards(self) -> list[NoticeCard]:
@@ -112,9 +114,8 @@ class _Toast(QFrame):
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 8, 12, 8)
         row.setSpacing(8)
-        mark = label("")
-        mark.setPixmap(pixmap("check", 14, "ok", host.devicePixelRatioF()))
-        row.addWidget(mark)
+        self._mark = label("")
+        row.addWidget(self._mark)
         self._text = label("")
         row.addWidget(self._text)
         self._button = push_button("", kind="link")
@@ -125,7 +126,9 @@ class _Toast(QFrame):
         self._timer.timeout.connect(self.hide)
         self.hide()
 
-    def show_text(self, text: str, button: str, action: Callable[[], object] | None) -> None:
+    def show_text(self, text: str, button: str, action: Callable[[], object] | None, icon: str) -> None:
+        role = "ok" if icon == "check" else "t2"
+        self._mark.setPixmap(pixmap(icon, 14, role, self.devicePixelRatioF()))
         self._text.setText(text)
         self._button.setText(button)
         self._button.setVisible(bool(button))

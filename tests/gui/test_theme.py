@@ -14,7 +14,7 @@ from segstudio.core.errors import UserError
 from segstudio.core.resources import resource
 from segstudio.ui import theme
 from segstudio.ui.icons import icon
-from segstudio.ui.widgets import NoticeCard, SegmentedControl, Slider
+from segstudio.ui.widgets import NoticeCard, NumberField, SegmentedControl, Slider
 from segstudio.ui.widgets.labels import KeyCaps
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
@@ -179,3 +179,13 @@ def test_nothing_is_cut_off_at_the_smallest_window(make_window, make_folder):
         if button.isVisible() and button.text():
             needed = QFontMetrics(button.font()).horizontalAdvance(button.text())
             assert button.width() >= needed, button.text()
+
+
+def test_a_number_field_shows_its_number_and_unit(qtbot):
+    field = NumberField(1, 1000, suffix=" px")
+    qtbot.addWidget(field)
+    field.setValue(1000)
+    field.show()
+    needed = QFontMetrics(field.font()).horizontalAdvance("1000 px")
+    assert field.height() == 28
+    assert field.lineEdit().width() >= needed + field.lineEdit().textMargins().left()

@@ -14,5 +14,4 @@ class NumberField(QSpinBox):
         self.setSuffix(suffix)
         self.setFixedSize(width, tall)
         self.setKeyboardTracking(False)
-        self.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.lineEdit().setTextMargins(6, 0, 0, 0)
