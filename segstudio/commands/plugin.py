@@ -11,7 +11,7 @@ from pathlib import Path
 from segstudio.core.errors import UserError
 from segstudio.core.program import child_environment, program_command
 
-CHECK_SECONDS = 300
+CHECK_SECONDS = 1800
 
 _MODULE = '''"""{title}: a SegStudio plugin."""
 
