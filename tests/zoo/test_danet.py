@@ -71,6 +71,15 @@ def test_channel_matrix_equals_the_networks_own() -> None:
         probe.map(captured, Query("channel", index=32))
 
 
+def test_channel_attention_stays_finite_in_half_precision() -> None:
+    x = 300.0 * torch.randn(1, 8, 64, 64)
+    attention = danet.ChannelAttention(initial_gamma=1.0)
+    with torch.no_grad():
+        full, half = attention(x), attention.half()(x.half())
+    assert bool(half.isfinite().all())
+    assert torch.allclose(half.float(), full, atol=3e-2 * float(full.std()))
+
+
 def test_switches_zero_one_gamma_and_put_it_back() -> None:
     model, image = small("danet"), picture()
     with torch.no_grad():

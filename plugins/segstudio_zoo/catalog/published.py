@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from segstudio.plugin_api import Checkpoint
+from segstudio.plugin_api.specs import OptionValue
 
 # data set as listed -> (taxonomy id, classes)
 DATASETS = {
@@ -49,6 +50,15 @@ class Published:
         return self.url.rpartition("/")[2].removesuffix(".pth")
 
     @property
+    def _options(self) -> tuple[tuple[str, OptionValue], ...]:
+        """What the configuration has otherwise than the model of its name."""
+        if "769x769" in self.name:
+            return (("align_corners", True),)
+        if self.name.startswith("psanet") and self.dataset == "ADE20K":
+            return (("mask_size", (66, 66)),)
+        return ()
+
+    @property
     def checkpoint(self) -> Checkpoint:
         taxonomy, classes = DATASETS[self.dataset]
         metrics = [("mIoU", self.miou)]
@@ -62,7 +72,7 @@ class Published:
             num_classes=classes,
             metrics=tuple(metrics),
             layout_checked=self.layout_checked,
-            options=(("align_corners", True),) if "769x769" in self.name else (),
+            options=self._options,
         )
 
 

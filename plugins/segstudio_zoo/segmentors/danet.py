@@ -50,6 +50,17 @@ class PositionAttention(nn.Module):
         return self.gamma(out.transpose(1, 2).reshape(x.shape)) + x
 
 
+def channel_energy(flat: Tensor) -> Tensor:
+    """Inner products between channels: (N, C, L) -> (N, C, C).
+
+    Sums over all cells leave float16's range, so they are taken in float32 there.
+    """
+    if flat.dtype is torch.float16:
+        with torch.autocast(flat.device.type, enabled=False):
+            return torch.bmm(flat.float(), flat.float().transpose(1, 2))
+    return torch.bmm(flat, flat.transpose(1, 2))
+
+
 def channel_attention(energy: Tensor) -> Tensor:
     """Softmax of (largest - energy) along the last axis.
 
@@ -69,7 +80,7 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         flat = x.flatten(2)  # (N, C, L)
-        attention = channel_attention(torch.bmm(flat, flat.transpose(1, 2)))
+        attention = channel_attention(channel_energy(flat)).to(flat.dtype)
         return self.gamma(torch.bmm(attention, flat).reshape(x.shape)) + x
 
 
