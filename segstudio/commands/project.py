@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--taxonomy", metavar="T", help="the classes of a known data set or a JSON file")
     parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="VALUE=CLASS",
+        help="import of number pictures: a stored value and the class number it means, or -1 for unlabelled",
+    )
+    parser.add_argument(
         "--repair", action="store_true", help="check: put damaged tiles back from the history"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -92,7 +99,11 @@ def _import(arguments: argparse.Namespace) -> int:
     project = _open(arguments.folder)
     try:
         report = import_labels(
-            project, arguments.source, find_format(arguments.format), progress=_progress(arguments)
+            project,
+            arguments.source,
+            find_format(arguments.format),
+            values=_values(arguments.map),
+            progress=_progress(arguments),
         )
         if report.done + report.unchanged == 0:
             _notes(report)
@@ -102,6 +113,17 @@ def _import(arguments: argparse.Namespace) -> int:
         return _finish(arguments, report, text + (f"; new classes: {added}" if added else ""))
     finally:
         project.close()
+
+
+def _values(words: list[str]) -> dict[int, int]:
+    values: dict[int, int] = {}
+    for word in words:
+        stored, _, target = word.partition("=")
+        try:
+            values[int(stored)] = int(target)
+        except ValueError as error:
+            raise UserError(f"--map {word} is no VALUE=CLASS", action="For instance --map 255=1.") from error
+    return values
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from segstudio.core.archives import is_archive, unpacked
 from segstudio.core.errors import UserError
@@ -59,16 +60,22 @@ class ImageMatcher:
 
 
 def import_labels(
-    project: Project, source: Path, entry: Format, *, progress: Progress | None = None
+    project: Project,
+    source: Path,
+    entry: Format,
+    *,
+    values: Mapping[int, int] | None = None,
+    progress: Progress | None = None,
 ) -> ExchangeReport:
     """Reads labels of one format into the project, each image as one edit that can be undone.
 
-    `source` is a file, a folder, or a zip or tar of one. New classes are added to the project. Raises
-    UserError where nothing can be read at all.
+    `source` is a file, a folder, or a zip or tar of one. `values` maps stored values to class numbers or -1
+    (unlabelled), for formats that store numbers. New classes are added to the project. Raises UserError
+    where nothing can be read at all.
     """
     if is_archive(source):
         with unpacked(source) as folder:
-            return import_labels(project, folder, entry, progress=progress)
+            return import_labels(project, folder, entry, values=values, progress=progress)
     report = ExchangeReport()
     project.scan()
     matcher = ImageMatcher(project.images())
@@ -77,7 +84,12 @@ def import_labels(
         record = matcher.find(name)
         return None if record is None else known_size(project, record)
 
-    found = load_format(entry).read(source, classes=project.classes, size_of=size_of)
+    options: dict[str, Any] = {}
+    if values:
+        if not entry.kind:
+            raise UserError(f"{entry.title} stores no plain class numbers to map")
+        options["values"] = values
+    found = load_format(entry).read(source, classes=project.classes, size_of=size_of, **options)
     report.notes = found.notes
     for item in found.items:
         record = matcher.find(item.image)

@@ -94,7 +94,8 @@ def migrate(
 ) -> list[Path]:
     """Brings the database to the last version and gives the backups made on the way.
 
-    `connection` is in autocommit mode; `migrations` None means those of this version. Raises UserError for a newer or a foreign database.
+    `connection` is in autocommit mode; `migrations` None means those of this version. Raises UserError for
+    a newer or a foreign database.
     """
     version = version_of(connection)
     refuse_newer(version, path)

@@ -46,7 +46,8 @@ _FIRST_COLORS: tuple[Color, ...] = (
     (0xF7, 0x14, 0x3F),
     (0xF7, 0x80, 0x14),
 )
-_LONGEST_PALETTE = 256
+_PALETTE_SIZES = (24, 64, 256)
+_LONGEST_PALETTE = _PALETTE_SIZES[-1]
 
 # Machado, Oliveira, Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency",
 # 2009: matrices of full severity, applied to linear RGB.
@@ -148,7 +149,7 @@ def default_palette(number: int) -> tuple[Color, ...]:
     """
     if number <= len(_FIRST_COLORS):
         return _FIRST_COLORS[:number]
-    palette = _grown_palette(min(_LONGEST_PALETTE, number))
+    palette = _grown_palette(next((size for size in _PALETTE_SIZES if size >= number), _LONGEST_PALETTE))
     return tuple(palette[index % _LONGEST_PALETTE] for index in range(number))
 
 

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 _Work = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 IDLE_SECONDS = 0.4
-LONGEST_DELAY = 1.5
+LONGEST_DELAY = 1.0
 """With the time of writing itself, copies stay within two seconds of the labels."""
 
 _log = logging.getLogger(__name__)
@@ -65,11 +65,15 @@ class ProjectWriter:
         self.submit(lambda: None).result()
         self._wait_for_copies()
 
-    def close(self) -> None:
-        """Finishes the queued work and the copies, then ends both threads. The project stays open."""
+    def close(self, patience: float = 5.0) -> None:
+        """Finishes the queued work and ends both threads. The project stays open.
+
+        Copies are written for at most `patience` seconds; what is left then is written at the next start.
+        """
         if self._closed:
             return
-        self.flush()
+        self.submit(lambda: None).result()
+        self._wait_for_copies(patience)
         self._closed = True
         self._queue.put(None)
         self._writer.join()
@@ -78,11 +82,11 @@ class ProjectWriter:
             self._changed.notify_all()
         self._copier.join()
 
-    def _wait_for_copies(self) -> None:
+    def _wait_for_copies(self, patience: float | None = None) -> None:
         with self._changed:
             self._hurry = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._dirty and not self._copying)
+            self._changed.wait_for(lambda: not self._dirty and not self._copying, patience)
             self._hurry = False
 
     def _write(self) -> None:

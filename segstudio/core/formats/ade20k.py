@@ -29,8 +29,8 @@ def ade20k_classes() -> tuple[LabelClass, ...]:
 def read(source: Path, *, classes: Sequence[LabelClass] = (), size_of: SizeOf | None = None) -> Imported:
     """Reads a folder of label pictures; classes are matched by name, missing ones are added."""
     numbers = ClassNumbers(classes)
-    own = [numbers.number(entry.name, wanted=entry.id) for entry in ade20k_classes()]
-    values = {value: -1 for value in range(256)} | {index + 1: number for index, number in enumerate(own)}
+    own = [numbers.number(entry.name, wanted=entry.id, color=entry.color) for entry in ade20k_classes()]
+    values = {value: -1 for value in range(255)} | {index + 1: number for index, number in enumerate(own)}
     found = index_pictures.read(source, classes=numbers.classes, size_of=size_of, values=values)
     found.notes.append(Note(source.name, "value n means class n - 1 of ADE20K's list, 0 is unlabelled"))
     return Imported(numbers, found.items, found.notes)

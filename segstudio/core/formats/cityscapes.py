@@ -56,8 +56,8 @@ def read(source: Path, *, classes: Sequence[LabelClass] = (), size_of: SizeOf | 
     The classes of `classes` are matched by name. Raises UserError where none of the three is found.
     """
     numbers = ClassNumbers(classes)
-    own = [numbers.number(entry.name, wanted=entry.id) for entry in cityscapes_classes()]
-    everywhere = {value: -1 for value in range(256)}
+    own = [numbers.number(entry.name, wanted=entry.id, color=entry.color) for entry in cityscapes_classes()]
+    everywhere = {value: -1 for value in range(255)}
     for endings, values in (
         (_TRAIN_ENDINGS, everywhere | dict(enumerate(own))),
         (_ENDINGS, everywhere | {label: own[train] for label, train in TRAIN_ID_OF_LABEL_ID.items()}),

@@ -75,7 +75,9 @@ class ClassNumbers:
         """The number of a known name."""
         return self._by_name.get(plain(name))
 
-    def number(self, name: str, *, wanted: int | None = None) -> int:
+    def number(
+        self, name: str, *, wanted: int | None = None, color: tuple[int, int, int] | None = None
+    ) -> int:
         """The number of a name; a new class takes `wanted` where that is free, else the next number."""
         known = self.find(name)
         if known is not None:
@@ -84,7 +86,9 @@ class ClassNumbers:
         if index is None:
             index = max(self._classes, default=-1) + 1
             index += index == 255
-        entry = LabelClass(index, name.strip() or f"class {index}", default_palette(index + 1)[index])
+        entry = LabelClass(
+            index, name.strip() or f"class {index}", color or default_palette(index + 1)[index]
+        )
         self._classes[index] = entry
         self._by_name[plain(name)] = index
         self.added.append(entry)

@@ -29,6 +29,9 @@ from segstudio.core.label_pictures import SUFFIXES, read_label_picture
 from segstudio.core.records import LabelClass, printable
 
 KINDS = ("png", "png16", "tiff", "npy")
+_SUSPICIOUS = 0.2
+"""A data set of 0 and 255 alone, with more than this share of 255, probably means 255 as a class."""
+
 _REFUSED = frozenset([".jpg", ".jpeg"])
 
 
@@ -68,6 +71,7 @@ def _read_all(
     endings: Sequence[str],
     notes: list[Note],
 ) -> Iterator[Labels]:
+    only_zero, zeros, total = True, 0, 0
     for path in paths:
         name = relative(path, source)
         try:
@@ -84,7 +88,14 @@ def _read_all(
             what = f"it is {width}x{height}, its picture {actual[0]}x{actual[1]}: left out"
             notes.append(Note(name, what))
             continue
+        if only_zero:
+            black = int(np.count_nonzero(stored == 0))
+            only_zero = black + int(np.count_nonzero(stored == 255)) == stored.size
+            zeros, total = zeros + black, total + stored.size
         yield Labels(stem, mapped(stored, numbers, values, name, notes))
+    if only_zero and zeros and total - zeros > _SUSPICIOUS * total and 255 not in values:
+        what = "all pictures hold 0 and 255 alone; 255 counted as unlabelled: if it is a class, map it to one"
+        notes.append(Note(printable(source.name), what))
 
 
 def mapped(
@@ -93,7 +104,7 @@ def mapped(
     """`stored` with values replaced as `values` says and a class for every value that is left."""
     counts = np.bincount(stored.ravel(), minlength=1)
     unlabelled = ignore_value(stored.dtype)
-    occurring = [value for value in np.flatnonzero(counts).tolist() if value != unlabelled]
+    occurring = [value for value in np.flatnonzero(counts).tolist() if value != unlabelled or value in values]
     table = np.arange(len(counts), dtype=np.int64)
     known = {entry.id for entry in numbers.classes}
     dropped = 0
@@ -116,7 +127,7 @@ def mapped(
             )
     if dropped:
         notes.append(Note(name, f"{dropped} px have values without a class here and became unlabelled"))
-    if unlabelled < len(table):
+    if unlabelled < len(table) and unlabelled not in values:
         table[unlabelled] = -1
     largest = int(table.max(initial=0))
     dtype: type[np.uint8] | type[np.uint16] = np.uint8 if largest < 255 else np.uint16

@@ -87,6 +87,18 @@ def test_an_archive_is_imported_like_the_folder_in_it(folder: Path, tmp_path: Pa
     assert json.loads(filled.stdout)["done"] == 2, filled.stderr
 
 
+def test_values_can_be_mapped_on_the_way_in(folder: Path):
+    filled = project(
+        "import", folder, "--from", folder / "labels", "--map", "0=-1", "--map", "255=4", "--json"
+    )
+    assert json.loads(filled.stdout)["added"] == ["class 1", "class 4"]
+    opened = Project.open(folder)
+    assert opened.class_pixels(1) == {1: 371, 4: 825}
+    opened.close()
+    wrong = project("import", folder, "--from", folder / "labels", "--map", "x=y")
+    assert wrong.returncode == 2 and "VALUE=CLASS" in wrong.stderr
+
+
 def test_check_names_the_damaged_tile_of_an_image_and_repairs_it(folder: Path):
     project("new", folder)
     project("import", folder, "--from", folder / "labels")

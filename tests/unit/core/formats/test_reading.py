@@ -315,6 +315,19 @@ def test_values_without_a_class_get_one_and_nothing_is_shifted(tmp_path: Path):
 
 
 @needs_shared
+def test_255_as_a_class_is_asked_about_and_mapped():
+    folder = shared("data", "membrane_em", "labels")
+    found = index_pictures.read(folder, classes=[LabelClass(0, "membrane", (1, 1, 1))])
+    item, *others = found.items
+    assert len(others) == 23 and (item.array == 255).mean() > 0.5
+    assert ["if it is a class, map it" in note.what for note in found.notes] == [True]
+    mapped = index_pictures.read(folder, classes=[LabelClass(0, "membrane", (1, 1, 1))], values={255: 1})
+    again = next(mapped.items)
+    assert np.array_equal(again.array == 1, item.array == 255) and set(np.unique(again.array)) == {0, 1}
+    assert [entry.name for entry in mapped.classes.added] == ["class 1"]
+
+
+@needs_shared
 def test_camvid_reads_with_its_unlabelled_value_mapped():
     values = {11: -1}
     folder = shared("data", "camvid", "labels")
