@@ -31,15 +31,32 @@ MOST_BYTES = 3_000_000
 COMMON = (
     "--option width=0.5 --option channels=96 --option auxiliary=false --taxonomy resources/demo/classes.json "
     "--val-images resources/demo/images --val-labels resources/demo/labels --steps-per-epoch 40 --batch 8 "
-    "--crop 256x256 --optimizer adamw --weight-decay 0.01 --warmup-steps 40 --class-weights frequency "
-    "--threads 1 --workers 1"
+    "--crop 256x256 --optimizer adamw --weight-decay 0.01 --threads 1 --workers 1"
 )
-FIRST = "--model ccnet_mobilenet-v2-d16 --epochs 22 --lr 0.003 --scale 0.5-1.25 --seed 1"
-SECOND = {
-    "danet": "--model danet_mobilenet-v2-d16 --title DANet --epochs 15 --lr 0.002 --scale 0.7-1.5 --seed 2",
-    "psanet": "--model psanet_mobilenet-v2-d16 --title PSANet --option mask_size=31,47 --epochs 15 "
-    "--lr 0.002 --scale 0.7-1.5 --seed 3",
-    "ccnet": "--model ccnet_mobilenet-v2-d16 --title CCNet --epochs 12 --lr 0.002 --scale 0.7-1.5 --seed 4",
+FREQUENT = "--class-weights frequency --warmup-steps 40"
+FIRST = (
+    "--model ccnet_mobilenet-v2-d16 --title CCNet --epochs 22 --lr 0.003 --scale 0.5-1.25 --seed 1 "
+    f"{FREQUENT}"
+)
+# Rare classes are learned faster when they weigh more, but then too many pixels are given to them: the
+# last epochs of every network weigh all pixels the same.
+STEPS: dict[str, tuple[str, ...]] = {
+    "danet": (
+        "--model danet_mobilenet-v2-d16 --title DANet --epochs 15 --lr 0.002 --scale 0.7-1.5 --seed 2 "
+        f"{FREQUENT}",
+        "--model danet_mobilenet-v2-d16 --title DANet --epochs 6 --lr 0.001 --scale 0.7-1.5 --seed 5 "
+        "--warmup-steps 20",
+    ),
+    "psanet": (
+        "--model psanet_mobilenet-v2-d16 --title PSANet --option mask_size=31,47 --epochs 15 --lr 0.002 "
+        f"--scale 0.7-1.5 --seed 3 {FREQUENT}",
+        "--model psanet_mobilenet-v2-d16 --title PSANet --option mask_size=31,47 --epochs 6 --lr 0.001 "
+        "--scale 0.7-1.5 --seed 5 --warmup-steps 20",
+    ),
+    "ccnet": (
+        "--model ccnet_mobilenet-v2-d16 --title CCNet --epochs 12 --lr 0.002 --scale 0.7-1.5 --seed 4 "
+        "--warmup-steps 40",
+    ),
 }
 TRAINING_PICTURES = 214
 
@@ -61,7 +78,12 @@ def train(out: Path, settings: str, pictures: Path, *more: str) -> list[str]:
     return command
 
 
-def pack(name: str, folder: RunFolder, command: list[str]) -> None:
+def recorded(command: list[str], work: Path) -> str:
+    """A command as it stands in the .json beside the weights, with the default working folder."""
+    return "segstudio " + shlex.join(part.replace(str(work), "build/demo") for part in command)
+
+
+def pack(name: str, folder: RunFolder, commands: list[str]) -> None:
     """Writes the best weights as float16 with their facts beside them."""
     best = folder.checkpoints / "best.safetensors"
     facts = read_facts(best)
@@ -82,10 +104,11 @@ def pack(name: str, folder: RunFolder, command: list[str]) -> None:
         "pixel_accuracy": round(epoch["pixel_accuracy"], 4),
         "iou": [None if value is None else round(value, 4) for value in epoch["iou"]],
     }
-    document["command"] = "segstudio " + shlex.join(command)
+    document["commands"] = commands
     document["licence"] = "Apache-2.0"
     write_weights(target, tensors, facts)
     target.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    target.chmod(0o644)
     size = target.stat().st_size
     assert size <= MOST_BYTES, f"{target.name} has {size} bytes, at most {MOST_BYTES} are allowed"
     print(f"{name}: mIoU {100 * epoch['miou']:.1f}, {size / 1e6:.2f} MB", file=sys.stderr)
@@ -126,13 +149,17 @@ def main() -> int:
         run([sys.executable, script, str(pictures), "--train", str(TRAINING_PICTURES)])
     first = work / "runs" / "first"
     train(first, FIRST, pictures)
-    for name, settings in SECOND.items():
-        out = work / "runs" / name
-        start = str(first / "checkpoints" / "best.safetensors")
-        command = train(out, settings, pictures, "--weights", start)
+    for name, steps in STEPS.items():
+        commands, start = [], first
+        for number, settings in enumerate(steps, 1):
+            out = work / "runs" / f"{name}-{number}"
+            weights = str(start / "checkpoints" / "best.safetensors")
+            command = train(out, settings, pictures, "--weights", weights)
+            commands.append(recorded(command, work))
+            start = out
+        pack(name, RunFolder(start), commands)
         if name == "ccnet":
-            pack_run(RunFolder(out))
-        pack(name, RunFolder(out), [part.replace(str(work), "build/demo") for part in command])
+            pack_run(RunFolder(start))
     return 0
 
 
