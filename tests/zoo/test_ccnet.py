@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from segstudio.plugin_api import Query
-from segstudio_zoo.segmentors import ccnet, ccnet_probes
+from segstudio_zoo.probes import ccnet as ccnet_probes
+from segstudio_zoo.segmentors import ccnet
 from segstudio_zoo.segmentors.ccnet import CrissCrossAttention, category_consistent_loss
 from tests.zoo.attention_nets import picture, small
 from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared

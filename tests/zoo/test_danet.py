@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from segstudio.plugin_api import Query
-from segstudio_zoo.segmentors import danet, danet_probes
+from segstudio_zoo.probes import danet as danet_probes
+from segstudio_zoo.segmentors import danet
 from tests.zoo.attention_nets import picture, small
 from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared
 

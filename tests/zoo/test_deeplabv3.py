@@ -13,7 +13,8 @@ from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, load_checkpoint
 from segstudio_zoo.layers.aspp import valid_taps
 from segstudio_zoo.plugin import PLUGIN
-from segstudio_zoo.segmentors import deeplabv3, deeplabv3_probes, deeplabv3plus
+from segstudio_zoo.probes import deeplabv3 as deeplabv3_probes
+from segstudio_zoo.segmentors import deeplabv3, deeplabv3plus
 from tests.shared_data import shared
 from tests.zoo.attention_nets import picture, small
 from tests.zoo.reference import (

@@ -8,6 +8,7 @@ import torch
 
 from segstudio.plugin_api import Query
 from segstudio_zoo import create_model
+from segstudio_zoo.probes.pointrend import box_probe, points_probe, set_steps, uncertainty_probe
 from segstudio_zoo.segmentors.pointrend import (
     infer_options,
     sample_points,
@@ -15,7 +16,6 @@ from segstudio_zoo.segmentors.pointrend import (
     uncertain_cells,
     uncertainty,
 )
-from segstudio_zoo.segmentors.pointrend_probes import box_probe, points_probe, set_steps, uncertainty_probe
 from tests.zoo.reference import load_reference, mean_over_all_pixels, needs_shared
 
 

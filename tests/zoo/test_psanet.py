@@ -9,7 +9,8 @@ from torch import Tensor
 
 from segstudio.plugin_api import Query
 from segstudio_zoo import create_model
-from segstudio_zoo.segmentors import psanet, psanet_probes
+from segstudio_zoo.probes import psanet as psanet_probes
+from segstudio_zoo.segmentors import psanet
 from segstudio_zoo.segmentors.psanet import collect_logits, distribute_logits
 from tests.zoo.attention_nets import picture, small
 from tests.zoo.reference import (

@@ -3,7 +3,7 @@
 from segstudio.plugin_api import Option, ProbeSpec, SwitchSpec
 from segstudio_zoo.catalog.entry import Paper, SegmentorEntry
 
-_PROBES = "segstudio_zoo.segmentors.ccnet_probes"
+_PROBES = "segstudio_zoo.probes.ccnet"
 
 ENTRY = SegmentorEntry(
     id="ccnet",

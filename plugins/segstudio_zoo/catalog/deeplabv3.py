@@ -4,6 +4,7 @@ from segstudio.plugin_api import Option, Preprocess, ProbeSpec, SwitchSpec
 from segstudio_zoo.catalog.entry import NamedModel, Paper, SegmentorEntry
 
 _BUILD = "segstudio_zoo.segmentors.deeplabv3"
+_PROBES = "segstudio_zoo.probes.deeplabv3"
 _TORCHVISION = (
     ("channels", 256),
     ("rates", (1, 12, 24, 36)),
@@ -89,7 +90,7 @@ ENTRY = SegmentorEntry(
         ProbeSpec(
             "taps",
             "Taps of the pyramid",
-            f"{_BUILD}_probes:taps",
+            f"{_PROBES}:taps",
             kind="points",
             group="Atrous pyramid",
             rows_sum_to_one=False,
@@ -99,7 +100,7 @@ ENTRY = SegmentorEntry(
         ProbeSpec(
             "gridding",
             "Gridding",
-            f"{_BUILD}_probes:gridding",
+            f"{_PROBES}:gridding",
             group="Atrous pyramid",
             options=(Option("rate", "int", 0, "rate of the pyramid's branch; 0 = the last stage alone"),),
             rows_sum_to_one=True,

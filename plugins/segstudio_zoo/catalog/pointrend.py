@@ -3,7 +3,7 @@
 from segstudio.plugin_api import Option, ProbeSpec, SwitchSpec
 from segstudio_zoo.catalog.entry import Paper, SegmentorEntry
 
-_PROBES = "segstudio_zoo.segmentors.pointrend_probes"
+_PROBES = "segstudio_zoo.probes.pointrend"
 _STEP = Option("step", "int", 0, "subdivision step, from 1; 0 is the last", minimum=0)
 
 ENTRY = SegmentorEntry(
