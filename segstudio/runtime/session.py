@@ -29,6 +29,9 @@ from segstudio.runtime.thumbnails import Thumbnails
 from segstudio.runtime.worker_client import WorkerClient
 
 _READY_SECONDS = 5.0
+_COPIES_SECONDS = 1.0  # closing waits no longer for copies; what is left is written at the next start
+_KEPT_IMAGE = "view.image"
+_LARGEST_AHEAD = 20_000_000  # pixels: bigger neighbours would push the image in front out of memory
 
 
 class ProjectSession(QObject):
@@ -117,6 +120,7 @@ class ProjectSession(QObject):
         writer, self._writer = self._writer, None
         if project is None:
             return
+        current = self.current
         self._finish_step()
         self._recorder = None
         self._images.clear()
@@ -125,7 +129,9 @@ class ProjectSession(QObject):
         self._records, self._positions, self._classes = [], {}, ()
         self._current, self.image, self.label_map, self.class_counts = None, None, None, {}
         if writer is not None:
-            writer.close()
+            if current is not None and not project.read_only:
+                writer.submit(project.settings.set, _KEPT_IMAGE, current.path)
+            writer.close(_COPIES_SECONDS)
         project.close()
         self._pending = 0
         self.closed.emit()
@@ -180,7 +186,7 @@ class ProjectSession(QObject):
     def _go_first(self, show: str) -> None:
         if not self._records:
             return
-        kept = self.project.settings.get("view.image", "") if self.project is not None else ""
+        kept = self.project.settings.get(_KEPT_IMAGE, "") if self.project is not None else ""
         wanted = show or kept
         for record in self._records:
             if record.path == wanted:
@@ -257,7 +263,14 @@ class ProjectSession(QObject):
             return
         place = self.position(self._current)
         around = [self._records[at] for at in (place + 1, place - 1) if 0 <= at < len(self._records)]
-        paths = [self.path(record.id) for record in around if not record.problem]
+        front = self.image.width * self.image.height if self.image is not None else 0
+        paths = [
+            self.path(record.id)
+            for record in around
+            if not record.problem and (record.width or 0) * (record.height or 0) <= _LARGEST_AHEAD
+        ]
+        if front > _LARGEST_AHEAD:
+            return
         if self.image is not None and self.image.complete:
             self._images.prefetch(paths)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,13 +60,14 @@ def start_engines(window: MainWindow) -> None:
 
 
 def stop_engines(services: Services) -> None:
-    """End every process and thread; about a second at most."""
-    services.session.shut_down()
-    if services.shelf is not None:
-        services.shelf.close()
-    if services.worker is not None:
-        services.worker.close()
-    services.session.reader.close()
+    """End every process and thread, also where one of them fails to end; about a second at most."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(services.session.reader.close)
+        if services.worker is not None:
+            stack.callback(services.worker.close)
+        if services.shelf is not None:
+            stack.callback(services.shelf.close)
+        stack.callback(services.session.shut_down)
 
 
 def second_opencv() -> UserError | None:

@@ -155,6 +155,24 @@ def test_brackets_change_the_size_and_the_option_bar_follows(hand):
     assert hand.room.state.size == 40
 
 
+def test_control_alt_drag_changes_the_size_and_paints_nothing(hand):
+    hand.room.state.set_size(40)
+    hand.drag((100, 100), (120, 100), modifiers=CTRL | Qt.KeyboardModifier.AltModifier)
+    assert hand.room.state.size == pytest.approx(80, abs=3)
+    assert (hand.labels == 255).all()
+
+
+def test_escape_takes_the_stroke_under_way_back(hand):
+    hand.choose("Road")
+    hand.room.state.set_size(30)
+    QTest.mousePress(hand.canvas, LEFT, NONE, hand.at(100, 100))
+    assert (hand.labels == 3).any()
+    hand.key(Qt.Key.Key_Escape)
+    assert (hand.labels == 255).all()
+    QTest.mouseRelease(hand.canvas, LEFT, NONE, hand.at(100, 100))
+    assert hand.session.saved
+
+
 def test_fill_takes_the_connected_region_and_nothing_else(hand):
     hand.choose("Building")
     hand.room.state.set_size(8)

@@ -175,3 +175,44 @@ def test_closing_ends_reader_and_threads(make_window, make_folder, qtbot):
     window.close()
     assert reader.state == "stopped"
     assert window.services is None
+
+
+def test_no_two_verbs_share_a_key_where_both_are_alive(make_window, make_folder):
+    window = make_window(make_folder())
+    for entry in window.entries:
+        window.enter(entry.title)
+    specs = [spec for spec in window.actions_table.available() if not spec.held]
+    for entry in window.entries:
+        scope = entry.title.lower()
+        taken: dict[str, str] = {}
+        for spec in specs:
+            if spec.scope in ("", scope):
+                for key in spec.keys:
+                    assert key not in taken, f"{key}: {spec.id} and {taken.get(key)} in {entry.title}"
+                    taken[key] = spec.id
+
+
+def test_every_room_says_a_hint_and_keeps_the_viewport(make_window, make_folder):
+    window = make_window(make_folder())
+    viewport = window.services.viewport
+    viewport.set_scale(2.0)
+    center = viewport.center
+    for entry in (*window.entries, window.entries[0]):
+        window.enter(entry.title)
+        assert window.room.title == entry.title
+        assert window.room.status_hint()
+    assert viewport.scale == 2.0 and viewport.center == center
+
+
+def test_the_image_in_front_is_there_again_after_a_restart(make_window, make_folder):
+    folder = make_folder(3)
+    window = make_window(folder)
+    window.session.go(window.session.images[2].id)
+    window.close()
+    assert make_window(folder).session.current.path == "image_02.png"
+
+
+def test_smoke_start_paints_and_leaves_with_zero():
+    command = [sys.executable, "-m", "segstudio", "--smoke", "paint"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
