@@ -29,6 +29,7 @@ from segstudio.core.formats.exchange import (
     present,
     read_json,
     size_in,
+    size_of_image,
 )
 from segstudio.core.formats.outlines import Mask, polygon_mask
 from segstudio.core.formats.run_lengths import coco_counts, coco_mask
@@ -111,7 +112,7 @@ class _Reader:
 
     def _labels(self, image: dict[str, Any], name: str, entries: list[dict[str, Any]]) -> Any:
         size = size_in(image, "width", "height")
-        actual = self._size_of(name) if self._size_of is not None else None
+        actual = size_of_image(self._size_of, name)
         if actual is not None and size is not None and actual != size:
             raise ValueError(f"it is {actual[0]}x{actual[1]}, the file says {size[0]}x{size[1]}")
         size = actual or size

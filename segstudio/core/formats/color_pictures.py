@@ -24,6 +24,7 @@ from segstudio.core.formats.exchange import (
     files,
     output_path,
     relative,
+    size_of_image,
 )
 from segstudio.core.formats.index_pictures import write_class_list
 from segstudio.core.label_map import LabelArray, ignore_value, label_dtype
@@ -74,7 +75,7 @@ def _read_all(
         except UserError as error:
             notes.append(Note(name, str(error)))
             continue
-        actual = size_of(stem) if size_of is not None else None
+        actual = size_of_image(size_of, stem)
         if actual is not None and actual != (rgb.shape[1], rgb.shape[0]):
             notes.append(
                 Note(name, f"it is {rgb.shape[1]}x{rgb.shape[0]}, its picture {actual[0]}x{actual[1]}")

@@ -27,6 +27,7 @@ from segstudio.core.formats.exchange import (
     image_name,
     paint,
     present,
+    size_of_image,
 )
 from segstudio.core.formats.outlines import (
     Mask,
@@ -110,7 +111,7 @@ def _labels(
         name = image_name(attributes.get("name", ""))
         try:
             width, height = int(attributes["width"]), int(attributes["height"])
-            actual = size_of(name) if size_of is not None else None
+            actual = size_of_image(size_of, name)
             if actual is not None and actual != (width, height):
                 raise ValueError(f"it is {actual[0]}x{actual[1]}, the file says {width}x{height}")
             array = blank(width, height)

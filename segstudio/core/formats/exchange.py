@@ -197,6 +197,14 @@ def number_or_none(value: Any) -> float | None:
     return float(value) if abs(value) < 1e9 else None
 
 
+def size_of_image(size_of: SizeOf | None, image: str) -> tuple[int, int] | None:
+    """What `size_of` knows; None for a picture that cannot be opened: whoever takes the labels tells that."""
+    try:
+        return None if size_of is None else size_of(image)
+    except UserError:
+        return None
+
+
 def size_in(document: Any, width: str, height: str) -> tuple[int, int] | None:
     """(width, height) from two fields of a document, None where they are no positive whole numbers."""
     if not isinstance(document, dict):

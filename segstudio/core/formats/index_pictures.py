@@ -23,6 +23,7 @@ from segstudio.core.formats.exchange import (
     SizeOf,
     output_path,
     relative,
+    size_of_image,
 )
 from segstudio.core.label_map import LabelArray, converted, ignore_value
 from segstudio.core.label_pictures import SUFFIXES, read_label_picture
@@ -82,7 +83,7 @@ def _read_all(
         stem = name[: -len(path.suffix)]
         for ending in endings:
             stem = stem.removesuffix(ending)
-        actual = size_of(stem) if size_of is not None else None
+        actual = size_of_image(size_of, stem)
         height, width = stored.shape
         if actual is not None and actual != (width, height):
             what = f"it is {width}x{height}, its picture {actual[0]}x{actual[1]}: left out"

@@ -24,6 +24,7 @@ from segstudio.core.formats.exchange import (
     present,
     read_json,
     size_in,
+    size_of_image,
 )
 from segstudio.core.formats.outlines import Mask, ellipse_points, polygon_mask, rectangle_points, turned
 from segstudio.core.formats.run_lengths import brush_code, brush_mask
@@ -66,7 +67,7 @@ def _labels(
             (found for entry in results if (found := size_in(entry, "original_width", "original_height"))),
             None,
         )
-        actual = size_of(name) if size_of is not None else None
+        actual = size_of_image(size_of, name)
         if size is None and actual is None:
             notes.append(Note(name, "its size is not known: left out"))
             continue

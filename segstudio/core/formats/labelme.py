@@ -36,6 +36,7 @@ from segstudio.core.formats.exchange import (
     read_json,
     relative,
     size_in,
+    size_of_image,
 )
 from segstudio.core.formats.outlines import (
     Mask,
@@ -88,7 +89,7 @@ def _one(
 ) -> Labels:
     image = image_name(str(document.get("imagePath") or name.replace(".json", "")))
     stated = size_in(document, "imageWidth", "imageHeight")
-    actual = size_of(image) if size_of is not None else None
+    actual = size_of_image(size_of, image)
     size = actual or stated
     if size is None:
         raise ValueError("the size of its picture is not known")

@@ -26,6 +26,7 @@ from segstudio.core.formats.exchange import (
     paint,
     present,
     relative,
+    size_of_image,
 )
 from segstudio.core.formats.outlines import Mask, bridged_outline, components, polygon_mask
 from segstudio.core.label_map import LabelArray
@@ -107,7 +108,7 @@ def _read_all(
     for path in paths:
         name = relative(path, source)
         stem = name.removesuffix(".txt")
-        size = size_of(stem) if size_of is not None else None
+        size = size_of_image(size_of, stem)
         if size is None:
             notes.append(Note(name, "there is no picture of this name, so its size is not known: left out"))
             continue

@@ -22,13 +22,15 @@ from segstudio.core.formats import (
     coco,
     color_pictures,
     cvat,
+    find_format,
     index_pictures,
     label_studio,
     labelme,
+    load_format,
     voc,
     yolo,
 )
-from segstudio.core.formats.exchange import ClassNumbers, image_name, inside
+from segstudio.core.formats.exchange import ClassNumbers, Labels, image_name, inside
 from segstudio.core.formats.run_lengths import (
     brush_code,
     brush_mask,
@@ -473,3 +475,20 @@ def test_numbers_for_names_never_collide():
     assert numbers.number("wanted", wanted=3) == 3
     assert numbers.number("taken", wanted=3) == 257
     assert numbers.number("void", wanted=255) == 258
+
+
+@pytest.mark.parametrize("name", ["png", "labelme", "coco", "yolo", "cvat", "labelstudio", "colors"])
+def test_a_picture_that_cannot_be_opened_does_not_stop_an_import(tmp_path: Path, name: str):
+    module = load_format(find_format(name))
+    classes = [LabelClass(0, "sky", (1, 1, 1))]
+    items = [Labels(f"{stem}.png", np.zeros((3, 4), np.uint8)) for stem in ("broken", "good")]
+    module.write(tmp_path, classes, items)
+
+    def size_of(image: str) -> tuple[int, int]:
+        if image.startswith("broken"):
+            raise UserError("The file is no image")
+        return 4, 3
+
+    source = tmp_path / "labels" if name == "yolo" else tmp_path
+    found = module.read(source, classes=classes, size_of=size_of)
+    assert "good" in [item.image.split(".")[0] for item in found.items]
