@@ -72,7 +72,8 @@ def test_authors_mae_weights_load() -> None:
     model = _tiny_mae()
     names = (
         ("encoder.layers.", "blocks."), ("encoder.ln1.", "norm."),
-        ("patch_embed.projection", "patch_embed.proj"), ("encoder.", ""), ("decoder_layers.", "decoder_blocks."), (".ln1.", ".norm1."), (".ln2.", ".norm2."),
+        ("patch_embed.projection", "patch_embed.proj"), ("encoder.", ""),
+        ("decoder_layers.", "decoder_blocks."), (".ln1.", ".norm1."), (".ln2.", ".norm2."),
         ("attn.attn.in_proj_", "attn.qkv."), ("attn.attn.out_proj", "attn.proj"),
         ("ffn.layers.0.0", "mlp.fc1"), ("ffn.layers.1", "mlp.fc2"),
     )  # fmt: skip

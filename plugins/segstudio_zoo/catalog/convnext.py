@@ -56,6 +56,7 @@ ENTRIES = (
             BackboneVariant(f"convnext-{size}", aliases=(f"convnext-{size[0]}",)) for size in _FIRST
         ),
         output_strides=(32,),
+        min_size=32,
         models=tuple(
             NamedModel(f"{library}_convnext_{size}", f"convnext-{size}", (("out_norm", False),), listed=False)
             for library in ("timm", "torchvision")
@@ -87,6 +88,7 @@ ENTRIES = (
         build="segstudio_zoo.backbones.convnext:build",
         variants=tuple(BackboneVariant(f"convnextv2-{size}") for size in _SECOND),
         output_strides=(32,),
+        min_size=32,
         models=tuple(
             NamedModel(f"timm_convnextv2_{size}", f"convnextv2-{size}", (("out_norm", False),), listed=False)
             for size in _SECOND

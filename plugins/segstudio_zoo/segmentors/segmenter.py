@@ -73,11 +73,21 @@ class MaskTransformer(SegmentationHead):
         patches, classes = tokens.split([size[0] * size[1], self.num_classes], dim=1)
         patches = F.normalize(self.patch_proj(patches), dim=2)
         classes = F.normalize(self.classes_proj(classes), dim=2)
-        products = patches @ classes.transpose(1, 2)  # (N, h w, K), cosines
+        with torch.autocast(x.device.type, enabled=False):  # the norm below magnifies small differences
+            products = _exact(patches) @ _exact(classes).transpose(1, 2)  # (N, h w, K), cosines
+            normed = self._normed(products)
         for kept in self.recorders:
-            kept[:] = [products[0].detach().clone(), self.mask_norm(products[0]).detach().clone()]
-        masks = self.mask_norm(products) if self.norm_masks else products
+            kept[:] = [products[0].detach().clone(), normed[0].detach().clone()]
+        masks = (normed if self.norm_masks else products).to(x.dtype)
         return masks.transpose(1, 2).unflatten(2, size)
+
+    def _normed(self, products: Tensor) -> Tensor:
+        norm = self.mask_norm
+        return F.layer_norm(products, norm.normalized_shape, _exact(norm.weight), _exact(norm.bias), norm.eps)
+
+
+def _exact(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def build(

@@ -47,7 +47,15 @@ class MatrixDecomposition(nn.Module):
         self.recorders: list[list[Tensor]] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W), not negative -> its approximation of rank R, the same shape."""
+        """(N, C, H, W), not negative -> its approximation of rank R, the same shape.
+
+        Quotients of sums over all pixels: in half precision they are computed in float32.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            exact = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+            return self._approximated(exact).to(x.dtype)
+
+    def _approximated(self, x: Tensor) -> Tensor:
         data = x.flatten(2)  # (N, D, HW)
         bases = self._first_bases(data)  # (N, D, R)
         coefficients = (data.transpose(1, 2) @ bases).softmax(dim=-1)  # (N, HW, R)
