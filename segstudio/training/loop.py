@@ -230,7 +230,7 @@ class Training:
         """Adds what validation found to `entry`; True where it is the best so far."""
         fabric, progress = self._fabric, self._progress
         score, previews = self._validator.run(
-            self._model,
+            self._module,
             progress.epoch,
             rank=fabric.global_rank,
             ranks=fabric.world_size,

@@ -101,9 +101,12 @@ class Report:
         self._folder.write_state(epoch=entry["epoch"], best=best_entry)
         words = [f"epoch {entry['epoch']}: train {entry['train_loss']:.3f}"]
         if entry.get("miou") is not None:
-            words += [f"validation {entry['val_loss']:.3f}", f"mIoU {100 * entry['miou']:.1f}"]
+            if entry["val_loss"] is not None:
+                words.append(f"validation {entry['val_loss']:.3f}")
+            words.append(f"mIoU {100 * entry['miou']:.1f}")
             if self._board is not None:
-                self._board.add_scalar("val/loss", entry["val_loss"], entry["step"])
+                if entry["val_loss"] is not None:
+                    self._board.add_scalar("val/loss", entry["val_loss"], entry["step"])
                 self._board.add_scalar("val/miou", entry["miou"], entry["step"])
         self.log(", ".join(words))
         self._since = time.monotonic()

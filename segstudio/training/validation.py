@@ -18,9 +18,15 @@ from segstudio.core.run_folder import RunFolder, Sample
 from segstudio.plugin_api import ModelSpec, Preprocess
 from segstudio.training.criteria import CrossEntropy
 from segstudio.training.data import SampleStore, normalise, reduced
-from segstudio.worker.inference import pad, padded_size
+from segstudio.worker.control import Control
+from segstudio.worker.inference import Network, make_plan, pad, padded_size, run_plan
+from segstudio.worker.resampling import Maps
 
 PREVIEW_SIDE = 480
+# Larger images go through in blended tiles, as in the worker: their scores of all classes need not fit
+# into memory. Their loss is not measured.
+WHOLE_PIXELS = 2_500_000
+TILE_SIDE = 1024
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,9 @@ class Score:
     images: int
 
     @property
-    def loss(self) -> float:
-        return self.loss_sum / max(1.0, self.loss_count)
+    def loss(self) -> float | None:
+        """None where no image was measured whole."""
+        return self.loss_sum / self.loss_count if self.loss_count else None
 
 
 class Validator:
@@ -52,7 +59,7 @@ class Validator:
         device: torch.device,
     ) -> None:
         self._folder, self._recipe, self._samples, self._store = folder, recipe, samples, store
-        self._spec, self._device = spec, device
+        self._spec, self._preprocess, self._device = spec, preprocess, device
         self._mean = np.asarray(preprocess.mean, np.float32)
         self._std = np.asarray(preprocess.std, np.float32)
         self._criterion = CrossEntropy(recipe.ignore)
@@ -91,14 +98,15 @@ class Validator:
             if stop():
                 break
             image, labels = self._store.load(self._samples[place])
-            logits = self._logits(module, image)
-            target = torch.from_numpy(labels.astype(np.int64))[None].to(self._device)
-            loss = self._criterion(logits, target)
-            loss_sum += float(loss.sum)
-            loss_count += float(loss.count)
-            prediction = logits[0].argmax(0).to(torch.uint8 if classes <= 256 else torch.int32).cpu().numpy()
-            if classes > 256:
-                prediction = prediction.astype(np.uint16)
+            if image.shape[0] * image.shape[1] <= WHOLE_PIXELS:
+                logits = self._logits(module, image)
+                target = torch.from_numpy(labels.astype(np.int64))[None].to(self._device)
+                loss = self._criterion(logits, target)
+                loss_sum += float(loss.sum)
+                loss_count += float(loss.count)
+                prediction = logits[0].argmax(0).to(torch.int32).cpu().numpy().astype(labels.dtype)
+            else:
+                prediction = self._tiled(module, image, labels.dtype)
             own = metrics.confusion(labels, prediction, classes, self._recipe.ignore)
             confusion += own
             done += 1
@@ -112,6 +120,13 @@ class Validator:
         values = normalise(padded.astype(np.float32), self._mean, self._std)
         logits: Tensor = module(torch.from_numpy(values)[None].to(self._device))
         return logits[:, :, : image.shape[0], : image.shape[1]].float()
+
+    def _tiled(self, module: nn.Module, image: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:
+        network = Network(module, self._spec, self._preprocess, self._device)
+        plan = make_plan(*image.shape[:2], self._spec, TILE_SIDE)
+        maps = Maps(np.empty(image.shape[:2], dtype))
+        run_plan(network, image, plan, maps, Control())
+        return maps.labels
 
     def _preview(
         self, index: int, epoch: int, prediction: NDArray[Any], confusion: NDArray[np.int64]

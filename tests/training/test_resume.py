@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from segstudio.core.errors import UserError
 from segstudio.core.run_folder import RunFolder
 from segstudio.core.weights_facts import read_facts
-from segstudio.training import program
+from segstudio.training import program, validation
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -110,6 +110,19 @@ def test_stop_after_epoch_ends_at_the_epoch(make_run, recipe, monkeypatch):
     assert program.train(run) == "done"
     assert run.state()["epoch"] == 1
     assert (run.checkpoints / "last.safetensors").exists()
+
+
+def test_large_validation_images_go_through_in_tiles(make_run, recipe, monkeypatch):
+    whole = make_run(recipe, "whole")
+    program.train(whole)
+    monkeypatch.setattr(validation, "WHOLE_PIXELS", 100)
+    monkeypatch.setattr(validation, "TILE_SIDE", 32)
+    tiled = make_run(recipe, "tiled")
+    program.train(tiled)
+    ends = [[event for event in run.events()[0] if event["kind"] == "epoch"][-1] for run in (whole, tiled)]
+    assert ends[1]["val_loss"] is None
+    assert ends[1]["miou"] == pytest.approx(ends[0]["miou"], abs=0.05)
+    assert_equal(final_weights(whole), final_weights(tiled))
 
 
 def test_accumulation_equals_the_larger_batch(make_run, recipe):
