@@ -10,6 +10,7 @@ from torch import nn
 from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.backbones.vit import build as build_vit
+from segstudio_zoo.backbones.vit_hybrid import StandardisedConv
 from segstudio_zoo.segmentors import dpt
 from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared, reference
 
@@ -125,3 +126,37 @@ def test_other_transformers_and_refused_backbones() -> None:
     assert dpt.build(backbone, num_classes=2).backbone.taps == (2, 5, 8, 11)
     with pytest.raises(ValueError, match="plain transformer"):
         create_model("dpt", backbone="r18-d8", num_classes=2)
+
+
+def test_hybrid_reads_two_stages_and_two_blocks_and_learns() -> None:
+    torch.manual_seed(0)
+    model = create_model("dpt_vit-hybrid", num_classes=3, channels=32)
+    assert [(f.channels, f.stride) for f in model.backbone.features] == [
+        (256, 4),
+        (512, 8),
+        (768, 16),
+        (768, 16),
+    ]
+    assert model.backbone.taps == (8, 11)
+    target = torch.randint(0, 3, (1, 64, 64))
+    losses = model.losses(torch.randn(1, 3, 64, 64), target, mean_over_valid_pixels)
+    sum(loss.weight * loss.sum / loss.count for loss in losses.values()).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    with torch.no_grad():
+        assert model(torch.randn(1, 3, 33, 47)).shape == (1, 3, 33, 47)
+
+
+def test_standardised_convolution_equals_its_equation() -> None:
+    torch.manual_seed(0)
+    conv = StandardisedConv(4, 6, 3, 2)
+    x = torch.randn(1, 4, 7, 8)
+    kernel = conv.weight.detach().numpy()
+    flat = kernel.reshape(6, -1)
+    flat = (flat - flat.mean(1, keepdims=True)) / np.sqrt(flat.var(1, keepdims=True) + 1e-6)
+    padded = np.pad(x[0].numpy(), ((0, 0), (1, 1), (0, 1)))
+    expected = np.zeros((6, 4, 4))
+    for row in range(4):
+        for column in range(4):
+            window = padded[:, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+            expected[:, row, column] = flat @ window.ravel()
+    np.testing.assert_allclose(conv(x)[0].detach().numpy(), expected, rtol=1e-4, atol=1e-5)

@@ -24,9 +24,10 @@ ENTRY = SegmentorEntry(
         arxiv="2103.13413",
     ),
     build="segstudio_zoo.segmentors.dpt:build",
-    backbones=("vit-b16", "vit-l16"),
+    backbones=("vit-b16", "vit-l16", "vit-hybrid"),
     models=(
         NamedModel("dpt_vit-b16", backbone="vit-b16", settings=(("patch_bias", False),)),
+        NamedModel("dpt_vit-hybrid", backbone="vit-hybrid", aliases=("dpt_hybrid",)),
         NamedModel("transformers_dpt_base", backbone="vit-b16", settings=_TRANSFORMERS, listed=False),
         NamedModel("transformers_dpt_large", backbone="vit-l16", settings=_TRANSFORMERS, listed=False),
     ),
@@ -91,6 +92,7 @@ ENTRY = SegmentorEntry(
     side_outputs=("auxiliary",),
     parts=(
         "ViT with read-out token: ignore, add or project",
+        "hybrid: ResNet-50's first two stages and blocks 9 and 12",
         "reassemble: early block to high resolution, strides 4, 8, 16, 32",
         "fusion by residual convolution units and enlarging by two",
         "auxiliary head on the penultimate fusion",

@@ -52,6 +52,7 @@ class PatchTransformer(nn.Module):
         taps: Sequence[int],
         in_channels: int = 3,
         patch_bias: bool = True,
+        embedding: nn.Module | None = None,
         positions: Tensor | None = None,
         train_positions: bool = True,
         shared_bias: nn.Module | None = None,
@@ -68,7 +69,7 @@ class PatchTransformer(nn.Module):
         self.pos_embed = None
         if positions is not None:
             self.pos_embed = nn.Parameter(positions, requires_grad=train_positions)
-        self.patch_embed = PatchEmbedding(in_channels, dim, patch, bias=patch_bias)
+        self.patch_embed = embedding or PatchEmbedding(in_channels, dim, patch, bias=patch_bias)
         self.rel_pos_bias = shared_bias
         self.layers = nn.ModuleList(blocks)
         self.num_depths = len(self.layers) + 1
@@ -92,17 +93,24 @@ class PatchTransformer(nn.Module):
     def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Equation 1: class token and patches with positions (N, 1 + h w, D), and (h, w)."""
         patches, size = self.patch_embed(image)
+        return self.with_positions(patches, size), size
+
+    def with_positions(self, patches: Tensor, size: tuple[int, int]) -> Tensor:
+        """Patches (N, h w, D) -> class token and patches with positions, (N, 1 + h w, D)."""
         x = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1)
         if self.pos_embed is not None:
             trained = None
             if self.pos_embed.shape[1] != x.shape[1]:
                 trained = trained_grid(self.pos_embed.shape[1] - 1, self.image_size, self.patch)
             x = x + position_for(self.pos_embed, size, trained, mode=self.interpolation)
-        return x, size
+        return x
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(N, 3, H, W) -> a map (N, D, H / patch, W / patch) for each tap, high to low only in depth."""
-        x, size = self.embed(image)
+        return self.run(*self.embed(image))
+
+    def run(self, x: Tensor, size: tuple[int, int]) -> list[Tensor]:
+        """Tokens (N, 1 + h w, D) through the blocks -> the taps' maps."""
         shared = () if self.rel_pos_bias is None else (self.rel_pos_bias(size),)
         found: dict[int, Tensor] = {}
         for place, block in enumerate(list(self.layers)[: max(self.taps) + 1]):

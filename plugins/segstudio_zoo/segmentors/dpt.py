@@ -43,11 +43,13 @@ _plain_conv = partial(ConvNormAct, norm=None, act=None)
 class Reassemble(nn.Module):
     """Read-out, 1x1 to the level's channels, resampling to strides 4, 8, 16, 32 (equations 3 to 6).
 
+    The first `convolutional` levels are a ResNet's maps and pass as they are (DPT-Hybrid).
     `use_readout` may be set False at inference: the read-out token's term is left out.
     """
 
-    def __init__(self, dim: int, widths: Sequence[int], readout: str) -> None:
+    def __init__(self, dim: int, widths: Sequence[int], readout: str, *, convolutional: int = 0) -> None:
         super().__init__()
+        self.convolutional = convolutional
         self.readout = readout
         self.use_readout = True
         self.projects = nn.ModuleList(_plain_conv(dim, width, 1) for width in widths)
@@ -63,12 +65,18 @@ class Reassemble(nn.Module):
             self.readout_projects = nn.ModuleList(
                 nn.Sequential(nn.Linear(2 * dim, dim), nn.GELU()) for _ in widths
             )
+        for level in range(convolutional):  # maps of a ResNet already have their stride and channels
+            self.projects[level] = self.resize_layers[level] = nn.Identity()
+            if readout == "project":
+                self.readout_projects[level] = nn.Identity()
 
-    def forward(self, features: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
-        """Four pairs of a map (N, D, h, w) and its read-out token (N, D) -> four maps."""
+    def forward(self, features: Sequence[Any]) -> list[Tensor]:
+        """Four pairs of a map (N, D, h, w) and its read-out token (N, D), or a map alone -> four maps."""
         maps = []
-        for level, (x, token) in enumerate(features):
-            x = self._read_out(x, token, level)
+        for level, feature in enumerate(features):
+            x = feature
+            if level >= self.convolutional:
+                x = self._read_out(*feature, level)
             maps.append(self.resize_layers[level](self.projects[level](x)))
         return maps
 
@@ -145,6 +153,7 @@ class DPTHead(SegmentationHead):
         num_classes: int,
         *,
         widths: Sequence[int],
+        convolutional: int = 0,
         readout: str = "project",
         residual_norm: bool = True,
         upsample: bool = False,
@@ -161,7 +170,7 @@ class DPTHead(SegmentationHead):
         self.auxiliary_weight = auxiliary_weight
         self.auxiliary_level = auxiliary_level
         self.dropped: int | None = None
-        self.reassemble_blocks = Reassemble(dim, widths, readout)
+        self.reassemble_blocks = Reassemble(dim, widths, readout, convolutional=convolutional)
         self.convs = nn.ModuleList(_plain_conv(width, channels, 3, bias=False) for width in widths)
         self.fusion_blocks = nn.ModuleList(
             FeatureFusion(channels, norm=residual_norm, first=level == 0) for level in range(len(widths))
@@ -248,16 +257,22 @@ def build(
     if not isinstance(backbone, PatchTransformer):
         raise ValueError("it reads the class token of a plain transformer (ViT, BEiT, MAE)")
     depth = len(backbone.layers)
+    convolutional = getattr(backbone, "convolutional", 0)
     chosen = tuple(taps) if taps else TAPS.get(depth, tuple(depth * q // 4 - 1 for q in (1, 2, 3, 4)))
-    if len(chosen) != 4:
-        raise ValueError(f"it has four taps, not {len(chosen)}")
+    if convolutional and not taps:
+        chosen = backbone.taps
+    if len(chosen) + convolutional != 4:
+        raise ValueError(f"it has {4 - convolutional} taps, not {len(chosen)}")
     backbone.take(chosen, with_class_token=True)
     dim = backbone.dim
+    if convolutional and not widths:
+        widths = tuple(feature.channels for feature in backbone.features)
     head = DPTHead(
         dim,
         channels,
         num_classes,
         widths=widths or WIDTHS.get(dim, tuple(dim // 8 * factor for factor in (1, 2, 4, 8))),
+        convolutional=convolutional,
         readout=readout,
         residual_norm=residual_norm,
         upsample=upsample,
