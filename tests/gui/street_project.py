@@ -128,12 +128,12 @@ def make_project(
 class Bench(QObject):
     """The services of one window without the window."""
 
-    def __init__(self, plugin: Path) -> None:
+    def __init__(self, *plugins: Path) -> None:
         super().__init__()
         self.reader = WorkerClient(reader=True, parent=self)
-        self.worker = WorkerClient(plugin_files=[plugin], parent=self)
+        self.worker = WorkerClient(plugin_files=plugins, parent=self)
         self.session = ProjectSession(self.reader, self)
-        self.shelf = ModelShelf(plugin_files=[plugin], parent=self)
+        self.shelf = ModelShelf(plugin_files=plugins, parent=self)
         self.services = Services(
             session=self.session,
             actions=ActionTable(self),

@@ -1,0 +1,223 @@
+"""Paints a probe's answer into any rectangle: maps over the picture, matrices, vectors, boxes, points."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPen
+
+from segstudio.runtime.attention import ProbeResult
+from segstudio.ui import theme
+from segstudio.ui.canvas.color_maps import color_table
+from segstudio.ui.canvas.frame import Frame
+from segstudio.ui.canvas.heat_layer import HeatLayer, HeatScale
+from segstudio.ui.canvas.layers import ImageLayer
+
+GREY_BRIGHTNESS = 0.7
+MOST_ROWS = 128
+
+
+@dataclass(frozen=True)
+class Look:
+    """How values become colours everywhere in the tab."""
+
+    scale: HeatScale = field(default_factory=lambda: HeatScale("clip"))
+    color_map: str = "Ember"
+    grey: bool = True
+    interpolate: bool = False
+
+
+def fitted(size: QSize, image: QSize) -> QRect:
+    """The largest rectangle of the image's shape in the middle of `size`."""
+    if image.isEmpty():
+        return QRect(0, 0, size.width(), size.height())
+    scale = min(size.width() / image.width(), size.height() / image.height())
+    width, height = max(1, round(image.width() * scale)), max(1, round(image.height() * scale))
+    return QRect((size.width() - width) // 2, (size.height() - height) // 2, width, height)
+
+
+def paint_map(
+    result: ProbeResult | None, picture: ImageLayer, image: QSize, size: QSize, look: Look
+) -> QImage:
+    """The picture with a map over it, `size` pixels large; without an answer the picture alone."""
+    drawn = QImage(size, QImage.Format.Format_RGB32)
+    drawn.fill(theme.color("canvas"))
+    if image.isEmpty():
+        return drawn
+    area = fitted(size, image)
+    frame = Frame(
+        scale=area.width() / image.width(),
+        left=area.x(),
+        top=area.y(),
+        width=size.width(),
+        height=size.height(),
+        image_width=image.width(),
+        image_height=image.height(),
+    )
+    painter = QPainter(drawn)
+    clip = frame.image_rect()
+    picture.render(painter, frame, clip)
+    if result is not None and result.kind == "map":
+        layer = heat_layer(result, look)
+        layer.render(painter, frame, clip)
+    elif result is not None and result.kind in ("regions", "points"):
+        painter.setClipRect(clip)
+        paint_marks(painter, result, lambda point: frame.to_device(point), frame.scale, look)
+    painter.end()
+    return drawn
+
+
+def heat_layer(result: ProbeResult, look: Look) -> HeatLayer:
+    """A layer with the cells of one answer."""
+    layer = HeatLayer()
+    layer.set_scale(look.scale)
+    layer.set_color_map(look.color_map)
+    layer.set_interpolate(look.interpolate)
+    layer.set_cells(result.values, stride=result.stride, offset=result.offset, signed=result.signed)
+    return layer
+
+
+def paint_marks(painter: QPainter, result: ProbeResult, place, scale: float, look: Look) -> None:  # type: ignore[no-untyped-def]
+    """Boxes (regions) or dots (points), coloured by weight. `place` maps image points to the painter's."""
+    values = result.values
+    if values.size == 0:
+        return
+    weights = values[:, -1]
+    top = float(np.abs(weights).max()) or 1.0
+    table = color_table("Diverging" if result.signed else look.color_map)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    for row in values[np.argsort(np.abs(weights))]:
+        share = float(row[-1]) / top
+        color = QColor(*(int(c) for c in table[_index(share, result.signed)]))
+        if result.kind == "regions":
+            color.setAlphaF(min(0.75, 0.08 + 0.7 * abs(share)))
+            rect = QRectF(place(QPointF(row[1], row[0])), place(QPointF(row[3], row[2])))
+            painter.setPen(QPen(QColor(255, 255, 255, 60), 1))
+            painter.setBrush(color)
+            painter.drawRect(rect)
+        else:
+            radius = max(1.5, min(6.0, 3 * math.sqrt(scale)))
+            painter.setPen(QPen(QColor(0, 0, 0, 160), 1))
+            painter.setBrush(color)
+            painter.drawEllipse(place(QPointF(row[1] + 0.5, row[0] + 0.5)), radius, radius)
+
+
+def paint_matrix(result: ProbeResult, size: QSize, look: Look) -> QImage:
+    """A matrix or a raw map as squares without interpolation, in the middle of `size`."""
+    drawn = QImage(size, QImage.Format.Format_RGB32)
+    drawn.fill(theme.color("canvas"))
+    values = thinned(result.values)
+    colors = colored(values, look, signed=result.signed)
+    height, width = values.shape
+    area = fitted(size, QSize(width, height))
+    image = QImage(colors.data, width, height, 4 * width, QImage.Format.Format_RGB32)
+    painter = QPainter(drawn)
+    painter.drawImage(area, image)
+    window = result.extras.get("window")
+    if window and result.values.shape == values.shape:
+        across, down = area.width() / width, area.height() / height
+        y0, x0, y1, x1 = (float(v) for v in window)
+        painter.setPen(QPen(QColor("#F2F2F2"), 1.5))
+        painter.drawRect(
+            QRectF(area.x() + x0 * across, area.y() + y0 * down, (x1 - x0) * across, (y1 - y0) * down)
+        )
+    painter.end()
+    return drawn
+
+
+def paint_vector(result: ProbeResult, size: QSize) -> QImage:
+    """A vector as bars from a zero line, largest first where entries have names."""
+    drawn = QImage(size, QImage.Format.Format_RGB32)
+    drawn.fill(theme.color("base"))
+    values = result.values.astype(float).ravel()
+    if values.size == 0:
+        return drawn
+    order = np.argsort(-np.abs(values)) if result.labels else np.arange(values.size)
+    order = order[: max(1, size.width() // 3)]
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    span = (high - low) or 1.0
+    painter = QPainter(drawn)
+    zero = 6 + (size.height() - 12) * high / span
+    pitch = (size.width() - 12) / len(order)
+    for place, index in enumerate(order):
+        length = (size.height() - 12) * values[index] / span
+        bar = QRectF(6 + place * pitch, zero - max(length, 0), max(1.0, pitch - 1), abs(length))
+        painter.fillRect(bar, theme.color("accent" if values[index] >= 0 else "warn"))
+    painter.fillRect(QRectF(6, zero, size.width() - 12, 1), theme.color("line2"))
+    painter.end()
+    return drawn
+
+
+def paint_images(result: ProbeResult, size: QSize, look: Look) -> QImage:
+    """Several maps side by side in a grid."""
+    drawn = QImage(size, QImage.Format.Format_RGB32)
+    drawn.fill(theme.color("canvas"))
+    count = min(len(result.values), 16)
+    if count == 0:
+        return drawn
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    painter = QPainter(drawn)
+    cell = QSize(size.width() // columns - 2, size.height() // rows - 2)
+    for place in range(count):
+        values = thinned(result.values[place])
+        colors = colored(values, look, signed=result.signed)
+        height, width = values.shape
+        image = QImage(colors.data, width, height, 4 * width, QImage.Format.Format_RGB32)
+        area = fitted(cell, QSize(width, height))
+        corner = QPointF((place % columns) * (cell.width() + 2), (place // columns) * (cell.height() + 2))
+        painter.drawImage(area.translated(corner.toPoint()), image)
+    painter.end()
+    return drawn
+
+
+def paint_answer(
+    result: ProbeResult | None, kind: str, picture: ImageLayer, image: QSize, size: QSize, look: Look
+) -> QImage:
+    """Any answer; `kind` is what the probe declares, for the time before it answered."""
+    shown = result.kind if result is not None else kind
+    if shown in ("map", "regions", "points") and not (result is not None and "window" in result.extras):
+        return paint_map(result, picture, image, size, look)
+    if result is None:
+        drawn = QImage(size, QImage.Format.Format_RGB32)
+        drawn.fill(theme.color("canvas"))
+        return drawn
+    if shown == "vector":
+        return paint_vector(result, size)
+    if shown == "images":
+        return paint_images(result, size, look)
+    return paint_matrix(result, size, look)
+
+
+def thinned(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """At most `MOST_ROWS` rows and columns, evenly picked, never averaged."""
+    step = max(1, -(-max(values.shape) // MOST_ROWS))
+    return np.ascontiguousarray(values[::step, ::step])
+
+
+def colored(values: NDArray[np.float32], look: Look, *, signed: bool) -> NDArray[np.uint32]:
+    """0xFFRRGGBB for each value (h, w)."""
+    indices = look.scale.indices(values, look.scale.top_of(values, signed=signed), signed=signed)
+    rgb = color_table("Diverging" if signed else look.color_map).astype(np.uint32)
+    table = np.uint32(0xFF000000) | (rgb[:, 0] << 16) | (rgb[:, 1] << 8) | rgb[:, 2]
+    return np.ascontiguousarray(table.astype(np.uint32)[indices])
+
+
+def _index(share: float, signed: bool) -> int:
+    if signed:
+        return min(max(round(128 + 127 * share), 0), 255)
+    return min(max(round(255 * abs(share)), 0), 255)
+
+
+def paint_ring(painter: QPainter, middle: QPointF) -> None:
+    """The query in a small picture."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setPen(QPen(QColor(0, 0, 0), 3))
+    painter.drawEllipse(middle, 4.5, 4.5)
+    painter.setPen(QPen(QColor(255, 255, 255), 1.4))
+    painter.drawEllipse(middle, 4.5, 4.5)

@@ -1,0 +1,151 @@
+"""How values become colours: scale, clip, colour bar with the value under the cursor, map, interpolation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from PySide6.QtCore import QRect, Qt, Signal
+from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
+from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFrame, QHBoxLayout, QSizePolicy, QWidget
+
+from segstudio.ui import theme
+from segstudio.ui.attention.figures import Look
+from segstudio.ui.canvas.color_maps import COLOR_MAPS
+from segstudio.ui.canvas.heat_layer import HeatLayer, HeatScale, ScaleKind
+from segstudio.ui.widgets.labels import label
+from segstudio.ui.widgets.segmented import SegmentedControl
+
+KINDS: tuple[tuple[ScaleKind, str], ...] = (("linear", "Linear"), ("log", "Log"), ("clip", "Clip"))
+CHOICES = ("Ember", "Grey", "Sea")
+
+
+class ColorBar(QWidget):
+    """The scale from its lowest to its highest value, with a mark at one value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._map = "Ember"
+        self._mark: float | None = None
+        self.setFixedSize(130, 20)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+    @property
+    def mark(self) -> float | None:
+        """Where the mark is, 0-1; None for no mark."""
+        return self._mark
+
+    def show_map(self, name: str) -> None:
+        self._map = name
+        self.update()
+
+    def set_mark(self, position: float | None) -> None:
+        if position != self._mark:
+            self._mark = position
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        bar = QRect(0, 5, self.width(), 10)
+        painter.fillRect(bar, QColor(0, 0, 0))
+        inside = bar.adjusted(1, 1, -1, -1)
+        gradient = QLinearGradient(inside.topLeft(), inside.topRight())
+        stops = COLOR_MAPS[self._map]
+        for place, stop in enumerate(stops):
+            gradient.setColorAt(place / (len(stops) - 1), QColor(f"#{stop}"))
+        painter.fillRect(inside, gradient)
+        if self._map == "Diverging":
+            painter.fillRect(QRect(inside.center().x(), 2, 1, 16), theme.color("t2"))
+        if self._mark is not None:
+            x = inside.x() + round(self._mark * (inside.width() - 2))
+            painter.fillRect(QRect(x - 1, 1, 4, 18), QColor(0, 0, 0))
+            painter.fillRect(QRect(x, 1, 2, 18), theme.color("t1"))
+        painter.end()
+
+
+class ScaleBar(QFrame):
+    """`changed(Look)` when a person chose something."""
+
+    changed = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("OptionBar")
+        self.setFixedHeight(40)
+        self._look = Look()
+        self.kinds = SegmentedControl([title for _, title in KINDS], tall=24, name="Scale")
+        self.kinds.set_current(2)
+        self._at = label("at", role="t2", size=12)
+        self.clip = QDoubleSpinBox()
+        self.clip.setProperty("tall", "24")
+        self.clip.setRange(50.0, 100.0)
+        self.clip.setDecimals(1)
+        self.clip.setSingleStep(0.2)
+        self.clip.setSuffix(" %")
+        self.clip.setValue(99.4)
+        self.clip.setFixedWidth(72)
+        self.clip.setAccessibleName("Percentile at the top of the scale")
+        self.clip.setToolTip("Values above this percentile have the last colour")
+        self.bar = ColorBar()
+        self._low = label("0", role="t2", size=12)
+        self._high = label("", role="t2", size=12)
+        self._low.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._low.setFixedWidth(48)
+        self._high.setFixedWidth(56)
+        self.maps = QComboBox()
+        self.maps.setProperty("tall", "24")
+        self.maps.addItems(list(CHOICES))
+        self.maps.setAccessibleName("Colours")
+        self.grey = QCheckBox("Grey image")
+        self.grey.setChecked(True)
+        self.interpolate = QCheckBox("Interpolate")
+        self.interpolate.setToolTip("Smooth between cells. What the network computed is one value a cell.")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 0, 12, 0)
+        row.setSpacing(8)
+        row.addWidget(label("Scale", role="t2", size=12))
+        for widget in (self.kinds, self._at, self.clip, self._low, self.bar, self._high):
+            row.addWidget(widget)
+        row.addStretch(1)
+        for widget in (self.maps, self.grey, self.interpolate):
+            row.addWidget(widget)
+        self.kinds.changed.connect(self._choose)
+        self.clip.valueChanged.connect(self._choose)
+        self.maps.currentIndexChanged.connect(self._choose)
+        self.grey.toggled.connect(self._choose)
+        self.interpolate.toggled.connect(self._choose)
+
+    @property
+    def look(self) -> Look:
+        return self._look
+
+    def _choose(self) -> None:
+        kind = KINDS[self.kinds.current][0]
+        self._at.setVisible(kind == "clip")
+        self.clip.setVisible(kind == "clip")
+        self._look = replace(
+            self._look,
+            scale=HeatScale(kind, self.clip.value()),
+            color_map=self.maps.currentText(),
+            grey=self.grey.isChecked(),
+            interpolate=self.interpolate.isChecked(),
+        )
+        self.changed.emit(self._look)
+
+    def show_range(self, layer: HeatLayer, *, shares: bool) -> None:
+        """The values at both ends; `shares` writes them as per cent of the query's attention."""
+        self.bar.show_map(layer.color_map)
+        self._low.setText(figure(-layer.top, shares=False) if layer.signed else "0")
+        self._high.setText(figure(layer.top, shares=shares and not layer.signed))
+
+    def set_mark(self, layer: HeatLayer, value: float | None) -> None:
+        """Marks the value under the cursor."""
+        position = None if value is None else layer.scale.position(value, layer.top, signed=layer.signed)
+        self.bar.set_mark(position)
+
+
+def figure(value: float, *, shares: bool) -> str:
+    """A value in three figures, or as per cent."""
+    if shares and 0 < value < 1e-5:
+        return "< 0.001 %"
+    text = f"{100 * value:.3g} %" if shares else f"{value:.3g}"
+    return text.replace("-", "\u2212")

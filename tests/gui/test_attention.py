@@ -1,0 +1,242 @@
+"""The Attention tab with the real worker: queries by mouse and keys, maps, pins, figures, export."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from segstudio.core.attention_measures import dependence, entropy_bits, mass_by_class, mean_distance
+from segstudio.runtime.attention import PixelQuery
+from segstudio.ui.attention.room import AttentionRoom
+from tests.gui.looking_plugin import LOOKING
+from tests.gui.street_project import Bench, make_project, street
+
+WAIT = 60_000
+STRIDE = 16
+
+
+@pytest.fixture(scope="module")
+def bench(qapp, tmp_path_factory):
+    """One project with one worker and one reader for all tests of this file."""
+    folder = tmp_path_factory.mktemp("attention")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEGSTUDIO_HOME", str(folder / "home"))
+        answers = make_project(folder, [street(seed=seed) for seed in range(2)])
+        looking = answers.with_name("looking.py")
+        looking.write_text(LOOKING, encoding="utf-8")
+        made = Bench(answers, looking)
+        made.shelf.refresh()
+        made.session.open(folder / "Streets")
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def room(qtbot, bench):
+    session = bench.session
+    qtbot.waitUntil(lambda: "looking/net" in {each.key for each in bench.shelf.runnable}, timeout=WAIT)
+    qtbot.waitUntil(lambda: bool(session.images), timeout=WAIT)
+    session.go(session.images[0].id)
+    qtbot.waitUntil(lambda: session.image is not None and session.image.complete, timeout=WAIT)
+    qtbot.waitUntil(lambda: session.label_map is not None, timeout=WAIT)
+    made = AttentionRoom(bench.services)
+    window = QWidget()
+    column = QVBoxLayout(window)
+    column.addWidget(made.option_bar())
+    column.addWidget(made.widget(), 1)
+    window.resize(1500, 900)
+    qtbot.addWidget(window)
+    window.show()
+    qtbot.waitExposed(window)
+    made.activated()
+    inspection = made.inspection
+    qtbot.waitUntil(
+        lambda: inspection.result(inspection.front_slot, inspection.active_pin) is not None, timeout=WAIT
+    )
+    yield made
+    made.deactivated()
+    made.setParent(None)
+    made.deleteLater()
+
+
+def view_point(room, x: float, y: float) -> QPoint:
+    return room.view.canvas.to_view(QPointF(x + 0.5, y + 0.5)).toPoint()
+
+
+def answered(qtbot, room, x: int, y: int):
+    """The front map's answer to exactly this pixel."""
+    inspection = room.inspection
+
+    def is_there() -> bool:
+        result = inspection.result(inspection.front_slot, inspection.active_pin)
+        return result is not None and (result.query.x, result.query.y) == (x, y)
+
+    qtbot.waitUntil(is_there, timeout=WAIT)
+    return inspection.result(inspection.front_slot, inspection.active_pin)
+
+
+def test_a_map_is_seen_before_anybody_clicks(room):
+    inspection = room.inspection
+    result = inspection.result(inspection.front_slot, inspection.active_pin)
+    assert result.values.shape == (128 // STRIDE, 192 // STRIDE)
+    assert result.values.sum() == pytest.approx(1.0, abs=1e-4)
+    assert room.view.grid_text == f"stride {STRIDE} · {192 // STRIDE} × {128 // STRIDE} cells"
+    assert room.view.detail_text == "row of q1 · sums to 1.000"
+
+
+def test_a_click_moves_the_query_and_the_cell_is_the_one_clicked(qtbot, room):
+    target = view_point(room, 150, 20)
+    qtbot.mouseClick(room.view.canvas, Qt.MouseButton.LeftButton, pos=target)
+    pin = room.inspection.active_pin
+    assert abs(pin.x - 150) <= 1 and abs(pin.y - 20) <= 1
+    result = answered(qtbot, room, pin.x, pin.y)
+    assert result.query_cell == (pin.y // STRIDE, pin.x // STRIDE)
+
+
+def test_dragging_ends_on_the_last_pixel_without_asking_for_all_of_them(qtbot, room, bench):
+    canvas = room.view.canvas
+    asked: list[PixelQuery] = []
+    original = bench.worker.request
+
+    def counted(op, **arguments):
+        if op == "probe" and arguments["probe"] == "row":
+            asked.append(arguments["query"])
+        return original(op, **arguments)
+
+    bench.worker.request = counted
+    try:
+        qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=view_point(room, 20, 100))
+        for x in range(20, 180, 2):
+            qtbot.mouseMove(canvas, view_point(room, x, 100))
+        qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=view_point(room, 178, 100))
+        pin = room.inspection.active_pin
+        result = answered(qtbot, room, pin.x, pin.y)
+    finally:
+        del bench.worker.request
+    assert abs(pin.x - 178) <= 1
+    assert result.query_cell == (pin.y // STRIDE, pin.x // STRIDE)
+    assert 0 < len(asked) < 80, "queries that nobody waits for any longer are never asked"
+
+
+def test_shift_click_pins_and_arrows_move_by_one_cell(qtbot, room):
+    canvas, inspection = room.view.canvas, room.inspection
+    qtbot.mouseClick(
+        canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier, view_point(room, 40, 60)
+    )
+    assert [pin.name for pin in inspection.pins] == ["q1", "q2"]
+    assert inspection.active_pin.number == 2
+    before = inspection.active_pin
+    canvas.setFocus()
+    qtbot.keyClick(canvas, Qt.Key.Key_Right)
+    assert inspection.active_pin.x - before.x in (1, STRIDE)
+    answered(qtbot, room, inspection.active_pin.x, inspection.active_pin.y)
+    before = inspection.active_pin
+    qtbot.keyClick(canvas, Qt.Key.Key_Down)
+    assert inspection.active_pin.y - before.y == STRIDE
+    table = room.pins.table
+    qtbot.waitUntil(lambda: len(table.table_model.rows) == 2)
+    rect = table.visualRect(table.table_model.index(0, 1))
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=rect.center())
+    assert inspection.active_pin.number == 1
+    qtbot.keyClick(canvas, Qt.Key.Key_Delete)
+    assert [pin.number for pin in inspection.pins] == [2]
+
+
+def test_figures_follow_the_map(qtbot, room, bench):
+    target = view_point(room, 100, 10)
+    qtbot.mouseClick(room.view.canvas, Qt.MouseButton.LeftButton, pos=target)
+    pin = room.inspection.active_pin
+    result = answered(qtbot, room, pin.x, pin.y)
+
+    def row():
+        return next(each for each in room.pins.table.table_model.rows if each.number == pin.number)
+
+    qtbot.waitUntil(lambda: row().entropy == pytest.approx(entropy_bits(result.values)), timeout=WAIT)
+    labels = bench.session.label_map.array
+    space = bench.services.predictions.space
+    mass = mass_by_class(result.values, result.stride, result.offset, labels, space.size)
+    assert row().own_share == pytest.approx(mass[int(labels[pin.y, pin.x])])
+    qtbot.waitUntil(lambda: bool(room.mass.table.table_model.rows), timeout=WAIT)
+    assert room.mass.table.table_model.rows[0].shares[0] == pytest.approx(mass.max())
+
+
+def test_small_multiples_show_every_probe_and_a_press_enlarges(qtbot, room):
+    tiles = list(room.multiples.tiles.values())
+    assert [tile.slot.spec.id for tile in tiles] == ["row", "channels"]
+    qtbot.waitUntil(lambda: all(tile.result is not None for tile in tiles), timeout=WAIT)
+    assert tiles[1].result.values.shape == (3, 3) and tiles[1].result.signed
+    qtbot.mouseClick(tiles[1], Qt.MouseButton.LeftButton, pos=QPoint(30, 60))
+    assert room.inspection.front_slot.spec.id == "channels"
+    assert room.view.figure.isVisible() and not room.view.canvas.isVisible()
+    room.inspection.set_front(room.inspection.front, "row")
+    assert room.view.canvas.isVisible()
+
+
+def test_the_scale_changes_colours_and_marks_the_value_under_the_cursor(qtbot, room):
+    canvas = room.view.canvas
+    pictures = []
+    for place in range(3):
+        room.scale.kinds.set_current(place)
+        pictures.append(picture(canvas))
+    assert (pictures[0] != pictures[1]).any()
+    qtbot.mouseMove(canvas, view_point(room, 100, 60))
+    cell = room.view.heat.cell_at(*[value + 0.5 for value in canvas.viewport.cursor_pixel])
+    value = float(room.view.heat.cells[cell])
+    expected = room.view.heat.scale.position(value, room.view.heat.top)
+    assert room.scale.bar.mark == pytest.approx(expected)
+
+
+def picture(widget) -> np.ndarray:
+    image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    return rows[:, : 3 * image.width()].copy()
+
+
+def test_a_switch_is_asked_for_and_marked_as_not_trained(qtbot, room):
+    inspection = room.inspection
+    pin = inspection.active_pin
+    trained = answered(qtbot, room, pin.x, pin.y)
+    inspection.set_switches({"sharpness": 0})
+    flat = answered(qtbot, room, pin.x, pin.y)
+    assert flat is not trained
+    assert flat.values.max() == pytest.approx(flat.values.min()), "sharpness 0 attends to all cells alike"
+    assert entropy_bits(flat.values) == pytest.approx(math.log2(flat.values.size), abs=1e-3)
+    assert room.view.is_marked_changed
+    inspection.set_switches({})
+    assert not room.view.is_marked_changed
+
+
+def test_export_writes_the_values_and_the_picture(qtbot, room, tmp_path):
+    pin = room.inspection.active_pin
+    result = answered(qtbot, room, pin.x, pin.y)
+    room.export_to(tmp_path / "map.npy")
+    assert (np.load(tmp_path / "map.npy") == result.values).all()
+    room.export_to(tmp_path / "map.png")
+    written = QImage(str(tmp_path / "map.png"))
+    assert (written.width(), written.height()) == (192, 128)
+
+
+def test_entropy_distance_and_mass_of_known_maps():
+    one = np.zeros((4, 6), np.float32)
+    one[1, 2] = 5.0
+    flat = np.ones((4, 6), np.float32)
+    assert entropy_bits(one) == 0.0
+    assert entropy_bits(flat) == pytest.approx(math.log2(24))
+    assert mean_distance(one, (8, 8), (0, 0), x=20.0, y=12.0) == pytest.approx(0.0)
+    assert mean_distance(one, (8, 8), (0, 0), x=20.0, y=20.0) == pytest.approx(8.0)
+    labels = np.zeros((32, 48), np.uint8)
+    labels[:, 24:] = 1
+    labels[:4] = 255
+    mass = mass_by_class(flat, (8, 8), (0, 0), labels, 2)
+    assert mass.sum() == pytest.approx(1.0)
+    assert mass[2] == pytest.approx(4 / 32)
+    assert mass[0] == pytest.approx(mass[1])
+    signed = np.array([[1.0, -1.0]], np.float32)
+    assert mass_by_class(signed, (32, 24), (0, 0), labels, 2)[:2] == pytest.approx([0.4375, 0.4375])
+    assert dependence([one, flat]) == pytest.approx(1 - 1 / 24)
+    assert dependence([flat, flat]) == 0.0
