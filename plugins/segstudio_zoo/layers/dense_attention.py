@@ -23,8 +23,8 @@ from segstudio_zoo.layers.feature_grid import FeatureGrid
 Rule = Literal["softmax", "mean", "relu_mean"]
 """How scores s_ij become weights: softmax over j; s_ij / N; max(s_ij, 0) / N, with N the number of keys."""
 
-CHUNK_SCORES = 1 << 22
-"""Scores held at once at inference: 16 MiB in float32."""
+CHUNK_SCORES = 1 << 20
+"""Scores held at once at inference: 4 MiB in float32."""
 
 
 def weights_of(scores: Tensor, rule: Rule) -> Tensor:
@@ -49,12 +49,17 @@ def attend(
     if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
         return weights_of(scale * (query @ key.transpose(1, 2)), rule) @ value
     if rule == "softmax" and query.shape[-1] == value.shape[-1]:
-        return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=scale)[:, 0]
+        # Contiguous, or the kernel that works in blocks is not taken and the whole matrix is made.
+        query, key, value = (x.contiguous()[:, None] for x in (query, key, value))
+        return F.scaled_dot_product_attention(query, key, value, scale=scale)[:, 0]
     step = max(1, CHUNK_SCORES // key.shape[1])
-    parts = [
-        weights_of(scale * (chunk @ key.transpose(1, 2)), rule) @ value for chunk in query.split(step, dim=1)
-    ]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+    # Written into one result: small parts kept between large chunks would fragment memory as much as the
+    # whole matrix takes.
+    out = query.new_empty(query.shape[0], query.shape[1], value.shape[2])
+    for start in range(0, query.shape[1], step):
+        chunk = query[:, start : start + step]
+        out[:, start : start + step] = weights_of(scale * (chunk @ key.transpose(1, 2)), rule) @ value
+    return out
 
 
 @dataclass
@@ -89,8 +94,10 @@ class DenseRecord:
     def column(self, index: int) -> Tensor:
         """How much every query looks at key `index`: (Lq,)."""
         step = max(1, CHUNK_SCORES // self.key.shape[0])
-        chunks = torch.arange(self.query.shape[0], device=self.query.device).split(step)
-        return torch.cat([self.rows(chunk)[:, index] for chunk in chunks])
+        column = self.query.new_empty(self.query.shape[0])
+        for chunk in torch.arange(self.query.shape[0], device=self.query.device).split(step):
+            column[chunk] = self.rows(chunk)[:, index]
+        return column
 
 
 @dataclass
