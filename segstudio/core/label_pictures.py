@@ -39,7 +39,7 @@ def read_label_picture(path: Path) -> LabelArray:
         if header.format == "TIFF":
             try:
                 return as_labels(np.asarray(tifffile.imread(path, key=0)))
-            except (ValueError, RuntimeError, tifffile.TiffFileError) as error:
+            except Exception as error:
                 if "imagecodecs" not in str(error):
                     raise
         with Image.open(path) as image:
@@ -50,7 +50,7 @@ def read_label_picture(path: Path) -> LabelArray:
         raise
     except FileNotFoundError as error:
         raise UserError("There is no label file", where=f"at {printable(str(path))}") from error
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError) as error:
+    except Exception as error:  # decoders raise anything on hostile files
         raise UserError(
             f"The label picture cannot be used ({error})",
             where=f"({printable(str(path))})",

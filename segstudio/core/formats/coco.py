@@ -22,6 +22,8 @@ from segstudio.core.formats.exchange import (
     Note,
     SizeOf,
     blank,
+    entries,
+    identifier,
     image_name,
     inside,
     number_or_none,
@@ -47,11 +49,12 @@ def read(source: Path, *, classes: Sequence[LabelClass] = (), size_of: SizeOf | 
     numbers = ClassNumbers(classes)
     result = Imported(numbers, iter(()))
     categories: dict[Any, str] = {}
-    for entry in document.get("categories") or ():
-        if isinstance(entry, dict) and "id" in entry:
-            if entry["id"] in categories:
-                result.notes.append(Note(path.name, f"two categories have the id {entry['id']}"))
-            categories[entry["id"]] = str(entry.get("name", entry["id"]))
+    for entry in entries(document.get("categories")):
+        number = identifier(entry.get("id"))
+        if number is not None:
+            if number in categories:
+                result.notes.append(Note(path.name, f"two categories have the id {number}"))
+            categories[number] = str(entry.get("name", number))
     for name in categories.values():
         numbers.number(name)
     result.items = _Reader(path, document, categories, numbers, size_of, result.notes).items()
@@ -89,28 +92,28 @@ class _Reader:
 
     def items(self) -> Iterator[Labels]:
         by_image: dict[Any, list[dict[str, Any]]] = {}
-        for entry in self._document["annotations"]:
-            if isinstance(entry, dict):
-                by_image.setdefault(entry.get("image_id"), []).append(entry)
+        for entry in entries(self._document["annotations"]):
+            by_image.setdefault(identifier(entry.get("image_id")), []).append(entry)
         seen: set[Any] = set()
-        for image in self._document["images"]:
-            if not isinstance(image, dict) or "id" not in image:
+        for image in entries(self._document["images"]):
+            number = identifier(image.get("id"))
+            if number is None:
                 self._note(self._path.name, "an image without id was left out")
                 continue
-            name = image_name(str(image.get("file_name", image["id"])))
-            if image["id"] in seen:
-                self._note(name, f"two images have the id {image['id']}; this one was left out")
+            name = image_name(str(image.get("file_name", number)))
+            if number in seen:
+                self._note(name, f"two images have the id {number}; this one was left out")
                 continue
-            seen.add(image["id"])
+            seen.add(number)
             try:
-                yield Labels(name, self._labels(image, name, by_image.pop(image["id"], [])))
+                yield Labels(name, self._labels(image, name, by_image.pop(number, [])))
             except (ValueError, UserError) as error:
                 self._note(name, f"it was left out: {error}")
-        for number, entries in by_image.items():
-            if number not in seen:
-                self._note(self._path.name, f"{len(entries)} annotations belong to no image (id {number})")
+        for left, orphans in by_image.items():
+            if left not in seen:
+                self._note(self._path.name, f"{len(orphans)} annotations belong to no image (id {left})")
 
-    def _labels(self, image: dict[str, Any], name: str, entries: list[dict[str, Any]]) -> Any:
+    def _labels(self, image: dict[str, Any], name: str, found: list[dict[str, Any]]) -> Any:
         size = size_in(image, "width", "height")
         actual = size_of_image(self._size_of, name)
         if actual is not None and size is not None and actual != size:
@@ -120,11 +123,11 @@ class _Reader:
             raise ValueError("its size is not known")
         array = blank(*size)
         masks: list[tuple[int, Mask]] = []
-        for entry in entries:
+        for entry in found:
             if "segments_info" in entry:
                 masks.extend(self._panoptic(entry, name, *size))
                 continue
-            category = self._categories.get(entry.get("category_id"))
+            category = self._categories.get(identifier(entry.get("category_id")))
             if category is None:
                 self._note(name, f"an annotation has the unknown category {entry.get('category_id')}")
                 continue
@@ -152,12 +155,12 @@ class _Reader:
             raise ValueError(f"its panoptic picture is {rgb.shape[1]}x{rgb.shape[0]}")
         ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
         result = []
-        for segment in entry["segments_info"]:
-            category = self._categories.get(segment.get("category_id"))
+        for segment in entries(entry["segments_info"]):
+            category = self._categories.get(identifier(segment.get("category_id")))
             if category is None:
                 self._note(name, f"a segment has the unknown category {segment.get('category_id')}")
                 continue
-            result.append((self._numbers.number(category), ids == segment.get("id")))
+            result.append((self._numbers.number(category), ids == identifier(segment.get("id"))))
         return result
 
 

@@ -91,7 +91,7 @@ def _parse(path: Path) -> list[tuple[dict[str, str], list[tuple[str, dict[str, s
             raise _Refused("it is too large")
         with path.open("rb") as file:
             parser.ParseFile(file)
-    except (OSError, expat.ExpatError, _Refused) as error:
+    except (OSError, expat.ExpatError, LookupError, ValueError) as error:
         raise UserError(
             f"The XML file cannot be used ({error})", where=f"({printable(str(path))})"
         ) from error

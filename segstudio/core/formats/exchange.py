@@ -190,6 +190,21 @@ def present(array: LabelArray, classes: Iterable[LabelClass]) -> Iterator[tuple[
             yield entry, array == value
 
 
+def listed(value: Any) -> list[Any]:
+    """A list from a document; empty where something else stands there."""
+    return value if isinstance(value, list) else []
+
+
+def entries(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list from a document."""
+    return [entry for entry in listed(value) if isinstance(entry, dict)]
+
+
+def identifier(value: Any) -> int | str | None:
+    """A number or text that names something in a document; None for anything else."""
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
 def number_or_none(value: Any) -> float | None:
     """A finite number from a document, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float):

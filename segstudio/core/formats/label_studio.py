@@ -17,8 +17,10 @@ from segstudio.core.formats.exchange import (
     Note,
     SizeOf,
     blank,
+    entries,
     files,
     image_name,
+    listed,
     number_or_none,
     paint,
     present,
@@ -55,14 +57,13 @@ def _labels(
             notes.append(Note(file, f"task {position} has no data: left out"))
             continue
         name = _task_image(task)
-        annotations = [entry for entry in task.get("annotations") or () if isinstance(entry, dict)]
-        usable = [entry for entry in annotations if not entry.get("was_cancelled")]
+        usable = [entry for entry in entries(task.get("annotations")) if not entry.get("was_cancelled")]
         if not usable:
             notes.append(Note(name, "it has no annotation"))
             continue
         if len(usable) > 1:
             notes.append(Note(name, f"{len(usable)} people annotated it; the last one counts"))
-        results = [entry for entry in usable[-1].get("result") or () if isinstance(entry, dict)]
+        results = entries(usable[-1].get("result"))
         size = next(
             (found for entry in results if (found := size_in(entry, "original_width", "original_height"))),
             None,
@@ -75,7 +76,10 @@ def _labels(
             what = f"it is {actual[0]}x{actual[1]}, the file says {size[0]}x{size[1]}: left out"
             notes.append(Note(name, what))
             continue
-        yield _one(name, results, size or actual or (0, 0), numbers, notes)
+        try:
+            yield _one(name, results, size or actual or (0, 0), numbers, notes)
+        except ValueError as error:
+            notes.append(Note(name, f"it was left out: {error}"))
 
 
 def _task_image(task: dict[str, Any]) -> str:
@@ -102,7 +106,7 @@ def _one(
             continue
         value = entry.get("value") if isinstance(entry.get("value"), dict) else {}
         assert isinstance(value, dict)
-        labels = value.get(kind) or []
+        labels = listed(value.get(kind))
         try:
             if not labels:
                 raise ValueError("it has no label")
@@ -123,7 +127,7 @@ def _mask(kind: str, value: dict[str, Any], width: int, height: int) -> Mask:
     if kind == "brushlabels":
         return brush_mask(value.get("rle"), width, height)
     if kind == "polygonlabels":
-        points = [_pair(point) for point in value.get("points") or ()]
+        points = [_pair(point) for point in listed(value.get("points"))]
         if len(points) < 3:
             raise ValueError(f"a polygon of {len(points)} points")
     elif kind == "rectanglelabels":

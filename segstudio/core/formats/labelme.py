@@ -29,6 +29,7 @@ from segstudio.core.formats.exchange import (
     blank,
     files,
     image_name,
+    listed,
     number_or_none,
     output_path,
     paint,
@@ -119,8 +120,8 @@ def shape_mask(shape: Any, width: int, height: int) -> Mask:
     """(H, W) bool of one shape. Raises ValueError for shapes that cannot be drawn."""
     if not isinstance(shape, dict):
         raise ValueError("it is no shape")
-    kind = shape.get("shape_type") or "polygon"
-    points = [_point(entry) for entry in shape.get("points") or ()]
+    kind = str(shape.get("shape_type") or "polygon")
+    points = [_point(entry) for entry in listed(shape.get("points"))]
     if kind == "polygon":
         if len(points) < 3:
             raise ValueError(f"a polygon of {len(points)} points")
