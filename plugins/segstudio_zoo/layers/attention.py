@@ -60,7 +60,7 @@ class AttentionRecord:
 
     def column(self, index: int, head: int | None = None) -> Tensor:
         """How much each query attends to the key `index`: (Lq,). Columns need not sum to 1."""
-        parts = [self.rows(chunk)[:, :, index] for chunk in self._chunks()]
+        parts = [self.rows(chunk)[:, :, index].clone() for chunk in self._chunks()]  # a view keeps its rows
         column = torch.cat(parts, dim=1)
         return column.mean(0) if head is None else column[head]
 

@@ -42,16 +42,17 @@ def attend(
     """`query` (N, Lq, D), `key` (N, Lk, D), `value` (N, Lk, E) -> (N, Lq, E).
 
     "mean" multiplies keys with values first, so its cost is linear in Lq. The others work in chunks of
-    queries where no gradient is asked for.
+    queries where no gradient is asked for and no graph is exported.
     """
     if rule == "mean":
         return query @ (key.transpose(1, 2) @ value) * (scale / key.shape[1])
-    if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
-        return weights_of(scale * (query @ key.transpose(1, 2)), rule) @ value
     if rule == "softmax" and query.shape[-1] == value.shape[-1]:
         # Contiguous, or the kernel that works in blocks is not taken and the whole matrix is made.
         query, key, value = (x.contiguous()[:, None] for x in (query, key, value))
         return F.scaled_dot_product_attention(query, key, value, scale=scale)[:, 0]
+    wants_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
+    if wants_gradient or torch.compiler.is_exporting():
+        return weights_of(scale * (query @ key.transpose(1, 2)), rule) @ value
     step = max(1, CHUNK_SCORES // key.shape[1])
     # Written into one result: small parts kept between large chunks would fragment memory as much as the
     # whole matrix takes.
