@@ -204,7 +204,7 @@ def _emit(
     *,
     tell: bool = True,
 ) -> None:
-    for start, stop in _strips(rows, strip_rows(scores.shape[0], width)):
+    for start, stop in _strips(rows, strip_rows(scores.shape[0], width, scores.device)):
         control.check()
         write_strip(resizer.rows(scores, first, start, stop, width), maps, start)
         if tell:
