@@ -123,6 +123,7 @@ def test_anything_anywhere_in_a_document_is_survived(tmp_path: Path, name: str):
     assert survived > 0
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("entry", FORMATS, ids=lambda entry: entry.id)
 def test_changed_bytes_anywhere_are_survived(tmp_path: Path, entry: Format):
     module = load_format(entry)
