@@ -63,6 +63,7 @@ class NewRunForm(QWidget):
         self._build_recipe()
         self._build_more()
         self._body.addStretch(1)
+        self._model_changed()
         scroll.setWidget(inside)
         column.addWidget(scroll, 1)
 
@@ -341,7 +342,11 @@ class NewRunForm(QWidget):
         while self._option_form.rowCount():
             self._option_form.removeRow(0)
         self._options.clear()
+        self.start.setEnabled(spec is not None)
+        self.start.setToolTip("Start training" if spec is not None else "No network to train is listed yet")
         if spec is None:
+            self._facts.setText("The networks that can be trained are being listed…")
+            self._option_section.hide()
             return
         for option in spec.options:
             field = _field_of(option)
@@ -410,7 +415,8 @@ def _whole(low: int, high: int, value: int, name: str) -> QSpinBox:
     made.setRange(low, high)
     made.setValue(value)
     made.setAccessibleName(name)
-    made.setFixedWidth(FIELD)
+    made.setFixedSize(FIELD, 28)
+    made.lineEdit().setTextMargins(6, 0, 0, 0)
     return made
 
 
@@ -428,7 +434,8 @@ def _real(low: float, high: float, value: float, decimals: int, name: str) -> QD
     made.setSingleStep(10.0 ** -min(2, decimals))
     made.setValue(value)
     made.setAccessibleName(name)
-    made.setFixedWidth(FIELD)
+    made.setFixedSize(FIELD, 28)
+    made.lineEdit().setTextMargins(6, 0, 0, 0)
     return made
 
 
