@@ -38,10 +38,11 @@ def main() -> int:
 def _take(arguments: argparse.Namespace) -> int:
     from segstudio.ui.application import make_application
     from segstudio.ui.main_window import MainWindow
+    from segstudio.ui.window_actions import use_theme
 
     application = make_application()
     window = MainWindow()
-    window.use_theme(arguments.theme)
+    use_theme(arguments.theme)
     width, height = (int(part) for part in arguments.size.split("x"))
     window.resize(width, height)
     window.show()

@@ -25,6 +25,8 @@ from segstudio.core.weights_facts import WeightsFacts, read_facts
 from segstudio.plugin_api import ModelSpec, Plugin, plugin_from_json
 
 LISTING_SECONDS = 10
+PATIENT_SECONDS = 60
+"""A second try lasts longer: a computer that is busy or starts cold is no broken plugin."""
 _MEMORY_LIMIT = 4 * 2**30
 _CACHE_VERSION = 1
 _LISTERS = 2
@@ -165,7 +167,8 @@ class ModelShelf(QObject):
         while self._waiting and len(self._listing) < _LISTERS:
             self._list(self._waiting.pop(0))
 
-    def _list(self, source: PluginSource) -> None:
+    def _list(self, source: PluginSource, seconds: float | None = None) -> None:
+        seconds = LISTING_SECONDS if seconds is None else seconds
         arguments = ["worker", "--list", source.name, "--memory-limit", str(_MEMORY_LIMIT)]
         for file in self._plugin_files:
             arguments += ["--plugin", str(file)]
@@ -176,10 +179,10 @@ class ModelShelf(QObject):
         environment.insert("PYTHONSAFEPATH", "1")
         process = QProcess(self)
         process.setProcessEnvironment(environment)
-        process.finished.connect(lambda *_: self._listed(source, process))
+        process.finished.connect(lambda *_: self._listed(source, process, seconds))
         process.errorOccurred.connect(lambda _error: self._failed_to_start(source, process))
-        limit = QTimer(process, singleShot=True, interval=LISTING_SECONDS * 1000)
-        limit.timeout.connect(process.kill)
+        limit = QTimer(process, singleShot=True, interval=round(seconds * 1000))
+        limit.timeout.connect(lambda: self._end_slow(source, process, seconds))
         limit.start()
         self._listing[source.name] = process
         process.start(program, rest)
@@ -188,14 +191,26 @@ class ModelShelf(QObject):
         if process.error() == QProcess.ProcessError.FailedToStart:
             self._listed(source, process)
 
-    def _listed(self, source: PluginSource, process: QProcess) -> None:
+    def _end_slow(self, source: PluginSource, process: QProcess, seconds: float) -> None:
+        """Ends a process that took too long; the first time the plugin gets a second, longer try."""
+        if seconds >= PATIENT_SECONDS or self._listing.get(source.name) is not process:
+            process.kill()
+            return
+        del self._listing[source.name]
+        process.blockSignals(True)
+        process.kill()
+        process.waitForFinished(500)
+        process.deleteLater()
+        self._list(source, PATIENT_SECONDS)
+
+    def _listed(self, source: PluginSource, process: QProcess, seconds: float = LISTING_SECONDS) -> None:
         if self._listing.pop(source.name, None) is None:
             return
         output = bytes(process.readAllStandardOutput().data())
         errors = bytes(process.readAllStandardError().data()).decode("utf-8", "replace")
         process.deleteLater()
         try:
-            plugin = _plugin_of(output, source, errors)
+            plugin = _plugin_of(output, source, errors, seconds)
         except UserError as error:
             self.problems[source.name] = error
             self.problem.emit(error)
@@ -283,7 +298,7 @@ def _facts(path: Path) -> WeightsFacts:
         return WeightsFacts()  # the worker says what is wrong when the file is used
 
 
-def _plugin_of(output: bytes, source: PluginSource, errors: str) -> Plugin:
+def _plugin_of(output: bytes, source: PluginSource, errors: str, seconds: float) -> Plugin:
     try:
         document = json.loads(output)
         if "error" in document:
@@ -291,7 +306,7 @@ def _plugin_of(output: bytes, source: PluginSource, errors: str) -> Plugin:
         return plugin_from_json(document["plugin"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
-            f"Plugin {source.name} did not say within {LISTING_SECONDS} seconds which models it has",
+            f"Plugin {source.name} did not say within {seconds:.0f} seconds which models it has",
             action="Everything else goes on without it",
             details=errors or str(error),
         ) from error
