@@ -6,7 +6,7 @@ from segstudio.plugin_api import ModelSpec, Option, Plugin
 from segstudio_zoo import catalog
 from segstudio_zoo.catalog.entry import SegmentorEntry
 from segstudio_zoo.catalog.published import checkpoints_of
-from segstudio_zoo.names import UnknownModel, list_models, resolve
+from segstudio_zoo.names import Resolved, UnknownModel, list_models, resolve
 
 NAME = "segstudio_zoo"
 
@@ -24,11 +24,9 @@ def _spec(entry: SegmentorEntry, name: str) -> ModelSpec:
     )
     classes = settings.get("num_classes")
     preprocess = found.model.preprocess if found.model and found.model.preprocess else entry.preprocess
-    trunk = found.variant.segmentor_suffix.upper() if len(found.variant.segmentor_suffix) < 5 else ""
-    title = f"{entry.title} · {trunk or found.variant.segmentor_suffix}"
     return ModelSpec(
         id=f"{NAME}/{name}",
-        title=title,
+        title=_title(entry, found),
         family=entry.id,
         paper=entry.paper.address,
         year=entry.paper.year,
@@ -37,7 +35,7 @@ def _spec(entry: SegmentorEntry, name: str) -> ModelSpec:
         checkpoints=checkpoints_of(name),
         probes=(*entry.probes, *found.backbone.probes),
         switches=(*entry.switches, *found.backbone.switches),
-        side_outputs=_side_outputs(entry, settings),
+        side_outputs=_side_outputs(entry, options),
         min_size=max(entry.min_size, found.backbone.min_size),
         size_divisor=max(entry.size_divisor, found.backbone.size_divisor),
         num_classes=classes if isinstance(classes, int) else None,
@@ -57,8 +55,41 @@ def _with_default(option: Option, default: object) -> Option:
     )
 
 
-def _side_outputs(entry: SegmentorEntry, settings: dict[str, object]) -> tuple[str, ...]:
-    if settings.get("auxiliary") is False:
+# how backbones are written in titles: the beginning of their name -> what a reader knows
+_WRITTEN = (
+    ("mobilenet-v2", "MobileNetV2"),
+    ("mobilenet-v3", "MobileNetV3"),
+    ("convnextv2", "ConvNeXtV2"),
+    ("convnext", "ConvNeXt"),
+    ("xception", "Xception"),
+    ("mscan", "MSCAN"),
+    ("beit", "BEiT"),
+    ("deit", "DeiT"),
+    ("mae", "MAE"),
+    ("mit", "MiT"),
+    ("vit", "ViT"),
+    ("hr", "HR"),
+    ("r", "R"),
+    ("s", "S"),
+)
+
+
+def _title(entry: SegmentorEntry, found: Resolved) -> str:
+    """ "CCNet · R50", "DeepLabV3 · MobileNetV2 /16": the stride is said where it is not 8 or 32."""
+    short = found.variant.segmentor_suffix
+    for beginning, written in _WRITTEN:
+        if short.startswith(beginning):
+            short = written + short.removeprefix(beginning)
+            break
+    stride = f" /{found.output_stride}" if found.output_stride == 16 else ""
+    if found.name == entry.id or found.variant.name.startswith(entry.id):
+        return entry.title + found.name.removeprefix(entry.id).replace("-", " ")
+    form = found.name.partition("_")[2].partition("_")[2]  # "mask" of "segmenter_vit-t_mask"
+    return f"{entry.title} · {short}{stride}{f', {form}' if form else ''}"
+
+
+def _side_outputs(entry: SegmentorEntry, options: tuple[Option, ...]) -> tuple[str, ...]:
+    if any(option.name == "auxiliary" and option.default is False for option in options):
         return tuple(name for name in entry.side_outputs if not name.startswith("auxiliary"))
     return entry.side_outputs
 

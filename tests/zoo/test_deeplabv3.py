@@ -11,6 +11,7 @@ from torch import nn
 
 from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, load_checkpoint
+from segstudio_zoo.backbones.resnet import other_multi_grid
 from segstudio_zoo.layers.aspp import valid_taps
 from segstudio_zoo.plugin import PLUGIN
 from segstudio_zoo.probes import deeplabv3 as deeplabv3_probes
@@ -197,7 +198,7 @@ def test_multi_grid_switch_sets_rates_and_takes_them_back() -> None:
     model = create_model("deeplabv3_r18-d8", num_classes=3, channels=8)
     convs = [block.conv1 for block in model.backbone.layer4]
     before = [conv.dilation for conv in convs]
-    with deeplabv3.multi_grid(model, "1,2,4"):
+    with other_multi_grid(model, "1,2,4"):
         assert [conv.dilation[0] for conv in convs] == [4, 8]
         with torch.no_grad():
             assert model(picture()).shape == (1, 3, 41, 57)

@@ -8,7 +8,8 @@ multi-grid are from DeepLabV3, arXiv 1706.05587, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
@@ -117,6 +118,26 @@ def build(
         multiply_multi_grid=multiply_multi_grid,
         contract_dilation=contract_dilation,
     )
+
+
+@contextmanager
+def other_multi_grid(model: nn.Module, value: str) -> Iterator[None]:
+    """Switch: other dilation factors for the last stage, "1,2,4"; "as built" leaves them."""
+    trunk = next(module for module in model.modules() if isinstance(module, ResNet))
+    blocks = list(trunk.layer4)
+    convs = [block.conv1 if isinstance(block, BasicBlock) else block.conv2 for block in blocks]
+    before = [(conv.dilation, conv.padding) for conv in convs]
+    if value != "as built":
+        unit = max(32 // trunk.features[-1].stride, 1)
+        factors = [int(text) for text in str(value).split(",")]
+        factors += [factors[-1]] * (len(convs) - len(factors))
+        for conv, factor in zip(convs, factors, strict=False):
+            conv.dilation = conv.padding = (unit * factor, unit * factor)
+    try:
+        yield
+    finally:
+        for conv, (dilation, padding) in zip(convs, before, strict=True):
+            conv.dilation, conv.padding = dilation, padding
 
 
 KEY_MAPS = (

@@ -115,13 +115,6 @@ ENTRY = SegmentorEntry(
             choices=(False, True),
             trained=False,
         ),
-        SwitchSpec(
-            "multi_grid",
-            "Multi-grid of the last stage",
-            f"{_BUILD}:multi_grid",
-            choices=("as built", "1,1,1", "1,2,1", "1,2,4"),
-            trained="as built",
-        ),
     ),
     side_outputs=("auxiliary",),
     parts=(

@@ -1,6 +1,6 @@
 """ResNet: facts."""
 
-from segstudio.plugin_api import Option
+from segstudio.plugin_api import Option, SwitchSpec
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
 
 ENTRY = BackboneEntry(
@@ -34,6 +34,16 @@ ENTRY = BackboneEntry(
         Option("multi_grid", "ints", None, "dilation rates of the last stage's blocks"),
         Option("multiply_multi_grid", "bool", False, "take them as factors on the stage's own rate (paper)"),
         Option("contract_dilation", "bool", True, "the first block of a dilated stage keeps half its rate"),
+    ),
+    switches=(
+        SwitchSpec(
+            "multi_grid",
+            "Multi-grid of the last stage",
+            "segstudio_zoo.backbones.resnet:other_multi_grid",
+            choices=("as built", "1,1,1", "1,2,1", "1,2,4"),
+            trained="as built",
+            help="Factors on the dilation of the last stage's blocks (DeepLabV3, section 3.1.1).",
+        ),
     ),
     parts=(
         "four stages of residual blocks, basic (18, 34) or bottleneck (50, 101)",

@@ -178,28 +178,6 @@ def image_pool_off(model: nn.Module, value: bool) -> Iterator[None]:
         model.decode_head.pool_off = False
 
 
-@contextmanager
-def multi_grid(model: nn.Module, value: str) -> Iterator[None]:
-    """Switch: other dilation factors for the last residual stage; "as built" leaves them."""
-    stage = getattr(model.backbone, "layer4", None)
-    blocks = [m for m in stage if isinstance(m, BasicBlock | Bottleneck)] if stage is not None else []
-    convs = [block.conv1 if isinstance(block, BasicBlock) else block.conv2 for block in blocks]
-    before = [(conv.dilation, conv.padding) for conv in convs]
-    if value != "as built":
-        if not blocks:
-            raise ValueError("Multi-grid needs a residual network as backbone.")
-        unit = max(32 // model.backbone.features[-1].stride, 1)
-        factors = [int(text) for text in str(value).split(",")]
-        factors += [factors[-1]] * (len(convs) - len(factors))
-        for conv, factor in zip(convs, factors, strict=False):
-            conv.dilation = conv.padding = (unit * factor, unit * factor)
-    try:
-        yield
-    finally:
-        for conv, (dilation, padding) in zip(convs, before, strict=True):
-            conv.dilation, conv.padding = dilation, padding
-
-
 def _from_torchvision(state: dict[str, Tensor], _: nn.Module) -> dict[str, Tensor]:
     """torchvision concatenates the pooled image last; here it comes first."""
     key = "decode_head.bottleneck.conv.weight"
