@@ -37,18 +37,19 @@ def augment(
     x, y = _place(labels, recipe, rng, (scaled_w, scaled_h))
     picture = _crop(image, (x, y), (scaled_w, scaled_h), recipe.crop, smooth=True)
     target = _crop(labels, (x, y), (scaled_w, scaled_h), recipe.crop, smooth=False)
-    values = picture.astype(np.float32)
-    if recipe.color > 0:
-        values = change_color(values, recipe.color, rng)
-    full = np.empty((height, width, 3), np.float32)
-    full[:] = fill
-    full_target = np.full((height, width), recipe.ignore, np.int64)
+    values = change_color(picture, recipe.color, rng)
+    mirrored = recipe.flip and rng.random() < 0.5
     h, w = target.shape
-    full[:h, :w] = values
+    if (h, w) != (height, width):
+        full = np.empty((height, width, 3), np.float32)
+        full[:] = fill
+        full[:h, :w] = values
+        values = full
+    full_target = np.full((height, width), recipe.ignore, np.int64)
     full_target[:h, :w] = target
-    if recipe.flip and rng.random() < 0.5:
-        full, full_target = full[:, ::-1], full_target[:, ::-1]
-    return np.ascontiguousarray(full), np.ascontiguousarray(full_target)
+    if mirrored:
+        return cv2.flip(values, 1), np.ascontiguousarray(full_target[:, ::-1])
+    return values, full_target
 
 
 def _place(
@@ -102,22 +103,28 @@ def _crop(
     return cv2.warpAffine(array, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def change_color(
-    image: NDArray[np.float32], strength: float, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Brightness, contrast, saturation and white balance of (h, w, 3) on the 0-255 scale, each by chance."""
+def change_color(image: Image, strength: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Brightness, contrast, saturation and white balance of (h, w, 3), each by chance -> float32 0-255.
+
+    All four are linear, so they become one matrix and one pass over the pixels.
+    """
+    values = image.astype(np.float32)
+    if strength <= 0:
+        return values
     low, high = 1 - 0.5 * strength, 1 + 0.5 * strength
-    draws = rng.uniform(low, high, 3)
+    brightness, contrast, saturation = rng.uniform(low, high, 3)
     use = rng.random(4) < 0.6
-    balance = rng.uniform(1 - 0.15 * strength, 1 + 0.15 * strength, 3).astype(np.float32)
+    balance = rng.uniform(1 - 0.15 * strength, 1 + 0.15 * strength, 3)
+    matrix, offset = np.eye(3), np.zeros(3)
     if use[0]:
-        image = image * np.float32(draws[0])
+        matrix *= brightness
     if use[1]:
-        middle = np.float32(image.mean())
-        image = (image - middle) * np.float32(draws[1]) + middle
+        middle = float(np.mean(matrix @ np.array(cv2.mean(image)[:3])))
+        matrix, offset = matrix * contrast, offset + (1 - contrast) * middle
     if use[2]:
-        grey = (image @ _LUMA)[..., None]
-        image = grey + (image - grey) * np.float32(draws[2])
+        grey = (1 - saturation) * np.tile(_LUMA, (3, 1)) + saturation * np.eye(3)
+        matrix, offset = grey @ matrix, grey @ offset
     if use[3]:
-        image = image * balance
-    return np.clip(image, 0, 255)
+        matrix, offset = balance[:, None] * matrix, balance * offset
+    values = cv2.transform(values, np.column_stack([matrix, offset]))
+    return np.clip(values, 0, 255, out=values)

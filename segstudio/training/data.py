@@ -144,7 +144,10 @@ def normalise(
     image: NDArray[np.float32], mean: NDArray[np.float32], std: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """(h, w, 3) on the 0-255 scale -> (3, h, w), (x - mean) / std."""
-    return np.ascontiguousarray(((image - mean) / std).transpose(2, 0, 1))
+    result = np.empty((3, *image.shape[:2]), np.float32)
+    for plane, channel, low, scale in zip(result, cv2.split(image), mean, std, strict=True):
+        np.multiply(np.subtract(channel, low, out=plane), 1 / scale, out=plane)
+    return result
 
 
 def _collate(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

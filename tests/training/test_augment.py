@@ -55,11 +55,32 @@ def test_what_lies_outside_is_ignored_and_has_the_fill_colour():
 
 
 def test_colour_changes_keep_the_range_and_the_type():
-    rng = np.random.default_rng(0)
-    image = rng.uniform(0, 255, (9, 9, 3)).astype(np.float32)
+    image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     changed = [change_color(image, 1.0, np.random.default_rng(seed)) for seed in range(30)]
     assert all(one.dtype == np.float32 and one.min() >= 0 and one.max() <= 255 for one in changed)
     assert max(np.abs(one - image).max() for one in changed) > 20
+    assert np.array_equal(change_color(image, 0.0, np.random.default_rng(0)), image)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_colour_matrix_equals_one_change_after_the_other(seed):
+    image = np.random.default_rng(1).integers(90, 160, (7, 5, 3), dtype=np.uint8)
+    rng = np.random.default_rng(seed)
+    brightness, contrast, saturation = rng.uniform(0.8, 1.2, 3)
+    use = rng.random(4) < 0.6
+    balance = rng.uniform(0.94, 1.06, 3)
+    expected = image.astype(float)
+    if use[0]:
+        expected = expected * brightness
+    if use[1]:
+        expected = (expected - expected.mean()) * contrast + expected.mean()
+    if use[2]:
+        grey = (expected @ [0.299, 0.587, 0.114])[..., None]
+        expected = grey + (expected - grey) * saturation
+    if use[3]:
+        expected = expected * balance
+    result = change_color(image, 0.4, np.random.default_rng(seed))
+    np.testing.assert_allclose(result, expected, atol=1e-3)
 
 
 def test_every_image_comes_once_before_any_comes_twice():
