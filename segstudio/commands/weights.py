@@ -1,10 +1,13 @@
-"""Looks into files of weights: which network they belong to, which tensors they hold."""
+"""Looks into files of weights, lists and fetches published ones."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
+
+from segstudio.core.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,9 +15,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     identify = verbs.add_parser("identify", help="which network a file belongs to")
     identify.add_argument("file", type=Path, metavar="FILE")
     identify.add_argument("--json", action="store_true", help="print one JSON document")
+    listing = verbs.add_parser("list", help="the published weights of a network")
+    listing.add_argument("model", metavar="NAME")
+    listing.add_argument("--json", action="store_true", help="print one JSON document")
+    fetch = verbs.add_parser("fetch", help="fetch published weights over https")
+    fetch.add_argument("model", metavar="NAME")
+    fetch.add_argument("checkpoint", metavar="ID")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.what == "identify":
+        return _identify(arguments)
+    return _list(arguments) if arguments.what == "list" else _fetch(arguments)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from segstudio.core.downloaded_weights import downloaded
+    from segstudio.registry import Registry
+
+    _, spec = Registry(arguments.plugin).find(arguments.model)
+    if arguments.json:
+        print(json.dumps([dataclasses.asdict(checkpoint) for checkpoint in spec.checkpoints], indent=2))
+        return 0
+    for checkpoint in spec.checkpoints:
+        here = "here   " if checkpoint.path or (checkpoint.url and downloaded(checkpoint)) else "on line"
+        metrics = ", ".join(f"{name} {value:g}" for name, value in checkpoint.metrics)
+        print(f"{here}  {checkpoint.id}  {checkpoint.taxonomy}  {metrics}  licence: {checkpoint.licence}")
+    if not spec.checkpoints:
+        print(f"{spec.id} has no published weights that are known here")
+    return 0
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from segstudio.commands.progress import ProgressBar
+    from segstudio.registry import Registry
+    from segstudio.worker.downloads import fetch
+
+    _, spec = Registry(arguments.plugin).find(arguments.model)
+    chosen = next((found for found in spec.checkpoints if found.id == arguments.checkpoint), None)
+    if chosen is None:
+        known = ", ".join(checkpoint.id for checkpoint in spec.checkpoints) or "none"
+        raise UserError(
+            f"{spec.id} has no weights named {arguments.checkpoint!r}", action=f"Known are {known}"
+        )
+    bar = ProgressBar((chosen.bytes or 0) // 2**20 or 1, "MB")
+    path = fetch(chosen, progress=lambda done, _total: bar.show(done / 2**20))
+    bar.clear()
+    print(path)
+    return 0
+
+
+def _identify(arguments: argparse.Namespace) -> int:
     from segstudio.registry import Registry
     from segstudio.worker.identification import identify_file
 

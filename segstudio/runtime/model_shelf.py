@@ -16,6 +16,7 @@ from typing import Any, Literal
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
 from segstudio.core import atomic_file
+from segstudio.core.downloaded_weights import downloaded
 from segstudio.core.errors import UserError
 from segstudio.core.plugin_sources import PluginSource, find_sources, give_consent
 from segstudio.core.program import child_environment, program_command
@@ -257,8 +258,11 @@ def _of_spec(plugin: Plugin, spec: ModelSpec) -> Iterable[RunnableModel]:
     if spec.unavailable:
         return
     for checkpoint in spec.checkpoints:
-        path = Path(checkpoint.path)
-        if checkpoint.path and path.is_file():
+        bundled = Path(checkpoint.path) if checkpoint.path else None
+        path = bundled if bundled is not None and bundled.is_file() else None
+        if path is None and checkpoint.url:
+            path = downloaded(checkpoint)
+        if path is not None:
             ref = _ref(spec.id, checkpoint=checkpoint.id, num_classes=checkpoint.num_classes)
             yield _runnable(f"{spec.id}@{checkpoint.id}", spec.title, ref, _facts(path), "checkpoint")
     if not plugin.load and not spec.trainable:

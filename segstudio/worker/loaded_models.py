@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segstudio.core.downloaded_weights import downloaded
 from segstudio.core.errors import UserError
 from segstudio.core.taxonomies import default_palette, load_taxonomy
 from segstudio.core.weights_facts import WeightsFacts
@@ -19,7 +20,6 @@ from segstudio.plugin_api import Checkpoint, ModelSpec, Plugin, Preprocess, Taxo
 from segstudio.registry import Registry, plugin_error
 from segstudio.worker import devices
 from segstudio.worker.checkpoints import WeightsFile, read_weights
-from segstudio.worker.downloads import downloaded
 from segstudio.worker.folding import FoldReport, fold_batch_norms
 from segstudio.worker.footprint import Footprint
 from segstudio.worker.memory import available_bytes
@@ -107,7 +107,8 @@ def load_model(
     weights = read_weights(path) if path is not None else None
     if weights is None and plugin.load and not ref.untrained:
         raise UserError(
-            f"{spec.id} has no weights on this computer", action="Give a file of weights (--weights FILE)"
+            f"{spec.id} has no weights on this computer",
+            action=f"Give a file (--weights FILE), or see `segstudio weights list {spec.id}`",
         )
     facts = weights.facts if weights is not None else WeightsFacts()
     options, num_classes = _build_arguments(registry, plugin, spec, ref, checkpoint, weights)
@@ -244,7 +245,10 @@ def _checkpoint(spec: ModelSpec, ref: ModelRef) -> Checkpoint | None:
     for checkpoint in spec.checkpoints:
         if checkpoint.id == ref.checkpoint:
             if _on_this_computer(checkpoint) is None:
-                raise UserError(f"Checkpoint {checkpoint.id} is not on this computer", action=checkpoint.url)
+                raise UserError(
+                    f"Checkpoint {checkpoint.id} is not on this computer",
+                    action=f"`segstudio weights fetch {spec.id} {checkpoint.id}` fetches it",
+                )
             return checkpoint
     raise UserError(f"{spec.title} has no checkpoint named {ref.checkpoint!r}")
 

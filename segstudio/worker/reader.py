@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from segstudio.core import images, metrics
 from segstudio.ipc import MappedArray
-from segstudio.worker.control import Control
+from segstudio.plugin_api import Checkpoint
+from segstudio.worker.control import Cancelled, Control
 from segstudio.worker.dispatch import Operation
 from segstudio.worker.reader_imports import import_labels
 
@@ -75,6 +76,22 @@ def confusion(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
     return {"confusion": counts.tolist()}
 
 
+def fetch(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
+    """`checkpoint` {id, url, sha256, bytes}: fetches it over https at a person's wish -> `path`."""
+    from segstudio.worker.downloads import DownloadCancelled, fetch
+
+    fields = {name: arguments["checkpoint"].get(name) for name in ("id", "url", "sha256", "bytes")}
+    checkpoint = Checkpoint(**{name: value for name, value in fields.items() if value is not None})
+
+    def tell(done: int, total: int | None) -> None:
+        control.progress(done / total if total else 0.0, f"{done / 2**20:.0f} MB")
+
+    try:
+        return {"path": str(fetch(checkpoint, progress=tell, cancel=control.cancelled))}
+    except DownloadCancelled as error:
+        raise Cancelled from error
+
+
 OPERATIONS: Mapping[str, Operation] = {
     "header": header,
     "levels": levels,
@@ -82,6 +99,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "thumbnail": thumbnail,
     "rgb": rgb,
     "confusion": confusion,
+    "fetch": fetch,
     "import_labels": import_labels,
 }
 

@@ -1,0 +1,32 @@
+"""Where fetched checkpoints lie, and which file belongs to which: known to window and worker alike."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from segstudio.core.errors import UserError
+from segstudio.core.settings import data_folder
+from segstudio.plugin_api import Checkpoint
+
+
+def checkpoint_folder() -> Path:
+    """Where downloaded checkpoints lie, and where a person puts one that was fetched by hand."""
+    folder = data_folder() / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def file_name(checkpoint: Checkpoint) -> str:
+    """The file's name: the last part of its address, without anything that could leave the folder."""
+    name = PurePosixPath(unquote(urlsplit(checkpoint.url).path)).name
+    name = "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in name).lstrip(".")
+    if not name:
+        raise UserError("The checkpoint's address names no file", where=f"({checkpoint.url})")
+    return name
+
+
+def downloaded(checkpoint: Checkpoint, folder: Path | None = None) -> Path | None:
+    """The checkpoint's file where it was fetched before (or put there by hand), else None."""
+    path = (folder or checkpoint_folder()) / file_name(checkpoint)
+    return path if path.is_file() else None
