@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtCore import QObject, QPointF, QRectF, Qt, QTimer
 from PySide6.QtGui import QColor, QImage, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
+from segstudio.runtime.proposals import Proposals, Region
 from segstudio.ui.annotate.actions import ANNOTATE_ACTIONS
 from segstudio.ui.annotate.canvas import AnnotateCanvas
 from segstudio.ui.annotate.class_dock import ClassDock
+from segstudio.ui.annotate.ghost_layer import GhostLayer
 from segstudio.ui.annotate.history_list import HistoryList
 from segstudio.ui.annotate.option_bar import OptionBar
+from segstudio.ui.annotate.proposal_dock import ProposalDock
 from segstudio.ui.annotate.tool_column import TOOLS, ToolColumn
 from segstudio.ui.canvas.layers import OVERLAY_OPACITY, ImageLayer, LabelLayer
 from segstudio.ui.canvas.tools.fill import FillTool
@@ -47,7 +50,10 @@ class AnnotateRoom(QObject):
         self.image_layer = ImageLayer(self)
         self.label_layer = LabelLayer(self)
         self.canvas = AnnotateCanvas(services.viewport, self._small_picture)
-        self.canvas.set_layers([self.image_layer, self.label_layer])
+        self.ghost_layer = GhostLayer(self)
+        self.canvas.set_layers([self.image_layer, self.label_layer, self.ghost_layer])
+        self.proposals: Proposals | None = None
+        self.proposal_dock: ProposalDock | None = None
         self._overlay_off = False
         self._q_since: float | None = None
         self.tools: dict[str, Tool] = {
@@ -87,6 +93,8 @@ class AnnotateRoom(QObject):
     def shut_down(self) -> None:
         """The window closes: no timer of a tool may reach the canvas any more."""
         self.canvas.set_tool(None)
+        if self.proposals is not None:
+            self.proposals.close()
 
     def status_hint(self) -> str:
         tool = self.tools[self._tool]
@@ -101,10 +109,12 @@ class AnnotateRoom(QObject):
         self.column = ToolColumn()
         self.dock = AnnotateDock()
         self.classes = ClassDock(self._services, self.state)
+        self._build_proposals()
         self.history = HistoryList(self._session)
         self.history_section = FoldSection("History", key="history")
         self.history_section.set_body(self.history, stretch=True)
-        self.dock.set_parts(self.classes, self.history_section)
+        parts = [self.classes, self.proposal_dock] if self.proposal_dock is not None else [self.classes]
+        self.dock.set_parts(parts, self.history_section)
         self._stack = QStackedWidget()
         self._empty = EmptyState(
             "images",
@@ -130,6 +140,35 @@ class AnnotateRoom(QObject):
         self._split.splitterMoved.connect(lambda *_: settings().set("view.class_dock", self.dock.width()))
         row.addWidget(self._split, 1)
 
+    def _build_proposals(self) -> None:
+        predictions, shelf = self._services.predictions, self._services.shelf
+        if predictions is None or shelf is None:
+            return
+        self.proposals = Proposals(self._session, predictions, self)
+        self.proposal_dock = ProposalDock(self._session, shelf, self.proposals, self.state)
+        self.proposals.changed.connect(self._show_ghost)
+        self.proposals.failed.connect(self._services.status.error)
+        self.proposal_dock.region_shown.connect(self._bring_into_view)
+        self._session.undone.connect(
+            lambda *_: self.proposals and self.proposals.set_threshold(self.proposals.threshold)
+        )
+
+    def _show_ghost(self) -> None:
+        proposals = self.proposals
+        if proposals is not None:
+            self.ghost_layer.set_regions(proposals.numbers, proposals.regions, proposals.current)
+            for action_id in ("proposal.accept", "proposal.reject"):
+                why = "No proposal on this image"
+                self._services.actions.enable(action_id, proposals.current is not None, why_not=why)
+
+    def _bring_into_view(self, region: Region) -> None:
+        """Only a region that is outside moves the picture."""
+        rect = region.rect
+        box = self.canvas.view_rect(QRectF(rect.x0, rect.y0, rect.width, rect.height))
+        if not box.intersects(QRectF(self.canvas.rect())):
+            middle = QPointF((rect.x0 + rect.x1) / 2, (rect.y0 + rect.y1) / 2)
+            self._services.viewport.set_center(middle)
+
     def _bind(self) -> None:
         table = self._services.actions
         table.add(ANNOTATE_ACTIONS)
@@ -147,6 +186,11 @@ class AnnotateRoom(QObject):
         table.bind("class.under", self._pick_under)
         table.bind("class.swap", self.state.swap_classes)
         table.bind("class.add", self.classes.add_class)
+        if self.proposal_dock is not None:
+            table.bind("proposal.run", self.proposal_dock.run)
+            table.bind("proposal.accept", self.proposal_dock.accept)
+            table.bind("proposal.reject", self.proposal_dock.reject)
+            self._show_ghost()
         table.bind("overlay.less", lambda: self.set_overlay(self._opacity - 8))
         table.bind("overlay.more", lambda: self.set_overlay(self._opacity + 8))
         self.column.tool_chosen.connect(self.use_tool)
@@ -278,6 +322,7 @@ class AnnotateRoom(QObject):
         for entry in classes:
             colors[entry.id] = entry.color
         self.label_layer.set_colors(colors)
+        self.ghost_layer.set_colors(colors)
         self.label_layer.set_hidden(self.state.hidden)
 
     def _hovered(self, pixel: tuple[int, int] | None) -> None:
@@ -341,9 +386,10 @@ class AnnotateDock(QFrame):
         self._column.setContentsMargins(1, 0, 0, 0)
         self._column.setSpacing(0)
 
-    def set_parts(self, classes: QWidget, history: QWidget) -> None:
+    def set_parts(self, upper: list[QWidget], history: QWidget) -> None:
         """Put the sections one over the other."""
-        self._column.addWidget(classes)
+        for part in upper:
+            self._column.addWidget(part)
         self._column.addWidget(history, 1)
         self._column.addStretch(0)
 
