@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 PYTEST := $(BIN)/python -m pytest
 OFFSCREEN := QT_QPA_PLATFORM=offscreen
 
-.PHONY: run test lint test-long test-gpu bench bundle bundle-smoke wheel-smoke system screen clean docs demo
+.PHONY: run test lint test-long test-gpu bench bundle bundle-smoke wheel-smoke screenshots system screen clean demo
 
 run: screen $(VENV)/.installed
 	$(BIN)/segstudio $(ARGS)
@@ -39,6 +39,10 @@ $(VENV)-bundle/.installed: pyproject.toml constraints.txt scripts/install.sh
 	$(PYTHON) -m venv $(VENV)-bundle
 	scripts/install.sh $(VENV)-bundle/bin/python "$(TORCH)" bundle
 	@touch $@
+
+# The pictures of docs/tutorial.md, from the real window with the demo.
+screenshots: system $(VENV)/.installed
+	$(OFFSCREEN) $(BIN)/python scripts/screenshots.py docs/images
 
 bundle-smoke:
 	@scripts/system_libraries.sh venv screen xvfb xauth

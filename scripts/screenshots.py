@@ -59,7 +59,7 @@ def _take(arguments: argparse.Namespace) -> int:
             window.grab().save(str(path))
             print(path, flush=True)
 
-    wait(lambda: bool(shelf.specs), "the models", 60)
+    wait(lambda: any(model.origin == "demo" for model in shelf.runnable), "the models", 120)
     settle(1.5)
     keep("first_launch")
     if arguments.open:
@@ -120,7 +120,7 @@ def point_at(window: QWidget, x: float, y: float, *, click: bool = False) -> Non
 def wait_for_jobs(window: QWidget, seconds: float = 120) -> None:
     settle(1.0)
     jobs = window.services.jobs
-    wait(lambda: not any(job.state in ("queued", "running") for job in jobs.jobs), "the jobs", seconds)
+    wait(lambda: all(job.is_over for job in jobs.jobs), "the jobs", seconds)
     settle(0.5)
 
 
