@@ -165,6 +165,29 @@ def test_every_reference_is_identified_and_loads_as_identified(name: str) -> Non
     assert not (report.missing or report.unexpected or report.mismatched)
 
 
+def test_torchvision_fcn_is_identified_and_loads() -> None:
+    model = create_model("torchvision_fcn_resnet50", auxiliary_channels=256)
+    names = {
+        "decode_head.convs.0.conv.": "classifier.0.",
+        "decode_head.convs.0.bn.": "classifier.1.",
+        "decode_head.conv_seg.": "classifier.4.",
+        "auxiliary_head.convs.0.conv.": "aux_classifier.0.",
+        "auxiliary_head.convs.0.bn.": "aux_classifier.1.",
+        "auxiliary_head.conv_seg.": "aux_classifier.4.",
+    }
+    state = {}
+    for key, value in model.state_dict().items():
+        for ours, theirs in names.items():
+            if key.startswith(ours):
+                key = key.replace(ours, theirs)
+        state[key] = value
+    found = identify(state)[0]
+    assert (found.layout, found.num_classes) == ("torchvision", 21)
+    again = create_model(found.name, num_classes=found.num_classes, **found.options)
+    assert load_checkpoint(again, state).layout == "torchvision"
+    assert unchanged(again, snapshot(model))
+
+
 def test_folded_batch_norms_leave_the_function_as_it_was() -> None:
     torch.manual_seed(0)
     for backbone in ("mobilenet-v2-d16", "r18-d8", "mobilenet-v3-small"):

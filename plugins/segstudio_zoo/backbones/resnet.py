@@ -1,4 +1,4 @@
-"""ResNet 18/34/50/101, dilated for dense prediction.
+"""ResNet 18/34/50/101/152, dilated for dense prediction.
 
 He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv 1512.03385; table 1
 gives the depths. The deep stem of three 3x3 convolutions ("V1c") is from "Bag of Tricks for Image
@@ -22,6 +22,7 @@ DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
     101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
 }
 
 

@@ -16,6 +16,8 @@ _HRNET = (
 _SHALLOW = (("channels", 128), ("auxiliary_channels", 64))
 """Published networks on ResNet-18 have a narrower head."""
 
+_TORCHVISION = (("num_convs", 1), ("concat_input", False), ("num_classes", 21))
+
 ENTRY = SegmentorEntry(
     id="fcn",
     title="FCN",
@@ -33,6 +35,8 @@ ENTRY = SegmentorEntry(
         NamedModel("fcn_hr18", backbone="hr18", settings=_HRNET),
         NamedModel("fcn_hr18s", backbone="hr18s", settings=_HRNET),
         NamedModel("fcn_hr48", backbone="hr48", settings=_HRNET),
+        NamedModel("torchvision_fcn_resnet50", backbone="resnet50-d8", settings=_TORCHVISION, listed=False),
+        NamedModel("torchvision_fcn_resnet101", backbone="resnet101-d8", settings=_TORCHVISION, listed=False),
     ),
     options=(
         Option("channels", "int", 512, "width of the head; 0 = as many as come in", minimum=0),

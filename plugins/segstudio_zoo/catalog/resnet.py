@@ -19,10 +19,12 @@ ENTRY = BackboneEntry(
         BackboneVariant("resnet34-v1c", aliases=("r34", "r34-v1c", "r34c"), short="r34"),
         BackboneVariant("resnet50-v1c", aliases=("r50", "r50-v1c", "r50c"), short="r50"),
         BackboneVariant("resnet101-v1c", aliases=("r101", "r101-v1c", "r101c"), short="r101"),
+        BackboneVariant("resnet152-v1c", aliases=("r152", "r152-v1c", "r152c"), short="r152"),
         BackboneVariant("resnet18", aliases=("r18b",), short="r18b"),
         BackboneVariant("resnet34", aliases=("r34b",), short="r34b"),
         BackboneVariant("resnet50", aliases=("r50b",), short="r50b"),
         BackboneVariant("resnet101", aliases=("r101b",), short="r101b"),
+        BackboneVariant("resnet152", aliases=("r152b",), short="r152b"),
     ),
     models=(
         NamedModel("torchvision_resnet18", backbone="resnet18", listed=False),
@@ -46,7 +48,7 @@ ENTRY = BackboneEntry(
         ),
     ),
     parts=(
-        "four stages of residual blocks, basic (18, 34) or bottleneck (50, 101)",
+        "four stages of residual blocks, basic (18, 34) or bottleneck (50, 101, 152)",
         'deep stem of three 3x3 convolutions ("V1c", the default name r50) or one 7x7 (r50b)',
         "stages 3 and 4 dilated instead of strided for output stride 16 or 8",
         "multi-grid: factors on the dilation of the last stage's blocks",

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.fcn_head import FCNHead, auxiliary_fcn
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import EncoderDecoder
@@ -71,6 +72,26 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     options: dict[str, Any] = {"auxiliary": "auxiliary_head.conv_seg.weight" in shapes}
     if options["auxiliary"]:
         options["auxiliary_channels"] = shapes["auxiliary_head.conv_seg.weight"][1]
-    if "decode_head.conv_cat.conv.weight" in shapes:
-        options["channels"] = shapes["decode_head.conv_cat.conv.weight"][0]
+    options["concat_input"] = "decode_head.conv_cat.conv.weight" in shapes
+    convs = [key for key in shapes if key.startswith("decode_head.convs.") and key.endswith("conv.weight")]
+    options["num_convs"] = len(convs)
+    if convs:
+        options["channels"], options["kernel_size"] = shapes[convs[0]][0], shapes[convs[0]][-1]
     return options
+
+
+KEY_MAPS = (
+    KeyMap(
+        layout="torchvision",
+        telltale=(r"classifier\.0\.weight", r"classifier\.4\.weight", r"backbone\.layer4\..+"),
+        rules=(
+            (r"classifier\.0\.(.+)", r"decode_head.convs.0.conv.\1"),
+            (r"classifier\.1\.(.+)", r"decode_head.convs.0.bn.\1"),
+            (r"classifier\.4\.(.+)", r"decode_head.conv_seg.\1"),
+            (r"aux_classifier\.0\.(.+)", r"auxiliary_head.convs.0.conv.\1"),
+            (r"aux_classifier\.1\.(.+)", r"auxiliary_head.convs.0.bn.\1"),
+            (r"aux_classifier\.4\.(.+)", r"auxiliary_head.conv_seg.\1"),
+            (r"(backbone\..+)", r"\1"),
+        ),
+    ),
+)
