@@ -86,14 +86,13 @@ def recorded(command: list[str], work: Path) -> str:
 def pack(name: str, folder: RunFolder, commands: list[str]) -> None:
     """Writes the best weights as float16 with their facts beside them."""
     best = folder.checkpoints / "best.safetensors"
-    facts = read_facts(best)
+    facts = replace(read_facts(best), title=folder.recipe().title)
     tensors = {
         key: value.half() if value.is_floating_point() else value for key, value in load_file(best).items()
     }
     target = DEMO / "checkpoints" / f"{name}.safetensors"
     target.parent.mkdir(exist_ok=True)
     document = facts_document(facts)
-    document["title"] = folder.recipe().title
     epoch = max(
         (event for event in folder.events()[0] if event["kind"] == "epoch" and event.get("miou") is not None),
         key=lambda event: event["miou"],
