@@ -159,6 +159,11 @@ def test_masked_image_modelling_counts_what_it_recovers(recover: str) -> None:
     model = beit.MaskedImageModel(encoder, vocabulary=16, recover=recover)
     target = torch.randint(0, 16, (2, 64))
     loss = model.losses(torch.randn(2, 3, 64, 64), target)["mim"]
+    with torch.no_grad():
+        found = model(torch.randn(2, 3, 64, 64))
+    done = model.completed(target, found)
+    assert torch.equal(done[~found.mask], target[~found.mask])
+    assert torch.equal(done[found.mask], found.logits.argmax(-1)[found.mask])
     assert float(loss.count) == (2 * 64 if recover == "all" else 2 * hidden_count((8, 8), 0.4))
     (loss.sum / loss.count).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []

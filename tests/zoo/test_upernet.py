@@ -17,7 +17,7 @@ def test_equals_mmsegmentation_in_outputs_losses_and_gradients(name: str) -> Non
 
 
 @needs_shared
-def test_identified_transformers_beit_reads_one_block_less_per_tap() -> None:
+def test_identified_transformers_beit_reads_two_blocks_earlier_per_tap() -> None:
     ref = reference("transformers_beit_base")
     state = ref.state_dict()
     found = identify(state)[0]
@@ -25,7 +25,7 @@ def test_identified_transformers_beit_reads_one_block_less_per_tap() -> None:
     model = create_model(found.name, num_classes=found.num_classes, **found.options)
     report = load_checkpoint(model, state)
     assert not (report.missing or report.unexpected or report.mismatched or report.unused)
-    assert model.backbone.taps == (2, 4, 6, 10)
+    assert model.backbone.taps == (1, 3, 5, 9)
     image = ref.image()
     with torch.no_grad():
         ref.assert_close("logits", model.scores(image).logits)
@@ -40,6 +40,20 @@ def test_identify_gives_the_published_name(name: str) -> None:
     ref = reference(name)
     found = identify(ref.state_dict())
     assert found[0].name == name and found[0].num_classes == 19
+
+
+@needs_shared
+def test_transformers_large_beit_has_its_own_taps() -> None:
+    state = {}
+    for key, shape in reference("transformers_beit_base").manifest["state_dict"].items():
+        wide = [{768: 1024, 3072: 4096, 12: 16, 3840: 5120}.get(n, n) for n in shape]
+        state[key] = torch.empty(wide, device="meta")
+        start, mark, rest = key.partition("encoder.layer.")
+        if mark:
+            number, _, inside = rest.partition(".")
+            state[f"{start}{mark}{int(number) + 12}.{inside}"] = state[key]
+    found = identify(state)[0]
+    assert found.name == "upernet_beit-large" and found.options == {"out_indices": (5, 9, 13, 21)}
 
 
 @pytest.mark.parametrize(

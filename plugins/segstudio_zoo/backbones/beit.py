@@ -184,7 +184,7 @@ KEY_MAPS = (
         transform=join_parts,
     ),
 )
-"""transformers' taps count the embedding as 1: a segmentation model reads one block less (`upernet`)."""
+"""transformers' taps count the embedding as 1: a segmentation model reads two blocks earlier (`upernet`)."""
 
 
 def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ ENTRY = SegmentorEntry(
             choices=("project", "add", "ignore"),
         ),
         Option(
-            "taps", "ints", None, "blocks that are read, from 0; 2, 5, 8, 11 of base, 4, 11, 17, 23 of large"
+            "taps", "ints", None, "blocks that are read, from 0; 2, 5, 8, 11 of base, 5, 11, 17, 23 of large"
         ),
         Option("widths", "ints", None, "channels of the four reassembled maps"),
         Option("channels", "int", 256, "width of the fusions", minimum=1),
@@ -99,6 +99,7 @@ ENTRY = SegmentorEntry(
     ),
     look_at=("read-out attention per tap", "masks with the read-out term zero and with one tap dropped"),
     deviations=(
+        "The published large weights tap blocks 6, 12, 18, 24; the paper says 5, 12, 18, 24 (option taps).",
         "mmsegmentation taps blocks 3, 6, 9, 12 and has batch norm in the residual units.",
         "The auxiliary loss weighs 0.2 in the paper, 0.4 in transformers; mmsegmentation has none.",
     ),

@@ -36,7 +36,7 @@ ENTRY = SegmentorEntry(
                 settings=(("out_indices", taps), ("image_size", (640, 640))),
                 listed=False,
             )
-            for size, taps in (("base", (2, 4, 6, 10)), ("large", (6, 10, 14, 22)))
+            for size, taps in (("base", (1, 3, 5, 9)), ("large", (5, 9, 13, 21)))
         ),
     ),
     options=(

@@ -88,6 +88,10 @@ class MaskedImageModel(nn.Module):
             x = block(x, size, *shared)
         return Prediction(self.lm_head(self.norm(x)[:, 1:]), mask)
 
+    def completed(self, tokens: Tensor, found: Prediction) -> Tensor:
+        """`tokens` (N, L) with those of hidden patches replaced by the predicted ones, to be painted."""
+        return torch.where(found.mask, found.logits.argmax(dim=-1), tokens)
+
     def draw_masks(self, count: int, size: tuple[int, int]) -> Tensor:
         """(count, L) bool on the CPU."""
         rng = np.random.default_rng(int(torch.randint(0, 2**31 - 1, ())))

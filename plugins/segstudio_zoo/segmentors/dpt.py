@@ -31,8 +31,9 @@ from segstudio_zoo.layers.segmentor import Criterion, EncoderDecoder, Segmentati
 
 READOUTS = ("project", "add", "ignore")
 
-TAPS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}
-"""Blocks, from 0, that the paper taps: 3, 6, 9, 12 of base and 5, 12, 18, 24 of large (section 3.1)."""
+TAPS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23)}
+"""Blocks, from 0, as published. Section 3.1 counts from 1: 3, 6, 9, 12 of base and 5, 12, 18, 24 of large;
+the published large weights read 6 in place of 5."""
 
 WIDTHS = {768: (96, 192, 384, 768), 1024: (256, 512, 1024, 1024)}
 """Channels of the four reassembled maps, for base and large."""

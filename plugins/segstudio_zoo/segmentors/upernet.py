@@ -138,10 +138,15 @@ def build(
     return UPerNet(backbone, head, aux, num_classes=num_classes, align_corners=align_corners, neck=neck)
 
 
-KEY_MAPS = (
-    KeyMap(
+def _transformers(depth: int, taps: tuple[int, ...]) -> KeyMap:
+    """transformers' BEiT of `depth` blocks: it counts the embedding as output 1, so block 0 as output 2."""
+    return KeyMap(
         layout="transformers",
-        telltale=(r"beit\.embeddings\.cls_token", r"fpn1\.0\.weight", r"decode_head\.classifier\.weight"),
+        telltale=(
+            rf"beit\.encoder\.layer\.{depth - 1}\.lambda_1",
+            r"fpn1\.0\.weight",
+            r"decode_head\.classifier\.weight",
+        ),
         rules=(
             (r"(beit\..+)", r"backbone.\1"),
             (r"fpn1\.(.+)", r"neck.upsample_4x.\1"),
@@ -149,11 +154,13 @@ KEY_MAPS = (
             (r"(decode_head|auxiliary_head)\.classifier\.(.+)", r"\1.conv_seg.\2"),
             (r"((?:decode_head|auxiliary_head)\..+)", r"\1"),
         ),
-        # transformers counts the embedding as output 1: its taps 3, 5, 7, 11 are these blocks, from 0.
-        options={"out_indices": (2, 4, 6, 10)},
+        options={"out_indices": taps},
         inner="transformers",
-    ),
-)
+    )
+
+
+KEY_MAPS = (_transformers(24, (5, 9, 13, 21)), _transformers(12, (1, 3, 5, 9)))
+"""Large and base, called 7, 11, 15, 23 and 3, 5, 7, 11 by transformers; the first that fits counts."""
 
 
 def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
