@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def worker_operations(plugin_files: Sequence[Path]) -> Mapping[str, Operation]:
     """The operations by name, over one engine. torch is imported in the background, before it is needed."""
     worker = _Worker(plugin_files)
-    threading.Thread(target=worker.prepare, name="torch", daemon=True).start()
+    threading.Thread(target=worker.warm_up, name="torch", daemon=True).start()
     return {
         "devices": worker.devices,
         "predict": worker.predict,
@@ -44,9 +45,20 @@ class _Worker:
         """Imports torch and makes the engine."""
         with self._lock:
             if self._made is None:
-                from segstudio.worker.engine import Engine
-
+                try:
+                    from segstudio.worker.engine import Engine
+                except (ImportError, OSError) as error:
+                    raise UserError(
+                        "Networks cannot run here, because torch cannot be loaded",
+                        action="Install torch again; `segstudio doctor` says more",
+                        details=str(error),
+                    ) from error
                 self._made = Engine(self._plugin_files)
+
+    def warm_up(self) -> None:
+        """Does the work of `prepare` early; the request that needs it says what is wrong."""
+        with contextlib.suppress(UserError):
+            self.prepare()
 
     @property
     def _engine(self) -> Engine:

@@ -1,0 +1,148 @@
+"""The checks for plugin authors find what they promise to find."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from segstudio.plugin_api import (
+    ModelSpec,
+    Option,
+    Plugin,
+    Prediction,
+    Preprocess,
+    ProbeMap,
+    ProbeSpec,
+    Scores,
+    SwitchSpec,
+    conformance,
+)
+
+SPEC = ModelSpec(
+    "good/net",
+    "Net",
+    "Net",
+    build="good:build",
+    options=(Option("width", "int", 8, minimum=1),),
+    probes=(ProbeSpec("energy", "Energy", "good:energy"),),
+    switches=(SwitchSpec("gate", "Gate", "good:gate", (True, False), True),),
+)
+
+
+class Net(nn.Module):
+    num_classes = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 3, stride=2, padding=1)
+        self.gain = 1.0
+
+    def scores(self, image: torch.Tensor) -> Scores:
+        return Scores(self.layer(image) * self.gain)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(self.scores(image).logits, image.shape[2:], mode="bilinear")
+
+
+def changed(**fields: Any) -> Plugin:
+    return Plugin("good", "Good", (dataclasses.replace(SPEC, **fields),))
+
+
+def test_good_facts_pass() -> None:
+    assert conformance.check_plugin(changed()) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"id": "bad/net"}, "an id is"),
+        ({"build": "good.build"}, "module:function"),
+        ({"build": ""}, "names no build"),
+        ({"min_size": 0}, "at least 1"),
+        ({"preprocess": Preprocess(std=(0.0, 1.0, 1.0))}, "std"),
+        ({"options": (Option("width", "int", 0, minimum=1),)}, "below"),
+        ({"options": (Option("kind", "choice", "x", choices=("a", "b")),)}, "none of its choices"),
+        ({"options": SPEC.options * 2}, "occurs twice"),
+        ({"switches": (SwitchSpec("gate", "Gate", "good:gate", (False,), True),)}, "no choice of it"),
+        ({"year": "1999"}, "expected int"),
+    ],
+)
+def test_wrong_facts_are_named(fields: dict[str, Any], said: str) -> None:
+    problems = conformance.check_plugin(changed(**fields))
+    assert any(said in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda image: None, "expected a Prediction"),
+        (lambda image: Prediction(np.zeros((2, 2), np.uint8)), "label_map is"),
+        (lambda image: Prediction(np.full(image.shape[:2], 7, np.uint8)), "there are 3 classes"),
+        (
+            lambda image: Prediction(
+                np.zeros(image.shape[:2], np.uint8), np.full(image.shape[:2], 2, np.float32)
+            ),
+            "0..1",
+        ),
+        (
+            lambda image: Prediction(image.__setitem__(..., 0) or np.zeros(image.shape[:2], np.uint8)),
+            "changed its input",
+        ),
+        (lambda image: [][0], "raised IndexError"),
+    ],
+)
+def test_wrong_predictions_are_named(answer: Any, said: str) -> None:
+    class Model:
+        def predict(self, image: np.ndarray, *, cancel: Any) -> Any:
+            return answer(image)
+
+    problems = conformance.check_predictor(Model(), num_classes=3)
+    assert any(said in problem for problem in problems), problems
+
+
+def test_a_good_segmentor_passes_and_a_forward_of_its_own_does_not() -> None:
+    assert conformance.check_segmentor(Net().eval(), SPEC) == []
+
+    class Doubled(Net):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(image)
+
+    assert "forward is not scores" in conformance.check_segmentor(Doubled(), SPEC)[0]
+
+    class Batched(Net):
+        def scores(self, image: torch.Tensor) -> Scores:
+            return Scores(self.layer(image - image.mean(dim=0)))
+
+    assert any("neighbours" in problem for problem in conformance.check_segmentor(Batched(), SPEC))
+
+
+def test_a_probe_that_disturbs_and_a_switch_that_stays_are_found() -> None:
+    class Disturbing:
+        nbytes = 0
+
+        @contextmanager
+        def attach(self, model: Net) -> Any:
+            model.gain = 2.0
+            yield self
+            model.gain = 1.0
+
+        def map(self, captured: Any, query: Any) -> ProbeMap:
+            return ProbeMap(np.ones((2, 2), np.float32), rows_sum_to_one=True)
+
+    problems = conformance.check_probe(Net().eval(), SPEC, "energy", Disturbing())
+    assert any("changes the network" in problem for problem in problems)
+    assert any("sum to 4" in problem for problem in problems)
+
+    @contextmanager
+    def gate(model: Net, value: bool) -> Any:
+        model.gain = 1.0 if value else 0.0
+        yield
+
+    problems = conformance.check_switch(Net().eval(), SPEC, "gate", gate, (True, False))
+    assert problems == ["switch gate = False leaves the network changed"]
