@@ -172,6 +172,8 @@ def _as_segmentor(entry: SegmentorEntry, state: Mapping[str, Tensor]) -> Iterato
     file = _file(entry.build)
     prefix = _trunk_prefix(file)
     for key_map in _layouts(file, state):
+        if key_map is OWN and not any(key.startswith("decode_head.") for key in state):
+            continue  # a bare backbone: spares building every family to compare heads
         renamed = _renamed(state, key_map)
         heads = _patterns(k for k in renamed if not k.startswith(("backbone.", "auxiliary_head.")))
         if not heads or not any(_alike(form, heads) for form in _head_forms(entry.id)):
