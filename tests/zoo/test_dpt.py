@@ -13,6 +13,7 @@ from segstudio_zoo.backbones.vit import build as build_vit
 from segstudio_zoo.backbones.vit_hybrid import StandardisedConv
 from segstudio_zoo.segmentors import dpt
 from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared, reference
+from tests.zoo.renamed_gradients import assert_renamed_gradients
 
 
 @needs_shared
@@ -34,10 +35,12 @@ def test_identified_transformers_weights_equal_transformers() -> None:
     image = ref.image()
     with torch.no_grad():
         ref.assert_close("logits", model.scores(image).logits)
-        losses = model.losses(image, ref.target(), mean_over_valid_pixels)
+    losses = model.losses(image, ref.target(), mean_over_valid_pixels)
     assert losses["decode.loss_aux"].weight == 0.4
-    total = sum(float(loss.weight * loss.sum / loss.count) for loss in losses.values())
-    assert total == pytest.approx(ref.manifest["losses_fp64"]["loss"], rel=1e-5)
+    total = sum(loss.weight * loss.sum / loss.count for loss in losses.values())
+    assert float(total.detach()) == pytest.approx(ref.manifest["losses_fp64"]["loss"], rel=1e-5)
+    total.backward()
+    assert assert_renamed_gradients(ref, model, "transformers") > 150
 
 
 @needs_shared

@@ -7,6 +7,7 @@ import torch
 
 from segstudio_zoo import create_model, identify, load_checkpoint
 from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared, reference
+from tests.zoo.renamed_gradients import assert_renamed_gradients
 
 
 @needs_shared
@@ -29,9 +30,11 @@ def test_identified_transformers_beit_reads_two_blocks_earlier_per_tap() -> None
     image = ref.image()
     with torch.no_grad():
         ref.assert_close("logits", model.scores(image).logits)
-        losses = model.losses(image, ref.target(), mean_over_valid_pixels)
-    total = sum(float(loss.weight * loss.sum / loss.count) for loss in losses.values())
-    assert total == pytest.approx(ref.manifest["losses_fp64"]["loss"], rel=1e-5)
+    losses = model.losses(image, ref.target(), mean_over_valid_pixels)
+    total = sum(loss.weight * loss.sum / loss.count for loss in losses.values())
+    assert float(total.detach()) == pytest.approx(ref.manifest["losses_fp64"]["loss"], rel=1e-5)
+    total.backward()
+    assert assert_renamed_gradients(ref, model, "transformers") > 150
 
 
 @needs_shared
