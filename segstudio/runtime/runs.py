@@ -30,57 +30,12 @@ from segstudio.core.run_lease import is_held, read_lease
 from segstudio.runtime.jobs import Job, JobQueue
 from segstudio.runtime.model_shelf import ModelShelf
 from segstudio.runtime.run_history import RunHistory
+from segstudio.runtime.run_view import RunJob, RunView, checkpoint_stamp, judge
 from segstudio.runtime.session import ProjectSession
 
-RunState = Literal["queued", "starting", "running", "stopping", "paused", "failed", "done"]
-
-ACTIVE: frozenset[str] = frozenset({"starting", "running", "stopping"})
 _LOOK_EVERY_MS = 700
 _DETACHED = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 _BACKGROUND_NICE = "10"
-
-
-@dataclass(frozen=True)
-class RunView:
-    """One line of the runs table: what a run says of itself, judged by whether its process is alive."""
-
-    name: str
-    folder: RunFolder
-    title: str
-    model: str
-    state: RunState
-    reason: str
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    best: float | None
-    best_epoch: int | None
-    seconds: float
-    images_per_s: float | None
-    left_s: float | None
-    memory: int
-    created: float
-    has_best: bool
-
-    @property
-    def number(self) -> str:
-        """ "7" for run-0007, the whole name for folders that are called otherwise."""
-        head, _, number = self.name.partition("-")
-        return number.lstrip("0") or "0" if head == "run" and number.isdigit() else self.name
-
-    @property
-    def fraction(self) -> float | None:
-        return self.step / self.steps if self.steps else None
-
-    @property
-    def is_active(self) -> bool:
-        return self.state in ACTIVE
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether starting it would go on: it is not at work and not at its end."""
-        return not self.is_active and (self.state != "done" or self.epoch < self.epochs)
 
 
 @dataclass
@@ -98,31 +53,6 @@ class _Watched:
     checkpoints: int = -1
 
 
-class _RunJob(Job):
-    """A job whose rate and time left are the run's own: it may have begun long before this window."""
-
-    def __init__(
-        self, title: str, *, on_cancel: Callable[[], None], on_force_stop: Callable[[], None]
-    ) -> None:
-        super().__init__(title, on_cancel=on_cancel, on_force_stop=on_force_stop)
-        self.view: RunView | None = None
-
-    @property
-    def rate_text(self) -> str:
-        rate = self.view.images_per_s if self.view is not None else None
-        return f"{rate:.1f} images/s" if rate else ""
-
-    @property
-    def left_text(self) -> str:
-        left = self.view.left_s if self.view is not None and self.state == "running" else None
-        if left is None:
-            return ""
-        minutes = round(left / 60)
-        if minutes < 2:
-            return f"{max(1, round(left))} s left"
-        return f"{minutes} min left" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min left"
-
-
 class Runs(QObject):
     """The runs in one folder. Looks at them a little more often than once a second."""
 
@@ -138,7 +68,7 @@ class Runs(QObject):
         self._jobs = jobs
         self._root: Path | None = None
         self._watched: dict[str, _Watched] = {}
-        self._job_of: dict[str, _RunJob] = {}
+        self._job_of: dict[str, RunJob] = {}
         self._queue: list[str] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="runs")
         self._timer = QTimer(self, interval=_LOOK_EVERY_MS)
@@ -330,8 +260,8 @@ class Runs(QObject):
                 watched.process = None  # ended and taken note of
             if self._read_events(watched):
                 told.append(name)
-            watched.view = _judge(watched)
-            count = _checkpoint_stamp(watched.folder)
+            self._judge(watched)
+            count = checkpoint_stamp(watched.folder)
             if count != watched.checkpoints:
                 weights = weights or watched.checkpoints != -1 or count != 0
                 watched.checkpoints = count
@@ -343,6 +273,17 @@ class Runs(QObject):
             self.history_changed.emit(name)
         if weights:
             self.weights_changed.emit()
+
+    def _judge(self, watched: _Watched) -> None:
+        watched.view, alive = judge(
+            watched.folder,
+            watched.recipe,
+            seconds=sum(epoch.seconds for epoch in watched.history.epochs),
+            launched=watched.launched,
+            starting=watched.process is not None and watched.process.poll() is None,
+        )
+        if alive:
+            watched.launched = 0.0
 
     def _find(self) -> None:
         assert self._root is not None
@@ -381,7 +322,7 @@ class Runs(QObject):
         for view in self.views:
             job = self._job_of.get(view.name)
             if view.is_active and job is None:
-                job = _RunJob(
+                job = RunJob(
                     f"Train run {view.number}",
                     on_cancel=_bound(self.stop, view.name),
                     on_force_stop=_bound(self.force_stop, view.name),
@@ -412,68 +353,3 @@ class Runs(QObject):
 
 def _bound(method: Callable[[str], None], name: str) -> Callable[[], None]:
     return lambda: method(name)
-
-
-def _judge(watched: _Watched) -> RunView:
-    """The run's own state, corrected by what its lease says about its process."""
-    folder, recipe = watched.folder, watched.recipe
-    document = folder.state()
-    lease = read_lease(folder.path)
-    alive = lease is not None and is_held(lease)
-    state: RunState = document["state"] if document["state"] in _PLAIN else "queued"
-    reason = str(document.get("reason", ""))
-    if alive:
-        watched.launched = 0.0
-        state = "stopping" if folder.wish() is not None else "running"
-    elif watched.launched and float(document.get("updated", 0)) < watched.launched:
-        # The process has not yet taken the run: it is importing, or it fell over before it could say so.
-        if watched.process is not None and watched.process.poll() is None:
-            state, reason = "starting", ""
-        else:
-            state, reason = "failed", _last_words(folder)
-    elif state == "running":
-        state = "paused"
-        reason = "The training process ended unexpectedly. Resume goes on from what was saved last."
-    best = document.get("best") or {}
-    return RunView(
-        name=folder.name,
-        folder=folder,
-        title=recipe.title or recipe.model.rpartition("/")[2],
-        model=recipe.model,
-        state=state,
-        reason=reason,
-        epoch=int(document.get("epoch") or 0),
-        epochs=recipe.epochs,
-        step=int(document.get("step") or 0),
-        steps=int(document.get("steps") or 0),
-        best=best.get("miou"),
-        best_epoch=best.get("epoch"),
-        seconds=sum(epoch.seconds for epoch in watched.history.epochs),
-        images_per_s=document.get("images_per_s"),
-        left_s=document.get("left_s"),
-        memory=int(document.get("memory") or 0),
-        created=float(document.get("created") or 0.0),
-        has_best=(folder.checkpoints / "best.safetensors").exists(),
-    )
-
-
-_PLAIN = ("queued", "running", "paused", "failed", "done")
-
-
-def _last_words(folder: RunFolder) -> str:
-    """What a process that ended at its start printed last."""
-    with suppress(OSError):
-        lines = (folder.path / "console.txt").read_text("utf-8", errors="replace").split("\n")
-        said = [line for line in lines if line.strip()]
-        if said:
-            return f"The training program ended at its start: {said[-1].strip()}"
-    return "The training program ended at its start."
-
-
-def _checkpoint_stamp(folder: RunFolder) -> int:
-    """Changes whenever a file of weights appears or is replaced."""
-    stamp = 0
-    for name in ("best.safetensors", "last.safetensors"):
-        with suppress(OSError):
-            stamp += (folder.checkpoints / name).stat().st_mtime_ns
-    return stamp

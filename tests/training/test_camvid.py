@@ -16,6 +16,9 @@ from tests.shared_data import needs_shared, shared
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600), needs_shared]
 
 
+VOC_WEIGHTS = Path("data", "weights", "deeplabv3_mobilenetv2_voc", "deeplabv3_mobilenetv2_voc.pth")
+
+
 def camvid_pairs(split: str, count: int) -> list[new_run.Pair]:
     """Every n-th pair of a split, `count` in all."""
     root = shared("data", "camvid")
@@ -35,23 +38,23 @@ def test_a_small_network_learns_streets_in_minutes(tmp_path, record_property):
     names = [line.strip() for line in shared("data", "camvid", "classes.txt").read_text().splitlines()][:11]
     recipe = Recipe(
         model="segstudio_zoo/deeplabv3_mobilenet-v2-d16",
-        options={"width": 0.5},
+        weights=str(shared(*VOC_WEIGHTS.parts)),
         classes=tuple(RunClass(n, c) for n, c in zip(names, default_palette(11), strict=True)),
-        epochs=6,
-        steps_per_epoch=25,
-        batch=8,
-        crop=(224, 224),
-        scale=(0.4, 1.0),
+        epochs=5,
+        steps_per_epoch=20,
+        batch=4,
+        crop=(320, 256),
+        scale=(0.75, 1.5),
         optimizer="adamw",
-        lr=0.002,
+        lr=0.0005,
         weight_decay=0.01,
-        warmup_steps=20,
+        warmup_steps=10,
         device="cpu",
         threads=1,
         workers=1,
         previews=3,
     )
-    pairs = camvid_pairs("train", 120) + camvid_pairs("val", 20)
+    pairs = camvid_pairs("train", 120) + camvid_pairs("val", 16)
     run = new_run.create_from_pairs(tmp_path / "run", recipe, pairs, ignored=[11])
     labels, _ = palette_png.read(run.resolve(run.samples()[0].label))
     assert set(np.unique(labels)) <= {*range(11), 255}
@@ -61,6 +64,6 @@ def test_a_small_network_learns_streets_in_minutes(tmp_path, record_property):
     record_property("seconds", round(time.monotonic() - began))
     for epoch in epochs:
         print(epoch["epoch"], round(epoch["train_loss"], 3), round(epoch["miou"], 4))
-    assert epochs[-1]["train_loss"] < 0.6 * epochs[0]["train_loss"]
-    assert epochs[-1]["miou"] > 0.25 and epochs[-1]["miou"] > 1.5 * epochs[0]["miou"]
+    assert epochs[-1]["train_loss"] < 0.7 * epochs[0]["train_loss"]
+    assert epochs[-1]["miou"] > 0.3 and epochs[-1]["miou"] > 1.2 * epochs[0]["miou"]
     shutil.rmtree(run.path)

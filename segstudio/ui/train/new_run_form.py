@@ -12,14 +12,11 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QDoubleSpinBox,
     QFileDialog,
-    QFormLayout,
     QFrame,
     QHBoxLayout,
     QLineEdit,
     QScrollArea,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -27,11 +24,19 @@ from PySide6.QtWidgets import (
 from segstudio.core.errors import UserError
 from segstudio.core.recipe import CLASS_WEIGHTS, OPTIMIZERS, Recipe, RunClass
 from segstudio.plugin_api import ModelSpec, Option
+from segstudio.ui.train.option_fields import (
+    field_name,
+    field_of,
+    form_layout,
+    left_aligned,
+    real_number,
+    show_value,
+    value_of,
+    whole_number,
+)
 from segstudio.ui.widgets.buttons import IconButton, push_button
 from segstudio.ui.widgets.labels import ElidedLabel, label, set_role
 from segstudio.ui.widgets.section import FoldSection
-
-FIELD = 132
 
 
 class NewRunForm(QWidget):
@@ -89,15 +94,15 @@ class NewRunForm(QWidget):
         return head
 
     def _build_model(self) -> None:
-        form = _form()
+        form = form_layout()
         self.model = QComboBox()
         self.model.setAccessibleName("Model")
         self.model.setMaxVisibleItems(20)
         self.model.currentIndexChanged.connect(self._model_changed)
         self.title = QLineEdit()
         self.title.setAccessibleName("Name of the run")
-        form.addRow(_name("Model"), self.model)
-        form.addRow(_name("Name"), self.title)
+        form.addRow(field_name("Model"), self.model)
+        form.addRow(field_name("Name"), self.title)
         weights = QHBoxLayout()
         weights.setSpacing(4)
         self.weights = QLineEdit()
@@ -107,7 +112,7 @@ class NewRunForm(QWidget):
         browse.clicked.connect(self._browse)
         weights.addWidget(self.weights, 1)
         weights.addWidget(browse)
-        form.addRow(_name("Start from", "Weights that fit are loaded, the rest is drawn anew"), weights)
+        form.addRow(field_name("Start from", "Weights that fit are loaded, the rest is drawn anew"), weights)
         self._body.addLayout(form)
         self._facts = label("", role="t2", size=12)
         self._facts.setWordWrap(True)
@@ -115,12 +120,12 @@ class NewRunForm(QWidget):
 
     def _build_recipe(self) -> None:
         self._body.addWidget(label("Recipe", size=15, strong=600))
-        form = _form()
-        self.epochs = _whole(1, 10000, 40, "Epochs")
-        self.batch = _whole(1, 512, 4, "Batch")
-        self.crop_width = _whole(16, 4096, 256, "Crop width")
-        self.crop_height = _whole(16, 4096, 256, "Crop height")
-        self.lr = _real(0.0, 10.0, 0.01, 6, "Learning rate")
+        form = form_layout()
+        self.epochs = whole_number(1, 10000, 40, "Epochs")
+        self.batch = whole_number(1, 512, 4, "Batch")
+        self.crop_width = whole_number(16, 4096, 256, "Crop width")
+        self.crop_height = whole_number(16, 4096, 256, "Crop height")
+        self.lr = real_number(0.0, 10.0, 0.01, 6, "Learning rate")
         self.optimizer = QComboBox()
         self.optimizer.addItems([{"sgd": "SGD", "adamw": "AdamW"}[name] for name in OPTIMIZERS])
         self.optimizer.setAccessibleName("Optimizer")
@@ -133,12 +138,12 @@ class NewRunForm(QWidget):
         crop.addWidget(label("×", role="t2"))
         crop.addWidget(self.crop_height)
         crop.addStretch(1)
-        form.addRow(_name("Epochs"), _left(self.epochs))
-        form.addRow(_name("Batch", "Images of one step"), _left(self.batch))
-        form.addRow(_name("Crop", "Width × height in pixels, cut from the scaled image"), crop)
-        form.addRow(_name("Learning rate"), _left(self.lr))
-        form.addRow(_name("Optimizer"), _left(self.optimizer))
-        form.addRow(_name("Loss"), _left(self.class_weights, 220))
+        form.addRow(field_name("Epochs"), left_aligned(self.epochs))
+        form.addRow(field_name("Batch", "Images of one step"), left_aligned(self.batch))
+        form.addRow(field_name("Crop", "Width × height in pixels, cut from the scaled image"), crop)
+        form.addRow(field_name("Learning rate"), left_aligned(self.lr))
+        form.addRow(field_name("Optimizer"), left_aligned(self.optimizer))
+        form.addRow(field_name("Loss"), left_aligned(self.class_weights, 220))
         self._body.addLayout(form)
         self.lr.valueChanged.connect(self._summarise)
         self.epochs.valueChanged.connect(self._summarise)
@@ -148,17 +153,17 @@ class NewRunForm(QWidget):
     def _build_more(self) -> None:
         self._option_section = FoldSection("Options of the model", key="train.options", folded=True)
         self._option_body = QWidget()
-        self._option_form = _form()
+        self._option_form = form_layout()
         self._option_form.setContentsMargins(8, 8, 8, 8)
         self._option_body.setLayout(self._option_form)
         self._option_section.set_body(self._option_body)
         self._body.addWidget(self._option_section)
         more = FoldSection("Augmentation and schedule", key="train.more", folded=True)
         body = QWidget()
-        form = _form()
+        form = form_layout()
         form.setContentsMargins(8, 8, 8, 8)
-        self.scale_low = _real(0.1, 8.0, 0.5, 2, "Smallest scale")
-        self.scale_high = _real(0.1, 8.0, 2.0, 2, "Largest scale")
+        self.scale_low = real_number(0.1, 8.0, 0.5, 2, "Smallest scale")
+        self.scale_high = real_number(0.1, 8.0, 2.0, 2, "Largest scale")
         scale = QHBoxLayout()
         scale.setSpacing(8)
         scale.addWidget(self.scale_low)
@@ -167,13 +172,13 @@ class NewRunForm(QWidget):
         scale.addStretch(1)
         self.flip = QCheckBox("Mirror left and right")
         self.flip.setChecked(True)
-        self.color = _real(0.0, 1.0, 0.4, 2, "Colour changes")
-        self.steps = _whole(0, 1_000_000, 0, "Steps per epoch")
+        self.color = real_number(0.0, 1.0, 0.4, 2, "Colour changes")
+        self.steps = whole_number(0, 1_000_000, 0, "Steps per epoch")
         self.steps.setSpecialValueText("once through")
-        self.warmup = _whole(0, 100_000, 0, "Warm-up steps")
-        self.weight_decay = _real(0.0, 1.0, 0.0005, 5, "Weight decay")
-        self.accumulate = _whole(1, 256, 1, "Accumulate")
-        self.ohem = _real(0.01, 1.0, 1.0, 2, "Hardest pixels")
+        self.warmup = whole_number(0, 100_000, 0, "Warm-up steps")
+        self.weight_decay = real_number(0.0, 1.0, 0.0005, 5, "Weight decay")
+        self.accumulate = whole_number(1, 256, 1, "Accumulate")
+        self.ohem = real_number(0.01, 1.0, 1.0, 2, "Hardest pixels")
         self.precision = QComboBox()
         self.precision.addItems(["32 bit", "bfloat16"])
         self.precision.setAccessibleName("Precision")
@@ -181,23 +186,27 @@ class NewRunForm(QWidget):
         self.device.addItem("Automatic", "auto")
         self.device.addItem("CPU", "cpu")
         self.device.setAccessibleName("Device")
-        self.threads = _whole(0, os.cpu_count() or 1, 0, "Threads")
+        self.threads = whole_number(0, os.cpu_count() or 1, 0, "Threads")
         self.threads.setSpecialValueText("all but one")
-        self.seed = _whole(0, 2**31 - 1, 0, "Seed")
-        form.addRow(_name("Scale"), scale)
-        form.addRow(_name(""), self.flip)
+        self.seed = whole_number(0, 2**31 - 1, 0, "Seed")
+        form.addRow(field_name("Scale"), scale)
+        form.addRow(field_name(""), self.flip)
         form.addRow(
-            _name("Colour", "Strength of brightness, contrast and saturation changes"), _left(self.color)
+            field_name("Colour", "Strength of brightness, contrast and saturation changes"),
+            left_aligned(self.color),
         )
-        form.addRow(_name("Steps per epoch"), _left(self.steps))
-        form.addRow(_name("Warm-up steps"), _left(self.warmup))
-        form.addRow(_name("Weight decay"), _left(self.weight_decay))
-        form.addRow(_name("Accumulate", "Batches added up before a step"), _left(self.accumulate))
-        form.addRow(_name("Hardest pixels", "Share of pixels that count (OHEM); 1 = all"), _left(self.ohem))
-        form.addRow(_name("Precision"), _left(self.precision))
-        form.addRow(_name("Device"), _left(self.device))
-        form.addRow(_name("Threads", "Of the processor"), _left(self.threads))
-        form.addRow(_name("Seed"), _left(self.seed))
+        form.addRow(field_name("Steps per epoch"), left_aligned(self.steps))
+        form.addRow(field_name("Warm-up steps"), left_aligned(self.warmup))
+        form.addRow(field_name("Weight decay"), left_aligned(self.weight_decay))
+        form.addRow(field_name("Accumulate", "Batches added up before a step"), left_aligned(self.accumulate))
+        form.addRow(
+            field_name("Hardest pixels", "Share of pixels that count (OHEM); 1 = all"),
+            left_aligned(self.ohem),
+        )
+        form.addRow(field_name("Precision"), left_aligned(self.precision))
+        form.addRow(field_name("Device"), left_aligned(self.device))
+        form.addRow(field_name("Threads", "Of the processor"), left_aligned(self.threads))
+        form.addRow(field_name("Seed"), left_aligned(self.seed))
         body.setLayout(form)
         more.set_body(body)
         self._body.addWidget(more)
@@ -273,7 +282,7 @@ class NewRunForm(QWidget):
         self.precision.setCurrentIndex(1 if recipe.precision == "bf16" else 0)
         for name, value in recipe.options.items():
             if name in self._options:
-                _show_value(*self._options[name], value)
+                show_value(*self._options[name], value)
 
     def use_class_weights(self) -> None:
         self.class_weights.setCurrentIndex(CLASS_WEIGHTS.index("frequency"))
@@ -290,7 +299,7 @@ class NewRunForm(QWidget):
             raise UserError("No network can be trained", action="Install a plugin that brings one.")
         options = {}
         for name, (option, field) in self._options.items():
-            value = _value(option, field)
+            value = value_of(option, field)
             if value != option.default:
                 options[name] = value
         return Recipe(
@@ -349,10 +358,10 @@ class NewRunForm(QWidget):
             self._option_section.hide()
             return
         for option in spec.options:
-            field = _field_of(option)
+            field = field_of(option)
             self._options[option.name] = (option, field)
             words = option.name.replace("_", " ").capitalize()
-            self._option_form.addRow(_name(words, option.help), _left(field))
+            self._option_form.addRow(field_name(words, option.help), left_aligned(field))
         self._option_section.set_count(str(len(spec.options)))
         self._option_section.setVisible(bool(spec.options))
         self.title.setPlaceholderText(spec.title)
@@ -380,122 +389,3 @@ class NewRunForm(QWidget):
         )
         if chosen:
             self.weights.setText(chosen)
-
-
-def _form() -> QFormLayout:
-    form = QFormLayout()
-    form.setHorizontalSpacing(16)
-    form.setVerticalSpacing(8)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-    return form
-
-
-def _name(text: str, tip: str = "") -> QWidget:
-    made = label(text, role="t2", size=12)
-    made.setFixedWidth(FIELD)
-    made.setMinimumHeight(28)
-    made.setToolTip(tip)
-    return made
-
-
-def _left(field: QWidget, width: int = FIELD) -> QWidget:
-    if not isinstance(field, QCheckBox):
-        field.setFixedWidth(width)
-    holder = QWidget()
-    row = QHBoxLayout(holder)
-    row.setContentsMargins(0, 0, 0, 0)
-    row.addWidget(field)
-    row.addStretch(1)
-    return holder
-
-
-def _whole(low: int, high: int, value: int, name: str) -> QSpinBox:
-    made = QSpinBox()
-    made.setRange(low, high)
-    made.setValue(value)
-    made.setAccessibleName(name)
-    made.setFixedSize(FIELD, 28)
-    made.lineEdit().setTextMargins(6, 0, 0, 0)
-    return made
-
-
-class _Number(QDoubleSpinBox):
-    """Shows 0.01 as "0.01", however many decimals it takes."""
-
-    def textFromValue(self, value: float) -> str:
-        return self.locale().toString(value, "g", 6)
-
-
-def _real(low: float, high: float, value: float, decimals: int, name: str) -> QDoubleSpinBox:
-    made = _Number()
-    made.setDecimals(decimals)
-    made.setRange(low, high)
-    made.setSingleStep(10.0 ** -min(2, decimals))
-    made.setValue(value)
-    made.setAccessibleName(name)
-    made.setFixedSize(FIELD, 28)
-    made.lineEdit().setTextMargins(6, 0, 0, 0)
-    return made
-
-
-def _field_of(option: Option) -> QWidget:
-    made: QWidget
-    if option.kind == "bool":
-        made = QCheckBox()
-    elif option.kind == "choice":
-        made = QComboBox()
-        for choice in option.choices:
-            made.addItem(str(choice), choice)
-    elif option.kind == "int":
-        low = int(option.minimum) if option.minimum is not None else -(2**31)
-        high = int(option.maximum) if option.maximum is not None else 2**31 - 1
-        made = _whole(low, high, 0, option.name)
-    elif option.kind == "float" and option.default is not None:
-        made = _real(
-            option.minimum if option.minimum is not None else -1e9,
-            option.maximum if option.maximum is not None else 1e9,
-            0.0,
-            4,
-            option.name,
-        )
-    else:
-        made = QLineEdit()
-        made.setPlaceholderText("as published" if option.default is None else "")
-    made.setAccessibleName(option.name)
-    made.setToolTip(option.help)
-    _show_value(option, made, option.default)
-    return made
-
-
-def _show_value(option: Option, field: QWidget, value: Any) -> None:
-    if isinstance(field, QCheckBox):
-        field.setChecked(bool(value))
-    elif isinstance(field, QComboBox):
-        field.setCurrentIndex(max(0, field.findText(str(value))))
-    elif isinstance(field, QSpinBox):
-        field.setValue(int(value))
-    elif isinstance(field, QDoubleSpinBox):
-        field.setValue(float(value))
-    elif isinstance(field, QLineEdit):
-        text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        field.setText(text)
-
-
-def _value(option: Option, field: QWidget) -> Any:
-    if isinstance(field, QCheckBox):
-        return field.isChecked()
-    if isinstance(field, QComboBox):
-        return option.choices[field.currentIndex()]
-    if isinstance(field, QSpinBox | QDoubleSpinBox):
-        return field.value()
-    assert isinstance(field, QLineEdit)
-    text = field.text().strip()
-    if not text:
-        return option.default
-    try:
-        if option.kind == "ints":
-            return tuple(int(part) for part in text.replace("x", ",").split(","))
-        return float(text) if option.kind == "float" else text
-    except ValueError as error:
-        raise UserError(f"{option.name} is {text!r}, expected {option.kind}") from error

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QSplitter, QStacke
 
 from segstudio.core.recipe import Recipe
 from segstudio.runtime.run_history import Epoch, RunHistory, Series, smoothed
-from segstudio.runtime.runs import RunView
+from segstudio.runtime.run_view import RunView
 from segstudio.ui.train.curve_chart import CurveChart, Legend, Line, Mark
 from segstudio.ui.train.iou_strip import IouStrip, StripScale
 from segstudio.ui.train.log_view import LogView

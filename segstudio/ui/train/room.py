@@ -13,7 +13,7 @@ from segstudio.core.new_run import run_classes
 from segstudio.core.recipe import Recipe
 from segstudio.runtime.actions import ActionSpec
 from segstudio.runtime.dataset_check import DatasetReport, Finding, check_dataset
-from segstudio.runtime.runs import RunView
+from segstudio.runtime.run_view import RunView
 from segstudio.ui.room import Services
 from segstudio.ui.train.check_panel import CheckPanel
 from segstudio.ui.train.new_run_form import NewRunForm

@@ -10,7 +10,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from segstudio.core.recipe import Recipe
-from segstudio.runtime.runs import RunView
+from segstudio.runtime.run_view import RunView
 from segstudio.ui import theme
 from segstudio.ui.widgets.buttons import IconButton, push_button
 from segstudio.ui.widgets.labels import ElidedLabel, label

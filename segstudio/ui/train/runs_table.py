@@ -8,7 +8,8 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem
 
-from segstudio.runtime.runs import Runs, RunView
+from segstudio.runtime.run_view import RunView
+from segstudio.runtime.runs import Runs
 from segstudio.ui import theme
 from segstudio.ui.train.curve_chart import paint_state
 from segstudio.ui.widgets.table import RowDelegate, RowTable
