@@ -19,13 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segstudio.plugin_api import FeatureInfo, ProbeMap, Query
+from segstudio.plugin_api import FeatureInfo, Loss, ProbeMap, Query
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.dense_attention import AttentionModule, DenseCapture, attend, capturing, grid_of
 from segstudio_zoo.layers.fcn_head import FCNHead
 from segstudio_zoo.layers.resize import resize
-from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, auxiliary_index
+from segstudio_zoo.layers.segmentor import Criterion, EncoderDecoder, SegmentationHead, auxiliary_index
 
 JOINED_CHANNELS = 1024
 """Up to this many channels in all, "auto" joins every level at the finest stride (HRNet)."""
@@ -158,6 +158,16 @@ class OCRNet(EncoderDecoder):
     """`region_truth` (N, H, W) may hold labels for GT-OCR: see `use_true_regions`."""
 
     region_truth: Tensor | None = None
+
+    def losses(self, image: Tensor, target: Tensor, criterion: Criterion) -> dict[str, Loss]:
+        """CE on the soft regions (0.4) and on the final prediction, each head run once."""
+        features = self.extract(image)
+        result: dict[str, Loss] = {}
+        logits: Tensor | None = None
+        for name, head in self.decode_heads():
+            logits = head(features) if logits is None else head(features, logits)
+            result[f"{name}.loss_ce"] = head.loss_of(logits, target, criterion)
+        return result
 
 
 def _levels(infos: Sequence[FeatureInfo], levels: str) -> tuple[list[int], list[int]]:
