@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import time
-import weakref
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,9 @@ from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signa
 from segstudio.core.errors import UserError
 from segstudio.core.program import child_environment, program_command
 from segstudio.ipc import FrameDecoder, FrameError, Message, encode, messages, sweep_leftovers
+from segstudio.runtime.call import Call, cut_off_twice, error_of, subject_of
+
+__all__ = ["Call", "WorkerClient"]
 
 State = Literal["stopped", "starting", "ready", "busy", "failed"]
 
@@ -34,53 +36,6 @@ _FATAL_SIGNALS = {
     9: "killed, perhaps because memory ran out",
     11: "segmentation fault",
 }
-
-
-class Call(QObject):
-    """One request. Ends in exactly one of `finished`, `failed` and `cancelled`."""
-
-    started = Signal()
-    progressed = Signal(float, str)
-    finished = Signal(dict)
-    failed = Signal(object)  # UserError
-    cancelled = Signal()
-
-    def __init__(
-        self, client: WorkerClient, number: int, op: str, arguments: dict[str, Any], priority: int
-    ) -> None:
-        super().__init__(client)
-        # Not a plain reference: the last owner of the client would be a child in its own destructor.
-        self._client = weakref.ref(client)
-        self.number = number
-        self.op = op
-        self.arguments = arguments
-        self.priority = priority
-        self.state: Literal["queued", "sent", "running", "finished", "failed", "cancelled"] = "queued"
-        self.cancelling = False
-        self.cut_off = 0
-        self.suspect = False
-
-    @property
-    def model(self) -> str:
-        """The model that runs in this request, or an empty string."""
-        model = self.arguments.get("model")
-        return str(model.get("model", "")) if isinstance(model, dict) else ""
-
-    @property
-    def ended(self) -> bool:
-        return self.state in ("finished", "failed", "cancelled")
-
-    def cancel(self) -> None:
-        """Asks for the end: at once where the request waits, else between two of its steps."""
-        client = self._client()
-        if client is not None:
-            client.cancel_call(self)
-
-    def force_stop(self) -> None:
-        """Ends the worker process, and with it this request. Other requests run again."""
-        client = self._client()
-        if client is not None:
-            client.force_stop_call(self)
 
 
 class WorkerClient(QObject):
@@ -356,7 +311,7 @@ class WorkerClient(QObject):
             elif kind == "cancelled":
                 self._end(call, "cancelled")
             else:
-                self._end(call, "failed", _error_of(message))
+                self._end(call, "failed", error_of(message))
             self._pump()
 
     def _process_error(self, error: QProcess.ProcessError) -> None:
@@ -406,7 +361,7 @@ class WorkerClient(QObject):
             elif on_purpose is None and at_work == [call]:
                 self._blame(call, how, details)
             elif on_purpose is None and call.cut_off:
-                self._end(call, "failed", _cut_off_twice(call, how, details))
+                self._end(call, "failed", cut_off_twice(call, how, details))
             else:
                 call.cut_off += on_purpose is None
                 call.suspect = on_purpose is None and call in at_work
@@ -416,7 +371,7 @@ class WorkerClient(QObject):
 
     def _blame(self, call: Call, how: str, details: str) -> None:
         what = "The reader" if self._reader else "The worker"
-        subject = call.model or _subject(call)
+        subject = call.model or subject_of(call)
         kills = 0
         if call.model:
             kills = self._kills[call.model] = self._kills.get(call.model, 0) + 1
@@ -456,23 +411,3 @@ class WorkerClient(QObject):
         if state != self._state:
             self._state = state
             self.state_changed.emit(state)
-
-
-def _error_of(message: Message) -> UserError:
-    fields = {key: str(message.get(key, "")) for key in ("what", "where", "action", "details")}
-    return UserError(
-        fields["what"], where=fields["where"], action=fields["action"], details=fields["details"]
-    )
-
-
-def _subject(call: Call) -> str:
-    path = call.arguments.get("path")
-    return Path(str(path)).name if path else f"a request ({call.op})"
-
-
-def _cut_off_twice(call: Call, how: str, details: str) -> UserError:
-    return UserError(
-        f"{_subject(call)} was cut off twice, because the worker stopped ({how})",
-        action="Try again on its own",
-        details=details,
-    )
