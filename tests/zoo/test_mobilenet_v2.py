@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, load_checkpoint
 from segstudio_zoo.backbones.mobilenet_v2 import make_divisible, nonlinear_bottleneck
+from segstudio_zoo.probes import mobilenet_v2 as mobilenet_v2_probes
 from tests.shared_data import shared
 from tests.zoo.reference import check_backbone, needs_shared, reference
 
@@ -90,3 +93,24 @@ def test_every_parameter_gets_a_gradient() -> None:
     model = create_model("mobilenet-v2-d8", width=0.35).train()
     sum(value.square().mean() for value in model(torch.randn(3, 3, 65, 81))).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_the_spiral_comes_back_better_from_more_dimensions() -> None:
+    model = create_model("mobilenet-v2", width=0.35)
+    probe = mobilenet_v2_probes.spiral_probe()
+    with torch.no_grad(), probe.attach(model) as captured:
+        with pytest.raises(ValueError, match="run the model"):
+            probe.map(captured, Query("global"))
+        model(torch.zeros(1, 3, 64, 96))
+    errors = [probe.map(captured, Query("global"), dimensions=n).extras["error"] for n in (2, 3, 5, 15, 30)]
+    assert errors[0] > errors[2] > errors[4]
+    points = probe.map(captured, Query("global"), dimensions=30).values
+    assert points.shape == (mobilenet_v2_probes.POINTS, 3)
+    assert points[:, 0].min() >= 0 and points[:, 0].max() <= 64
+
+
+def test_there_and_back_is_the_half_space_formula() -> None:
+    points = mobilenet_v2_probes.spiral(7)
+    matrix = np.random.RandomState(4).standard_normal((3, 2))
+    expected = [np.linalg.pinv(matrix) @ np.array([max(v, 0.0) for v in matrix @ p]) for p in points]
+    assert np.allclose(mobilenet_v2_probes.there_and_back(points, 3, seed=4), expected)

@@ -6,8 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.backbones import mobilenet_v3
+from segstudio_zoo.probes import mobilenet_v3 as mobilenet_v3_probes
 from segstudio_zoo.segmentors import lraspp
 from tests.zoo.reference import check_backbone, mean_over_valid_pixels, needs_shared, reference
 
@@ -97,3 +99,22 @@ def test_every_parameter_gets_a_gradient(backbone: str) -> None:
     losses = model.losses(torch.randn(3, 3, 65, 81), torch.randint(0, 4, (3, 65, 81)), mean_over_valid_pixels)
     sum(loss.weight * loss.sum / loss.count for loss in losses.values()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_gates_are_the_factors_between_input_and_output() -> None:
+    model = create_model("mobilenet-v3-small")
+    probe = mobilenet_v3_probes.gates()
+    kept: dict[str, torch.Tensor] = {}
+
+    def keep(_: object, arguments: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+        kept["in"], kept["out"] = arguments[0], out
+
+    handle = model.layer5.se.register_forward_hook(keep)
+    with torch.no_grad(), probe.attach(model) as captured:
+        model(torch.randn(1, 3, 64, 64))
+    handle.remove()
+    gates = torch.from_numpy(probe.map(captured, Query("global"), layer=5).values)
+    assert torch.allclose(kept["in"] * gates[None, :, None, None], kept["out"], atol=1e-6)
+    assert probe.map(captured, Query("global")).extras["layer"] == "layer11"
+    with pytest.raises(ValueError, match="layers 1, 4, 5"):
+        probe.map(captured, Query("global"), layer=2)

@@ -1,6 +1,6 @@
 """MobileNetV2: facts."""
 
-from segstudio.plugin_api import Option, SwitchSpec
+from segstudio.plugin_api import Option, ProbeSpec, SwitchSpec
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
 
 _PYRAMID = (0, 1, 2, 4, 6)
@@ -41,6 +41,23 @@ ENTRY = BackboneEntry(
             "first",
             "which blocks of a dilated layer take its rate",
             choices=("first", "rest", "all"),
+        ),
+    ),
+    probes=(
+        ProbeSpec(
+            "spiral",
+            "Spiral through ReLU",
+            "segstudio_zoo.probes.mobilenet_v2:spiral_probe",
+            query="global",
+            kind="points",
+            group="Linear bottleneck",
+            options=(
+                Option("dimensions", "choice", 2, "of the random embedding", choices=(2, 3, 5, 15, 30)),
+                Option("seed", "int", 0, "of the random matrix", minimum=0),
+            ),
+            rows_sum_to_one=False,
+            help="Figure 1 of the paper: a spiral goes through ReLU in n dimensions and comes back. "
+            "It depends on no weights.",
         ),
     ),
     switches=(

@@ -1,6 +1,6 @@
 """MobileNetV3: facts."""
 
-from segstudio.plugin_api import Option, SwitchSpec
+from segstudio.plugin_api import Option, ProbeSpec, SwitchSpec
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
 
 _EVEN = ("padding", "even")
@@ -45,6 +45,19 @@ ENTRY = BackboneEntry(
     options=(
         Option("width", "float", 1.0, "width multiplier", minimum=0.1, maximum=2.0),
         Option("padding", "choice", "same", "of stride-2 convolutions", choices=("same", "even")),
+    ),
+    probes=(
+        ProbeSpec(
+            "gates",
+            "Squeeze-excite gates",
+            "segstudio_zoo.probes.mobilenet_v3:gates",
+            query="global",
+            kind="vector",
+            group="Squeeze-excite",
+            options=(Option("layer", "int", 0, "number of the layer; 0 = the last with gates", minimum=0),),
+            rows_sum_to_one=False,
+            help="The factor on every channel of one layer for this picture, between 0 and 1.",
+        ),
     ),
     switches=(
         SwitchSpec(
