@@ -91,6 +91,7 @@ OVER_IMAGE: dict[str, str] = {
     "chip": "#E0141414",
     "chip_text": "#EDEDED",
     "chip_detail": "#B0B0B0",
+    "chip_button": "#4C4C4C",
     "chip_ok": "#6CC287",
     "chip_warn": "#E5A63B",
     "chip_err": "#F48A82",

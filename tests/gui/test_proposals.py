@@ -85,6 +85,19 @@ def test_y_writes_the_region_in_hand_as_one_step_and_goes_on(room, qtbot):
     assert (row.tool, row.class_index, row.pixels) == ("proposal", 3, 2400)
 
 
+def test_a_click_on_the_chip_answers_and_paints_nothing(room):
+    canvas = room.canvas
+    box = canvas.chip_rect()
+    accept, _reject = canvas._chip.answers(box)
+    QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, accept.center())
+    assert int((room._session.label_map.array != 255).sum()) == 2400
+    box = canvas.chip_rect()
+    _accept, reject = canvas._chip.answers(box)
+    QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, reject.center())
+    assert len(room.proposals.regions) == 1
+    assert int((room._session.label_map.array != 255).sum()) == 2400
+
+
 def test_n_drops_the_region_and_writes_nothing(room):
     QTest.keyClick(room.canvas, Qt.Key.Key_N)
     assert len(room.proposals.regions) == 2

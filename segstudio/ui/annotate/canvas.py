@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, QTimer
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPen, QPixmap
 
 from segstudio.ui import theme
+from segstudio.ui.annotate.ghost_chip import GhostChip
 from segstudio.ui.canvas.view import CanvasView
 from segstudio.ui.canvas.viewport import Viewport
 
@@ -19,12 +20,15 @@ _MARGIN = 8
 class AnnotateCanvas(CanvasView):
     """`small_picture` gives any small picture of the image in front, for the map."""
 
+    answered = Signal(str)  # "accept" or "reject": a click on the proposal's chip
+
     def __init__(self, viewport: Viewport, small_picture: Callable[[], QImage | None]) -> None:
         super().__init__(viewport)
         self.setAccessibleName("Canvas")
         self._small_picture = small_picture
         self._map: tuple[int, QPixmap] | None = None
         self._on_map = False
+        self._chip: GhostChip | None = None
         self._flash: QRect | None = None
         self._flash_over = QTimer(self, singleShot=True, interval=_FLASH_MS)
         self._flash_over.timeout.connect(self._end_flash)
@@ -34,6 +38,20 @@ class AnnotateCanvas(CanvasView):
         self._flash = QRect(rect)
         self._flash_over.start()
         self.update()
+
+    def show_chip(self, chip: GhostChip | None) -> None:
+        """Show the chip of the proposed region in hand, or none."""
+        if chip != self._chip:
+            self._chip = chip
+            self.update()
+
+    def chip_rect(self) -> QRect | None:
+        """Where the chip lies (view pixels); None while its region is out of view or a stroke is drawn."""
+        chip = self._chip
+        if chip is None:
+            return None
+        region = self.view_rect(chip.region)
+        return chip.place(region, self.size()) if region.intersects(QRectF(self.rect())) else None
 
     def map_rect(self) -> QRect | None:
         """Where the small map lies (view pixels); None while the whole image is in view."""
@@ -52,6 +70,9 @@ class AnnotateCanvas(CanvasView):
         box = self.map_rect()
         if box is not None:
             self._paint_map(painter, box)
+        chip_box = self.chip_rect()
+        if self._chip is not None and chip_box is not None:
+            self._chip.paint(painter, chip_box)
         if self._flash is not None:
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(theme.color("accent"), 2))
@@ -64,6 +85,13 @@ class AnnotateCanvas(CanvasView):
             self._on_map = True
             self._go(event.position(), box)
             return
+        chip_box = self.chip_rect()
+        if self._chip is not None and chip_box is not None and left:
+            answer = self._chip.answer_at(chip_box, event.position())
+            if answer in ("accept", "reject"):
+                self.answered.emit(answer)
+            if answer:
+                return
         super().mousePressEvent(event)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:

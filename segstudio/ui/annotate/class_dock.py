@@ -38,6 +38,7 @@ class ClassDock(FoldSection):
         self._services = services
         self._session = services.session
         self._state = state
+        self._most = 480
         self.table = ClassTable(self._session, state)
         self._search = QLineEdit()
         self._search.setPlaceholderText("Find a class")
@@ -252,13 +253,18 @@ class ClassDock(FoldSection):
         self._pages.setCurrentIndex(0 if classes else 1)
         self._fit()
 
+    def set_most(self, pixels: int) -> None:
+        """How high the section may be with its header; with more rows the table scrolls."""
+        if pixels != self._most:
+            self._most = pixels
+            self._fit()
+
     def _fit(self) -> None:
-        """As high as its rows, at most sixty per cent of the dock; then it scrolls."""
+        """As high as its rows where there is room, never under four rows."""
         if not self._session.classes:
             self._pages.setFixedHeight(200)
             return
         row = self.table.verticalHeader().defaultSectionSize()
-        parent = self.parentWidget()
-        room = round(parent.height() * 0.62) if parent is not None and parent.height() > 200 else 420
-        least = 24 + _LEAST_ROWS * row
-        self._pages.setFixedHeight(max(least, min(self.table.height_for_rows(), room)))
+        taken = 32 + (0 if self._search.isHidden() else 26)
+        room = self._most - taken
+        self._pages.setFixedHeight(max(24 + _LEAST_ROWS * row, min(self.table.height_for_rows(), room)))

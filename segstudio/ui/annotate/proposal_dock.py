@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QRect, Signal
-from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from segstudio.runtime.model_shelf import ModelShelf, RunnableModel
 from segstudio.runtime.proposals import Proposals
@@ -12,6 +12,7 @@ from segstudio.runtime.session import ProjectSession
 from segstudio.ui.canvas.tools.paint_state import PaintState
 from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.chip import paint_swatch
+from segstudio.ui.widgets.choice_box import ChoiceBox
 from segstudio.ui.widgets.labels import ElidedLabel, key_cap, label, tag
 from segstudio.ui.widgets.section import FoldSection
 from segstudio.ui.widgets.slider import Slider
@@ -76,16 +77,14 @@ class ProposalDock(FoldSection):
     def _model_row(self) -> QHBoxLayout:
         row = QHBoxLayout()
         row.setSpacing(8)
-        self.model = QComboBox()
-        self.model.setAccessibleName("Model")
-        self.model.setMinimumContentsLength(8)
-        self.model.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.model = ChoiceBox("Model")
         row.addWidget(self.model, 1)
         self.run_button = push_button("Run", icon_name="play")
         self.run_button.setToolTip("Ask the model about this image  F9")
         self.run_button.clicked.connect(self.run)
         row.addWidget(self.run_button)
-        row.addWidget(key_cap("F9"))
+        self._key = key_cap("F9")
+        row.addWidget(self._key)
         return row
 
     def _confidence_row(self) -> QHBoxLayout:
@@ -143,6 +142,10 @@ class ProposalDock(FoldSection):
         self._spent = label("", role="t2", size=12)
         row.addWidget(self._spent)
         return row
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._key.setVisible(self.width() >= 300)
+        super().resizeEvent(event)
 
     def _threshold_moved(self, percent: int) -> None:
         self._over.setText(f"over {percent / 100:.2f}")

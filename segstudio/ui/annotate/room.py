@@ -12,6 +12,7 @@ from segstudio.runtime.proposals import Proposals, Region
 from segstudio.ui.annotate.actions import ANNOTATE_ACTIONS
 from segstudio.ui.annotate.canvas import AnnotateCanvas
 from segstudio.ui.annotate.class_dock import ClassDock
+from segstudio.ui.annotate.ghost_chip import GhostChip
 from segstudio.ui.annotate.ghost_layer import GhostLayer
 from segstudio.ui.annotate.history_list import HistoryList
 from segstudio.ui.annotate.option_bar import OptionBar
@@ -32,6 +33,7 @@ from segstudio.ui.widgets.section import FoldSection
 _TAP_SECONDS = 0.2
 _DOCK, _DOCK_NARROW = 320, 264
 _DOCK_LEAST, _DOCK_MOST = 240, 480
+_HISTORY_LEAST = 33 + 3 * 26
 
 
 class AnnotateRoom(QObject):
@@ -69,6 +71,7 @@ class AnnotateRoom(QObject):
         self._build()
         self._bind()
         self._follow_session()
+        self._follow_folds()
         self._opacity = round(float(settings().get("view.overlay", OVERLAY_OPACITY)) * 100)
         self._apply_overlay()
         self.use_tool("brush")
@@ -149,6 +152,7 @@ class AnnotateRoom(QObject):
         self.proposals.changed.connect(self._show_ghost)
         self.proposals.failed.connect(self._services.status.error)
         self.proposal_dock.region_shown.connect(self._bring_into_view)
+        self.canvas.answered.connect(self._answer)
         self._session.undone.connect(
             lambda *_: self.proposals and self.proposals.set_threshold(self.proposals.threshold)
         )
@@ -157,9 +161,23 @@ class AnnotateRoom(QObject):
         proposals = self.proposals
         if proposals is not None:
             self.ghost_layer.set_regions(proposals.numbers, proposals.regions, proposals.current)
+            QTimer.singleShot(0, self, self.fit_heights)
+            self.canvas.show_chip(self._chip_of(proposals.current))
             for action_id in ("proposal.accept", "proposal.reject"):
                 why = "No proposal on this image"
                 self._services.actions.enable(action_id, proposals.current is not None, why_not=why)
+
+    def _chip_of(self, region: Region | None) -> GhostChip | None:
+        entry = self._session.class_of(region.class_index) if region is not None else None
+        if region is None or entry is None:
+            return None
+        size = f"{region.pixels:,}".replace(",", "\u202f")
+        box = QRectF(region.rect.x0, region.rect.y0, region.rect.width, region.rect.height)
+        return GhostChip(f"{entry.name} {region.confidence:.2f} · {size} px", QColor(*entry.color), box)
+
+    def _answer(self, answer: str) -> None:
+        if self.proposal_dock is not None:
+            (self.proposal_dock.accept if answer == "accept" else self.proposal_dock.reject)()
 
     def _bring_into_view(self, region: Region) -> None:
         """Only a region that is outside moves the picture."""
@@ -202,6 +220,11 @@ class AnnotateRoom(QObject):
         self.state.changed.connect(self._state_changed)
         self.state.protection_changed.connect(self._recolor)
 
+    def _follow_folds(self) -> None:
+        for section in (self.classes, self.proposal_dock, self.history_section):
+            if section is not None:
+                section.folded_changed.connect(lambda _folded: self.fit_heights())
+
     def _follow_session(self) -> None:
         session = self._session
         session.current_changed.connect(self._current_changed)
@@ -220,6 +243,13 @@ class AnnotateRoom(QObject):
         dock = settings().get("view.class_dock", usual)
         dock = max(_DOCK_LEAST, min(_DOCK_MOST, dock))
         self._split.setSizes([max(64, self._split.width() - dock), dock])
+
+    def fit_heights(self) -> None:
+        """The class table takes what proposal and history leave; on a low window it scrolls first."""
+        others = _HISTORY_LEAST if not self.history_section.folded else 33
+        if self.proposal_dock is not None and self.proposal_dock.isVisibleTo(self.dock):
+            others += self.proposal_dock.sizeHint().height()
+        self.classes.set_most(self.dock.height() - others)
 
     # -- tools -----------------------------------------------------------------------------------------
 
@@ -414,4 +444,7 @@ class _RoomWidget(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._room.fit_dock(self.width())
-        self._room.classes.set_compact(self.window().height() < 850)
+        compact = self.window().height() < 850
+        self._room.classes.set_compact(compact)
+        self._room.history_section.fold_by_default(compact)
+        QTimer.singleShot(0, self, self._room.fit_heights)

@@ -3,6 +3,7 @@
 from segstudio.ui.widgets.buttons import IconButton, ToolColumnButton, icon_button, push_button
 from segstudio.ui.widgets.card import Card, NoticeCard
 from segstudio.ui.widgets.chip import paint_chip, paint_swatch
+from segstudio.ui.widgets.choice_box import ChoiceBox
 from segstudio.ui.widgets.empty_state import EmptyState
 from segstudio.ui.widgets.labels import ElidedLabel, KeyCaps, key_cap, label, rule, tag
 from segstudio.ui.widgets.number_field import NumberField
@@ -14,6 +15,7 @@ from segstudio.ui.widgets.table import RowDelegate, RowTable
 
 __all__ = [
     "Card",
+    "ChoiceBox",
     "ElidedLabel",
     "EmptyState",
     "FoldSection",

@@ -66,12 +66,17 @@ class FoldSection(QWidget):
         """Fold or unfold and remember it."""
         self.set_folded(not self._folded)
 
-    def set_folded(self, folded: bool) -> None:
+    def fold_by_default(self, folded: bool) -> None:
+        """Fold as the room there is suggests, unless a person folded or unfolded it once."""
+        if not self._key or settings().get(self._key) is None:
+            self.set_folded(folded, remember=False)
+
+    def set_folded(self, folded: bool, *, remember: bool = True) -> None:
         """Fold (True) or unfold (False)."""
         if folded == self._folded:
             return
         self._folded = folded
-        if self._key:
+        if self._key and remember:
             settings().set(self._key, folded)
         self._apply()
         self.folded_changed.emit(folded)
