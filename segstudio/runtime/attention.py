@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -70,9 +70,7 @@ class _Line:
 
     out: MappedArray | None = None
     busy: bool = False
-    waiting: tuple[PixelQuery, int] | None = None
-    asked: PixelQuery | None = None
-    cost: float = field(default=0.0)
+    waiting: tuple[ProbeSlot, PixelQuery, int] | None = None
 
 
 class ProbeQueries(QObject):
@@ -85,7 +83,6 @@ class ProbeQueries(QObject):
         super().__init__(parent)
         self._worker = worker
         self._lines: dict[Any, _Line] = {}
-        self._slots: dict[Any, ProbeSlot] = {}
         self._image: dict[str, Any] | None = None
 
     def set_image(self, descriptor: dict[str, Any] | None) -> None:
@@ -96,23 +93,20 @@ class ProbeQueries(QObject):
         """Asks for one map. Another query for the same token waits in the place of an older waiting one."""
         line = self._lines.setdefault(token, _Line())
         if line.busy:
-            line.waiting = (query, priority)
-            self._slots[token] = slot
+            line.waiting = (slot, query, priority)
             return
-        self._slots[token] = slot
         self._send(token, slot, query, priority, line, run=False)
 
     def forget(self) -> None:
         """Drops what waits; answers under way are not told."""
         self._lines = {}
-        self._slots = {}
 
     def _send(
         self, token: Any, slot: ProbeSlot, query: PixelQuery, priority: int, line: _Line, *, run: bool
     ) -> None:
         if line.out is None:
             line.out = MappedArray.create((_FIRST_BYTES // 4,), "f4")
-        line.busy, line.asked = True, query
+        line.busy = True
         started = time.perf_counter()
         arguments: dict[str, Any] = {"image": self._image} if run and self._image is not None else {}
         call = self._worker.request(
@@ -148,15 +142,19 @@ class ProbeQueries(QObject):
             self._next(token, line)
             self.failed.emit(token, error)
 
+        def stop() -> None:
+            if self._lines.get(token) is line:
+                self._next(token, line)
+
         call.finished.connect(take)
         call.failed.connect(fail)
-        call.cancelled.connect(lambda: self._next(token, line))
+        call.cancelled.connect(stop)
 
     def _next(self, token: Any, line: _Line) -> None:
         line.busy = False
         if line.waiting is not None:
-            (query, priority), line.waiting = line.waiting, None
-            self._send(token, self._slots[token], query, priority, line, run=False)
+            (slot, query, priority), line.waiting = line.waiting, None
+            self._send(token, slot, query, priority, line, run=False)
 
 
 def _result(

@@ -24,6 +24,8 @@ from segstudio.runtime.worker_client import Call, WorkerClient
 
 BUDGET_BYTES = 768 * 2**20
 _IN_FRONT = 50
+_WHEN_IDLE = -10
+_SLOWEST_COUNTED_MS = 3000
 
 Switches = Mapping[str, Any]
 
@@ -88,6 +90,7 @@ class Predictions(QObject):
     cancelled = Signal(str, int)
     asked = Signal(str, int)
     space_changed = Signal()
+    counted = Signal(str)
     _translated = Signal(object)
 
     def __init__(
@@ -106,6 +109,7 @@ class Predictions(QObject):
         self._results: OrderedDict[tuple[str, int], MaskResult] = OrderedDict()
         self._models: dict[str, RunnableModel] = {}
         self._requests: dict[tuple[str, int], _Request] = {}
+        self._flops: dict[tuple[str, tuple[int, ...]], float | None] = {}
         self._space = ClassSpace(())
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="class-numbers")
         self._translated.connect(self._take_translated)
@@ -159,6 +163,33 @@ class Predictions(QObject):
             self._read_first(slot, request, priority, job)
         self.asked.emit(key, image_id)
         return key
+
+    def flops(self, result: MaskResult) -> float | None:
+        """Multiply-adds times two of the run behind a result; None until counted (`counted` follows).
+
+        Counting takes one more forward pass, so it waits for an idle worker and leaves slow networks out.
+        """
+        told = result.info.get("flops")
+        slot = (result.key, tuple(result.labels.shape))
+        if told:
+            return float(told)
+        if slot in self._flops or float(result.info.get("forward_ms") or 0) > _SLOWEST_COUNTED_MS:
+            return self._flops.get(slot)
+        runnable = self._models.get(result.key)
+        if runnable is None or not result.info.get("parameters"):
+            return None
+        self._flops[slot] = None
+        height, width = result.labels.shape
+        call = self._worker.request(
+            "model_info", priority=_WHEN_IDLE, model=runnable.ref, width=width, height=height
+        )
+
+        def take(values: dict[str, Any]) -> None:
+            self._flops[slot] = float(values["flops"]) if values.get("flops") else None
+            self.counted.emit(slot[0])
+
+        call.finished.connect(take)
+        return None
 
     def cancel(self, key: str, image_id: int) -> None:
         request = self._requests.get((key, image_id))

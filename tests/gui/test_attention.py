@@ -16,7 +16,7 @@ from segstudio.ui.attention.room import AttentionRoom
 from tests.gui.looking_plugin import LOOKING
 from tests.gui.street_project import Bench, make_project, street
 
-WAIT = 60_000
+WAIT = 180_000
 STRIDE = 16
 
 
@@ -45,6 +45,7 @@ def room(qtbot, bench):
     qtbot.waitUntil(lambda: session.image is not None and session.image.complete, timeout=WAIT)
     qtbot.waitUntil(lambda: session.label_map is not None, timeout=WAIT)
     made = AttentionRoom(bench.services)
+    made.inspection.set_models([each for each in bench.shelf.runnable if each.key == "looking/net"])
     window = QWidget()
     column = QVBoxLayout(window)
     column.addWidget(made.option_bar())

@@ -16,7 +16,7 @@ from segstudio.ui.compare.pane_layers import agreement_of_first
 from segstudio.ui.compare.room import TAP_MS, CompareRoom
 from tests.gui.street_project import Bench, make_project, street
 
-WAIT = 60_000
+WAIT = 180_000
 
 
 @pytest.fixture(scope="module")

@@ -110,6 +110,7 @@ class CompareDock(QFrame):
         self._session.labels_changed.connect(self.refresh)
         self._predictions.ready.connect(self.refresh)
         self._predictions.space_changed.connect(self.refresh)
+        self._predictions.counted.connect(self.refresh)
         for signal in (
             comparison.panes_changed,
             comparison.active_changed,
@@ -239,7 +240,9 @@ class CompareDock(QFrame):
         for pane in self._comparison.models:
             letter, result = self._comparison.letter(pane.number), self._result_of(pane)
             if result is not None:
-                costs.append(PaneRow(letter, pane.title, cost_values(result.info)))
+                costs.append(
+                    PaneRow(letter, pane.title, cost_values(result.info, self._predictions.flops(result)))
+                )
             matrix = found[pane.number][0]
             if matrix is not None:
                 measures.append(PaneRow(letter, pane.title, measure_values(matrix, own)))

@@ -92,9 +92,9 @@ COST_HEADS, COST_WIDTHS = ("M par.", "GFLOPs", "ms", "MB"), (56, 60, 48, 56)
 MEASURE_HEADS, MEASURE_WIDTHS = ("Accuracy", "Mean acc.", "Dice"), (66, 70, 52)
 
 
-def cost_values(info: Mapping[str, Any]) -> tuple[str, ...]:
+def cost_values(info: Mapping[str, Any], flops: float | None) -> tuple[str, ...]:
     """Parameters in millions, GFLOPs, milliseconds and peak megabytes of one run; a dash where unknown."""
-    parameters, flops = info.get("parameters"), info.get("flops")
+    parameters = info.get("parameters")
     milliseconds, peak = info.get("forward_ms") or info.get("ms"), info.get("peak_bytes")
     return (
         f"{parameters / 1e6:.1f}" if parameters else "–",
