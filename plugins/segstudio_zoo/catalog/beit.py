@@ -1,8 +1,8 @@
 """BEiT: facts."""
 
 from segstudio.plugin_api import Option
-from segstudio_zoo.attention_facts import token_probes
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
+from segstudio_zoo.shared_probes import token_probes
 
 ENTRY = BackboneEntry(
     id="beit",

@@ -1,7 +1,8 @@
 """ConvNeXt and ConvNeXt V2: facts."""
 
-from segstudio.plugin_api import Option, ProbeSpec
+from segstudio.plugin_api import Option
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
+from segstudio_zoo.shared_probes import RECEPTIVE_FIELD
 
 _STEPS = (
     Option(
@@ -23,18 +24,6 @@ _STEPS = (
     Option("expansion", "int", 4, "width of the inverted bottleneck (section 2.4)", minimum=1),
     Option("layer_scale", "float", None, "first value of the layer scales; 0 for none", minimum=0),
     Option("drop_path_rate", "float", 0.1, "stochastic depth of the last block in training", minimum=0),
-)
-
-_PROBES = (
-    ProbeSpec(
-        id="receptive_field",
-        title="Effective receptive field",
-        build="segstudio_zoo.layers.receptive_field:receptive_field_probe",
-        options=(Option("stage", "int", 0, "stage, counted from 1; 0 is the last", minimum=0, maximum=4),),
-        group="Receptive field",
-        help="Gradient of the clicked cell by the input, largest value 1.",
-        rows_sum_to_one=False,
-    ),
 )
 
 _FIRST = ("tiny", "small", "base", "large", "xlarge")
@@ -63,7 +52,7 @@ ENTRIES = (
             for size in _FIRST
         ),
         options=_STEPS,
-        probes=_PROBES,
+        probes=(RECEPTIVE_FIELD,),
         parts=(
             "4x4 patchify stem, layer norm and 2x2 downsampling between stages, ratio 3:3:9:3",
             "7x7 depthwise, inverted bottleneck, one norm and one activation a block, layer scale",
@@ -94,7 +83,7 @@ ENTRIES = (
             for size in _SECOND
         ),
         options=_STEPS,
-        probes=_PROBES,
+        probes=(RECEPTIVE_FIELD,),
         parts=("ConvNeXt with global response normalisation in place of layer scale",),
         look_at=("effective receptive field per stage",),
         search_aliases=("GRN",),

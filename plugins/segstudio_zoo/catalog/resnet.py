@@ -2,6 +2,7 @@
 
 from segstudio.plugin_api import Option, SwitchSpec
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
+from segstudio_zoo.shared_probes import RECEPTIVE_FIELD
 
 ENTRY = BackboneEntry(
     id="resnet",
@@ -37,6 +38,7 @@ ENTRY = BackboneEntry(
         Option("multiply_multi_grid", "bool", False, "take them as factors on the stage's own rate (paper)"),
         Option("contract_dilation", "bool", True, "the first block of a dilated stage keeps half its rate"),
     ),
+    probes=(RECEPTIVE_FIELD,),
     switches=(
         SwitchSpec(
             "multi_grid",

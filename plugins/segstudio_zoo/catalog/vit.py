@@ -1,8 +1,8 @@
 """Vision Transformer: facts."""
 
 from segstudio.plugin_api import Option, Preprocess
-from segstudio_zoo.attention_facts import token_probes
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
+from segstudio_zoo.shared_probes import token_probes
 
 _LONG = {"t": "tiny", "s": "small", "b": "base", "l": "large"}
 

@@ -1,8 +1,8 @@
 """ViT-hybrid: facts."""
 
 from segstudio.plugin_api import Option, Preprocess
-from segstudio_zoo.attention_facts import token_probes
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, Paper
+from segstudio_zoo.shared_probes import token_probes
 
 ENTRY = BackboneEntry(
     id="vit_hybrid",

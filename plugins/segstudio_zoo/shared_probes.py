@@ -1,4 +1,4 @@
-"""Probes that every encoder of patches offers, for the catalog; torch-free."""
+"""Probes that several backbones offer, for the catalog; torch-free."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ VIEW = Option(
     "row: where the pixel looks; column: who looks at it",
     choices=("row", "column"),
 )
+
+RECEPTIVE_FIELD = ProbeSpec(
+    id="receptive_field",
+    title="Effective receptive field",
+    build="segstudio_zoo.layers.receptive_field:receptive_field_probe",
+    options=(Option("stage", "int", 0, "stage, counted from 1; 0 is the last", minimum=0, maximum=4),),
+    group="Receptive field",
+    help="Gradient of the clicked cell by the input, largest value 1 (Luo et al., 1701.04128).",
+    rows_sum_to_one=False,
+)
+"""For comparing pyramids: ConvNeXt's stages beside ResNet's."""
 
 
 def token_probes(module: str) -> tuple[ProbeSpec, ...]:
