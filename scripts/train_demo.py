@@ -58,7 +58,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         "--warmup-steps 40",
     ),
 }
-TRAINING_PICTURES = 214
+TRAINING_PICTURES = 264
 
 
 def run(words: list[str]) -> None:
@@ -148,6 +148,7 @@ def main() -> int:
         run([sys.executable, script, str(pictures), "--train", str(TRAINING_PICTURES)])
     first = work / "runs" / "first"
     train(first, FIRST, pictures)
+    pack_run(RunFolder(first))
     for name, steps in STEPS.items():
         commands, start = [], first
         for number, settings in enumerate(steps, 1):
@@ -157,8 +158,6 @@ def main() -> int:
             commands.append(recorded(command, work))
             start = out
         pack(name, RunFolder(start), commands)
-        if name == "ccnet":
-            pack_run(RunFolder(start))
     return 0
 
 
