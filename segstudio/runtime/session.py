@@ -434,10 +434,7 @@ class ProjectSession(QObject):
         if future.exception() is None:
             self.history_changed.emit()
         else:
-            # The stroke is not in the project: show what is.
-            self.label_map = None
-            if self.image is not None:
-                self._load_labels(image_id, self.image.width, self.image.height)
+            self._reload_labels()  # the stroke is not in the project: show what is
 
     def undo(self) -> None:
         """Take back the newest edit of the image in front; `undone` follows."""
@@ -536,9 +533,13 @@ class ProjectSession(QObject):
         self.classes_changed.emit()
 
         def settle(done: Future[Any]) -> None:
-            if done.exception() is not None and self.project is project:
+            if self.project is not project:
+                return
+            if done.exception() is not None:
                 self._classes = before
                 self.classes_changed.emit()
+            elif self.label_map is not None and self.label_map.ignore != project.ignore_value:
+                self._reload_labels()  # the new ids need wider label maps
 
         future = self._submit(project.set_classes, tuple(classes))
         future.add_done_callback(lambda done: self._tell(lambda: settle(done)))
@@ -575,7 +576,13 @@ class ProjectSession(QObject):
         self.images_changed.emit()
         if self._current is None:
             self._go_first("")
-        elif self.image is not None and self.image.width:
+        else:
+            self._reload_labels()
+
+    def _reload_labels(self) -> None:
+        """Read the labels of the image in front again."""
+        self.label_map, self.class_counts = None, {}
+        if self._current is not None and self.image is not None and self.image.width:
             self._load_labels(self._current, self.image.width, self.image.height)
 
     # -- saving ----------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from segstudio.ui.job_drawer import JobDrawer
 from segstudio.ui.notices import Notices
 from segstudio.ui.rail import Rail
 from segstudio.ui.read_outs import ReadOuts
-from segstudio.ui.remembered import settings
+from segstudio.ui.remembered import settings, write_remembered
 from segstudio.ui.room import Room, Services, WindowStatus
 from segstudio.ui.status_bar import StatusBar
 from segstudio.ui.top_bar import TopBar
@@ -442,6 +442,7 @@ class MainWindow(QWidget):
             if may_close is not None and not may_close():
                 event.ignore()
                 return
+        write_remembered()
         if not self.isMaximized() and not self.isFullScreen():
             settings().set("window.size", [self.width(), self.height()])
         settings().set("window.maximised", self.isMaximized())

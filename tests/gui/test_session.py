@@ -155,6 +155,20 @@ def test_equal_class_names_are_refused_and_the_table_stays(session, make_folder,
     assert session.project.classes == before
 
 
+def test_a_class_id_above_254_widens_the_label_map_and_keeps_its_labels(session, make_folder, qtbot):
+    open_and_wait(qtbot, session, make_folder(1))
+    recorder = session.begin_stroke()
+    recorder.touch(0, 0, 20, 20)
+    session.label_map.array[:20, :20] = 1
+    session.finish_stroke("brush", 1)
+    kind = type(session.classes[0])
+    session.set_classes([*session.classes, kind(300, "Many", (9, 9, 9))])
+    qtbot.waitUntil(
+        lambda: session.label_map is not None and session.label_map.array.dtype == np.uint16, timeout=10_000
+    )
+    assert session.label_map.array[5, 5] == 1 and session.label_map.array[50, 50] == 65535
+
+
 def test_opening_a_folder_that_is_gone_is_one_sentence(session, tmp_path, qtbot):
     problems: list[UserError] = []
     session.problem.connect(problems.append)

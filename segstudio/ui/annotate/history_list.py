@@ -90,7 +90,7 @@ class _HistoryDelegate(QStyledItemDelegate):
         painter.fillRect(QRect(rect.left(), rect.bottom(), rect.width(), 1), theme.color("grid"))
         ink = "t3" if row.undone else "t1"
         icon = QRect(rect.left() + 8, rect.center().y() - 6, 14, 14)
-        paint_icon(painter, icon, _ICONS.get(row.tool, "history"), "t3" if row.undone else "t2")
+        paint_icon(painter, icon, _ICONS.get(row.tool.split(" ")[0], "history"), "t3" if row.undone else "t2")
         painter.setFont(theme.font(12))
         sign = "\u2212" if row.tool == "erase" else "+" if row.tool in ("brush", "fill", "polygon") else ""
         amount = f"{sign}{row.pixels:,} px".replace(",", "\u202f")

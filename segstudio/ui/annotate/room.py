@@ -25,7 +25,7 @@ from segstudio.ui.canvas.tools.pen import PenTool
 from segstudio.ui.canvas.tools.picker import PanTool, PickerTool, pick_at
 from segstudio.ui.canvas.tools.polygon import PolygonTool
 from segstudio.ui.canvas.tools.tool import Tool
-from segstudio.ui.remembered import settings
+from segstudio.ui.remembered import remember_later, settings
 from segstudio.ui.room import Services
 from segstudio.ui.widgets.empty_state import EmptyState
 from segstudio.ui.widgets.section import FoldSection
@@ -140,7 +140,7 @@ class AnnotateRoom(QObject):
         self._split.addWidget(self._stack)
         self._split.addWidget(self.dock)
         self._split.setStretchFactor(0, 1)
-        self._split.splitterMoved.connect(lambda *_: settings().set("view.class_dock", self.dock.width()))
+        self._split.splitterMoved.connect(lambda *_: remember_later("view.class_dock", self.dock.width()))
         row.addWidget(self._split, 1)
 
     def _build_proposals(self) -> None:
@@ -375,7 +375,7 @@ class AnnotateRoom(QObject):
         """Opacity of the labels in per cent."""
         self._opacity = max(0, min(100, percent))
         self._overlay_off = False
-        settings().set("view.overlay", self._opacity / 100)
+        remember_later("view.overlay", self._opacity / 100)
         self._apply_overlay()
 
     def hide_overlay(self, off: bool) -> None:

@@ -114,7 +114,7 @@ class PaintState(QObject):
         if erase:
             only = frozenset({self._class}) if self.preserve else None
             return Ink(labels.ignore, self.locked, only)
-        if self._class < 0:
+        if not 0 <= self._class < labels.ignore:
             return None
         if self._class in self.locked:
             self.refused.emit(self._class)
