@@ -7,6 +7,7 @@ over ranks, so that two ranks with unevenly many ignored pixels give the gradien
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -357,7 +358,8 @@ def _memory(device: torch.device) -> int:
         import resource
     except ImportError:  # Windows has no resource module
         return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, kilobytes elsewhere
 
 
 def _gather_objects(value: Any, ranks: int) -> list[Any]:

@@ -135,6 +135,19 @@ def test_accumulation_equals_the_larger_batch(make_run, recipe):
         torch.testing.assert_close(final_weights(small)[key], value, atol=1e-6, rtol=1e-5)
 
 
+def test_half_precision_learns_and_keeps_full_precision_weights(make_run, recipe):
+    run = make_run(recipe, precision="bf16", epochs=4)
+    program.train(run)
+    epochs = [event for event in run.events()[0] if event["kind"] == "epoch"]
+    assert epochs[-1]["train_loss"] < epochs[0]["train_loss"]
+    assert {value.dtype for value in final_weights(run).values()} <= {torch.float32, torch.int64}
+
+
+def test_a_processor_refuses_float16_with_a_sentence(make_run, recipe):
+    with pytest.raises(UserError, match="float16"):
+        program.train(make_run(recipe, precision="16"))
+
+
 def test_a_broken_state_is_refused_with_a_sentence(make_run, recipe):
     run = make_run(recipe)
     (run.checkpoints / "resume.pt").write_bytes(b"not a zip")

@@ -52,7 +52,8 @@ class RunDetail(QWidget):
         self._reason.setWordWrap(True)
         self._reason.setContentsMargins(4, 0, 4, 0)
         column.addWidget(self._reason)
-        column.addWidget(self._command_box())
+        self._box = self._command_box()
+        column.addWidget(self._box)
         column.addLayout(self._buttons())
 
     def _command_box(self) -> QWidget:
@@ -115,6 +116,7 @@ class RunDetail(QWidget):
             self._reason.setProperty("role", role)
             self._reason.style().polish(self._reason)
         self._command.setText(f"segstudio train {shlex.quote(str(view.folder.path))}")
+        self._box.setVisible(at_work or view.can_resume)  # a finished run is not trained any further
         running = view.state == "running"
         self.pause.setVisible(running)
         self.stop_epoch.setVisible(running)
