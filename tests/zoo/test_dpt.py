@@ -13,7 +13,7 @@ from segstudio_zoo.backbones.vit import build as build_vit
 from segstudio_zoo.backbones.vit_hybrid import StandardisedConv
 from segstudio_zoo.segmentors import dpt
 from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared, reference
-from tests.zoo.renamed_gradients import assert_renamed_gradients
+from tests.zoo.renamed_gradients import assert_renamed_gradients, shapes_of
 
 
 @needs_shared
@@ -45,7 +45,7 @@ def test_identified_transformers_weights_equal_transformers() -> None:
 
 @needs_shared
 def test_identify_gives_the_published_name() -> None:
-    found = identify(reference("dpt_vit-b16").state_dict())
+    found = identify(shapes_of(reference("dpt_vit-b16")))
     assert (found[0].name, found[0].num_classes) == ("dpt_vit-b16", 19)
 
 

@@ -235,7 +235,8 @@ def test_bound_terms_are_apart_and_every_parameter_learns(reconstruction: str) -
     assert [name for name, p in vae.named_parameters() if p.grad is None] == []
     tokens = vae.tokens(image)
     assert tokens.shape == (2, 4, 4) and int(tokens.max()) < 32
-    painted = vae.paint(tokens)
+    with torch.no_grad():
+        painted = vae.paint(tokens)
     assert painted.shape == image.shape and float(painted.min()) >= 0 and float(painted.max()) <= 1
 
 

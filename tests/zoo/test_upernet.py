@@ -7,7 +7,7 @@ import torch
 
 from segstudio_zoo import create_model, identify, load_checkpoint
 from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared, reference
-from tests.zoo.renamed_gradients import assert_renamed_gradients
+from tests.zoo.renamed_gradients import assert_renamed_gradients, shapes_of
 
 
 @needs_shared
@@ -41,7 +41,7 @@ def test_identified_transformers_beit_reads_two_blocks_earlier_per_tap() -> None
 @pytest.mark.parametrize("name", ["upernet_convnext-tiny", "upernet_beit-base", "upernet_mae-base"])
 def test_identify_gives_the_published_name(name: str) -> None:
     ref = reference(name)
-    found = identify(ref.state_dict())
+    found = identify(shapes_of(ref))
     assert found[0].name == name and found[0].num_classes == 19
 
 
