@@ -7,15 +7,13 @@ the project's writer thread or on a loading thread; answers come back as signals
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PySide6.QtCore import QObject, QRect, Signal, Slot
+from PySide6.QtCore import QObject, QRect, Signal
 from PySide6.QtGui import QImage
 
 from segstudio.core.edits import Edit, StrokeRecorder
@@ -24,7 +22,9 @@ from segstudio.core.label_map import LabelMap
 from segstudio.core.project import Project
 from segstudio.core.records import AppliedEdit, HistoryRow, ImageRecord, LabelClass, Split, Status
 from segstudio.core.writer import ProjectWriter
+from segstudio.runtime.hand_over import HandOver, as_user_error
 from segstudio.runtime.image_cache import ImageCache, LevelImage
+from segstudio.runtime.label_counts import count_changes, count_classes, small_labels
 from segstudio.runtime.thumbnails import Thumbnails
 from segstudio.runtime.worker_client import WorkerClient
 
@@ -53,7 +53,6 @@ class ProjectSession(QObject):
     thumbnail_ready = Signal(int)
     problem = Signal(object)  # UserError
     scanned = Signal(object)  # ScanReport
-    _arrived = Signal(object)  # callable to run in the window's thread
 
     def __init__(self, reader: WorkerClient, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -63,7 +62,8 @@ class ProjectSession(QObject):
         self.image: LevelImage | None = None
         self.class_counts: dict[int, int] = {}
         self._writer: ProjectWriter | None = None
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="project loader")
+        self._threads = HandOver("project loader", self)
+        self._threads.failed.connect(self.problem)
         self._records: list[ImageRecord] = []
         self._positions: dict[int, int] = {}
         self._classes: tuple[LabelClass, ...] = ()
@@ -73,8 +73,6 @@ class ProjectSession(QObject):
         self._last_write: Future[Any] | None = None
         self._recorder: StrokeRecorder | None = None
         self._opening = 0
-        self._ending = threading.Lock()
-        self._ended = False
         self._images = ImageCache(reader)
         self._images.changed.connect(self._image_changed)
         self._images.failed.connect(self._image_failed)
@@ -82,7 +80,6 @@ class ProjectSession(QObject):
         self._thumbnails.ready.connect(self.thumbnail_ready)
         self._thumbnails.failed.connect(self._thumbnail_failed)
         self._label_thumbnails: dict[int, QImage | None] = {}
-        self._arrived.connect(self._run_arrived)
 
     # -- opening and closing -------------------------------------------------------------------------
 
@@ -111,7 +108,7 @@ class ProjectSession(QObject):
             else:
                 project.close()
 
-        self._later(self._loader.submit(load), done)
+        self._threads.load(load, done)
 
     def close(self) -> None:
         """Finish writing and close; `closed` follows where a project was open."""
@@ -139,9 +136,7 @@ class ProjectSession(QObject):
     def shut_down(self) -> None:
         """Close and end the loading thread; the session is of no use afterwards."""
         self.close()
-        with self._ending:
-            self._ended = True
-        self._loader.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     @property
     def read_only_reason(self) -> str:
@@ -177,7 +172,7 @@ class ProjectSession(QObject):
                     self._go_first(show)
                 self.scanned.emit(report)
 
-        self._later(self._loader.submit(scan), done)
+        self._threads.load(scan, done)
 
     def _take_records(self, records: list[ImageRecord]) -> None:
         self._records = records
@@ -363,7 +358,7 @@ class ProjectSession(QObject):
                 self._label_thumbnails[image_id] = picture
                 self.thumbnail_ready.emit(image_id)
 
-        self._later(self._loader.submit(load), done)
+        self._threads.load(load, done)
 
     # -- labels ----------------------------------------------------------------------------------------
 
@@ -390,7 +385,7 @@ class ProjectSession(QObject):
                 self.labels_loaded.emit()
                 self.history_changed.emit()
 
-        self._later(self._loader.submit(load), done)
+        self._threads.load(load, done)
 
     def begin_stroke(self) -> StrokeRecorder | None:
         """Start recording changes of `label_map`; None (with a `problem`) where nothing may be changed."""
@@ -417,7 +412,7 @@ class ProjectSession(QObject):
         ):
             self._replace(image_id, status="draft")
         future = self._submit(project.commit, image_id, edit)
-        future.add_done_callback(lambda done: self._tell(lambda: self._committed(image_id, done)))
+        self._threads.after(future, lambda done: self._committed(image_id, done))
         self._label_thumbnails.pop(image_id, None)
         return edit
 
@@ -452,7 +447,7 @@ class ProjectSession(QObject):
         self.cancel_stroke()
         future = self._submit(project.redo if redo else project.undo, image_id)
         self._step = future
-        future.add_done_callback(lambda _done: self._tell(lambda: self._apply_step(future, redo)))
+        self._threads.after(future, lambda done: self._apply_step(done, redo))
 
     def _finish_step(self) -> None:
         """Wait for an undo under way: the next stroke must start from its result."""
@@ -500,7 +495,7 @@ class ProjectSession(QObject):
         """Tell which label pictures another program changed since they were written."""
         project = self.project
         if project is not None:
-            self._later(self._loader.submit(project.changed_copies), then)
+            self._threads.load(project.changed_copies, then)
 
     def _count(self, edit: Edit, labels: LabelMap) -> None:
         """Keep the pixel counts of the classes up to date; counting a big stroke is not the window's work."""
@@ -511,7 +506,7 @@ class ProjectSession(QObject):
                     self.class_counts[index] = self.class_counts.get(index, 0) + change
                 self.counts_changed.emit()
 
-        self._later(self._loader.submit(count_changes, edit, labels.ignore), done)
+        self._threads.load(lambda: count_changes(edit, labels.ignore), done)
 
     # -- classes ---------------------------------------------------------------------------------------
 
@@ -542,7 +537,7 @@ class ProjectSession(QObject):
                 self._reload_labels()  # the new ids need wider label maps
 
         future = self._submit(project.set_classes, tuple(classes))
-        future.add_done_callback(lambda done: self._tell(lambda: settle(done)))
+        self._threads.after(future, settle)
 
     def write(
         self, work: Callable[..., Any], *arguments: Any, then: Callable[[Any], None] | None = None
@@ -561,7 +556,7 @@ class ProjectSession(QObject):
                 if done.exception() is None:
                     take(done.result())
 
-            future.add_done_callback(lambda done: self._tell(lambda: settle(done)))
+            self._threads.after(future, settle)
         return future
 
     def reload(self) -> None:
@@ -623,7 +618,7 @@ class ProjectSession(QObject):
         self._pending += 1
         if self._pending == 1:
             self.saved_changed.emit(False)
-        future.add_done_callback(lambda done: self._tell(lambda: self._written(done)))
+        self._threads.after(future, self._written)
         return future
 
     def _written(self, future: Future[Any]) -> None:
@@ -634,76 +629,5 @@ class ProjectSession(QObject):
         if self._pending == 0:
             self.saved_changed.emit(True)
 
-    def _later(self, future: Future[Any], done: Callable[[Any], None]) -> None:
-        """Run `done(result)` in the window's thread; an exception becomes a `problem`."""
-
-        def settle(ended: Future[Any]) -> None:
-            if ended.cancelled():
-                return
-            error = ended.exception()
-            if error is None:
-                done(ended.result())
-            else:
-                self.problem.emit(as_user_error(error, "The project could not be read"))
-
-        future.add_done_callback(lambda ended: self._tell(lambda: settle(ended)))
-
-    def _tell(self, work: Callable[[], None]) -> None:
-        """Run `work` in the window's thread; called from any thread, dropped after `shut_down`."""
-        with self._ending:
-            if not self._ended:
-                self._arrived.emit(work)
-
-    @Slot(object)
-    def _run_arrived(self, work: Callable[[], None]) -> None:
-        work()
-
     def _problem_from_thread(self, error: UserError) -> None:
-        self._tell(lambda: self.problem.emit(error))
-
-
-def count_classes(labels: LabelMap) -> dict[int, int]:
-    """Pixels of every value that occurs, the unlabelled one included."""
-    values: dict[int, int] = {}
-    for start in range(0, labels.height, 512):
-        counts = np.bincount(labels.array[start : start + 512].ravel())
-        for index in np.flatnonzero(counts).tolist():
-            values[index] = values.get(index, 0) + int(counts[index])
-    return values
-
-
-def count_changes(edit: Edit, ignore: int) -> dict[int, int]:
-    """By how much an edit changes the pixel count of every value, the unlabelled one included."""
-    delta: dict[int, int] = {}
-    for change in edit.tiles:
-        tile = change.after if change.after is not None else change.before
-        for pixels, sign in ((change.before, -1), (change.after, 1)):
-            if pixels is None:
-                size = 0 if tile is None else int(tile.size)
-                delta[ignore] = delta.get(ignore, 0) + sign * size
-                continue
-            counts = np.bincount(pixels.ravel())
-            for index in np.flatnonzero(counts).tolist():
-                delta[index] = delta.get(index, 0) + sign * int(counts[index])
-    return delta
-
-
-def small_labels(labels: LabelMap, side: int = 160) -> QImage:
-    """Labels without a colour table, at most `side` px; classes above 254 count as unlabelled."""
-    step = max(1, -(-max(labels.width, labels.height) // side))
-    small = labels.array[step // 2 :: step, step // 2 :: step]
-    if small.size == 0:
-        small = labels.array[:1, :1]
-    narrow = np.ascontiguousarray(np.where(small > 254, 255, small).astype(np.uint8))
-    height, width = narrow.shape
-    return QImage(narrow.data, width, height, width, QImage.Format.Format_Indexed8).copy()
-
-
-def as_user_error(error: BaseException, what: str) -> UserError:
-    """The error itself where it is one for people, else a sentence with the traceback as its details."""
-    if isinstance(error, UserError):
-        return error
-    import traceback
-
-    details = "".join(traceback.format_exception(error))
-    return UserError(what, action="This is a bug: please copy the report.", details=details)
+        self._threads.tell(lambda: self.problem.emit(error))

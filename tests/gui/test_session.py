@@ -13,8 +13,9 @@ from segstudio.core.errors import UserError
 from segstudio.core.formats import find_format
 from segstudio.core.project import Project
 from segstudio.runtime.image_cache import describe, pyramid_bytes
+from segstudio.runtime.label_counts import count_classes, small_labels
 from segstudio.runtime.label_import import LabelImport
-from segstudio.runtime.session import ProjectSession, count_classes, small_labels
+from segstudio.runtime.session import ProjectSession
 from segstudio.runtime.worker_client import WorkerClient
 from tests.gui.conftest import picture
 
