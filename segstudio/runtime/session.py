@@ -491,6 +491,18 @@ class ProjectSession(QObject):
         rows = self.history()
         return any(not row.undone for row in rows), any(row.undone for row in rows)
 
+    def images_with_class(self, index: int, then: Callable[[frozenset[int]], None]) -> None:
+        """Tell the ids of all images on which a class has pixels."""
+        project = self.project
+        if project is None:
+            return
+        numbers = [record.id for record in self._records if record.status != "none"]
+
+        def look() -> frozenset[int]:
+            return frozenset(number for number in numbers if project.class_pixels(number).get(index))
+
+        self._threads.load(look, then)
+
     def changed_copies(self, then: Callable[[list[tuple[int, Path]]], None]) -> None:
         """Tell which label pictures another program changed since they were written."""
         project = self.project

@@ -23,6 +23,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractScrollArea, QComboBox, QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from segstudio.ui import theme
+from segstudio.ui.class_filter import ClassFilter
 from segstudio.ui.icons import paint_icon
 from segstudio.ui.remembered import settings
 from segstudio.ui.widgets.buttons import IconButton
@@ -77,6 +78,8 @@ class Filmstrip(QFrame):
         self._sort.setAccessibleName("Sort images")
         self._sort.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._fold = IconButton("chevron-down", "Fold the image strip")
+        self.class_filter = ClassFilter(session)
+        self._with_class: frozenset[int] | None = None
         self._extra = QHBoxLayout()
         self._sort_word = label("Sort", role="t2", size=12)
         head = QWidget()
@@ -89,6 +92,7 @@ class Filmstrip(QFrame):
             row.addWidget(part)
         row.addSpacing(8)
         row.addWidget(self._filter)
+        row.addWidget(self.class_filter)
         row.addLayout(self._extra)
         row.addStretch(1)
         for part in (self._sort_word, self._sort, self._fold):
@@ -99,6 +103,7 @@ class Filmstrip(QFrame):
         column.addWidget(head)
         column.addWidget(self.strip)
         self._filter.changed.connect(self._refill)
+        self.class_filter.changed.connect(self._class_chosen)
         self._sort.currentIndexChanged.connect(self._refill)
         self._fold.clicked.connect(self.toggle)
         self.strip.chosen.connect(self.chosen)
@@ -179,15 +184,31 @@ class Filmstrip(QFrame):
         self._title.setText(ranked[0] if ranked else "Images")
         for part in (self._filter, self._sort, self._sort_word):
             part.setVisible(ranked is None)
+        self.class_filter.setVisible(ranked is None and bool(self._session.classes))
         if ranked is not None:
             self.strip.show_images(ranked[1], ranked[2])
             return
         status: Status | str = _FILTERS[self._filter.current][3]
         records = [record for record in self._session.images if not status or record.status == status]
+        if self._with_class is not None:
+            records = [record for record in records if record.id in self._with_class]
         key = self._sort_key()
         if key is not None:
             records.sort(key=key)
         self.strip.show_images([record.id for record in records], {})
+
+    def _class_chosen(self, index: int) -> None:
+        if index < 0:
+            self._with_class = None
+            self._refill()
+            return
+
+        def take(found: frozenset[int]) -> None:
+            if self.class_filter.index == index:
+                self._with_class = found
+                self._refill()
+
+        self._session.images_with_class(index, take)
 
     def _sort_key(self) -> Callable[[ImageRecord], object] | None:
         order = _ORDERS[max(0, self._sort.currentIndex())]

@@ -52,6 +52,23 @@ def test_an_image_leaves_the_filter_when_its_status_changes(make_window, make_fo
     assert paths(window) == ["image_01.png", "image_02.png"]
 
 
+def test_the_class_filter_shows_images_that_have_the_class_and_its_cross_clears_it(
+    make_window, make_folder, qtbot
+):
+    window = make_window(make_folder(3))
+    session, strip = window.session, window.filmstrip
+    recorder = session.begin_stroke()
+    recorder.touch(0, 0, 20, 20)
+    session.label_map.array[:20, :20] = 2
+    session.finish_stroke("brush", 2)
+    qtbot.waitUntil(lambda: session.saved, timeout=10_000)
+    next(action for action in strip.class_filter.menu().actions() if action.text() == "Pole").trigger()
+    qtbot.waitUntil(lambda: paths(window) == ["image_00.png"], timeout=10_000)
+    cross = QPoint(strip.class_filter.width() - 12, 12)
+    QTest.mouseClick(strip.class_filter, LEFT, NONE, cross)
+    assert len(paths(window)) == 3
+
+
 def test_marking_done_twice_takes_the_mark_back(make_window, make_folder):
     window = make_window(make_folder(2))
     control = Qt.KeyboardModifier.ControlModifier
