@@ -11,6 +11,7 @@ from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.backbones.vit import build as build_vit
 from segstudio_zoo.backbones.vit_hybrid import StandardisedConv
+from segstudio_zoo.probes import dpt as probes
 from segstudio_zoo.segmentors import dpt
 from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared, reference
 from tests.zoo.renamed_gradients import assert_renamed_gradients, shapes_of
@@ -86,7 +87,7 @@ def test_switches_change_the_mask_and_put_it_back() -> None:
     with torch.no_grad():
         trained = model(image)
         results = []
-        for switch, value in ((dpt.readout_switch, "off"), (dpt.tap_switch, 1), (dpt.tap_switch, 4)):
+        for switch, value in ((probes.readout_switch, "off"), (probes.tap_switch, 1), (probes.tap_switch, 4)):
             with switch(model, value):
                 results.append(model(image))
         assert torch.equal(model(image), trained)
@@ -98,7 +99,7 @@ def test_readout_probe_is_the_class_tokens_row_of_the_tapped_block() -> None:
     inner = model.backbone.layers[5].attn.attn
     seen: list[torch.Tensor] = []
     inner.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
-    probe = dpt.readout_probe()
+    probe = probes.readout_probe()
     with torch.no_grad(), probe.attach(model) as captured:
         model(torch.randn(1, 3, 48, 80))
     answer = probe.map(captured, Query("global"), tap=2, head=3)

@@ -61,7 +61,7 @@ ENTRY = SegmentorEntry(
         ProbeSpec(
             id="readout_attention",
             title="Attention of the read-out token",
-            build="segstudio_zoo.segmentors.dpt:readout_probe",
+            build="segstudio_zoo.probes.dpt:readout_probe",
             query="global",
             options=(
                 Option("tap", "choice", 4, "tap, early to late", choices=(1, 2, 3, 4)),
@@ -75,7 +75,7 @@ ENTRY = SegmentorEntry(
         SwitchSpec(
             id="readout",
             title="Read-out term",
-            apply="segstudio_zoo.segmentors.dpt:readout_switch",
+            apply="segstudio_zoo.probes.dpt:readout_switch",
             choices=("on", "off"),
             trained="on",
             help="Off leaves the read-out token's contribution out at all four taps.",
@@ -83,7 +83,7 @@ ENTRY = SegmentorEntry(
         SwitchSpec(
             id="dropped_tap",
             title="Tap left out",
-            apply="segstudio_zoo.segmentors.dpt:tap_switch",
+            apply="segstudio_zoo.probes.dpt:tap_switch",
             choices=(0, 1, 2, 3, 4),
             trained=0,
             help="1 is the early block that becomes the high-resolution map, 4 the last.",

@@ -12,17 +12,14 @@ auxiliary head, on the last fusion instead of the one before. An early tap becom
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from segstudio.plugin_api import ProbeMap, Query
 from segstudio_zoo.key_map import KeyMap
-from segstudio_zoo.layers.attention_probe import AttentionProbe, CapturedAttention, attention_map
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.param_groups import transformer_groups
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
@@ -349,67 +346,3 @@ def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
         if widths != WIDTHS.get(int(projects[0][1])):  # type: ignore[index]
             options["widths"] = widths
     return options
-
-
-# What a person can look at -------------------------------------------------------------------------------
-
-
-class ReadoutProbe(AttentionProbe):
-    """Attention of the read-out token in the block that a tap reads."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda model: model.get_submodule("backbone"))
-
-    @contextmanager
-    def attach(self, model: nn.Module) -> Iterator[CapturedAttention]:
-        """While open, a run of `model` fills what is returned."""
-        self.taps = model.get_submodule("backbone").taps
-        with super().attach(model) as captured:
-            yield captured
-
-    def map(self, captured: CapturedAttention, query: Query, *, tap: int = 4, head: int = 0) -> ProbeMap:  # type: ignore[override]
-        """`tap` 1 to 4, early to late; `head` counts from 1, 0 is the mean over heads."""
-        if not 1 <= tap <= len(self.taps):
-            raise ValueError(f"There is no tap {tap}; taps are 1 to {len(self.taps)}.")
-        site, record = captured.at(1, self.taps[tap - 1] + 1)
-        return attention_map(site, record, Query("global"), head=head)
-
-
-def readout_probe() -> ReadoutProbe:
-    """The probe, for the catalog to name."""
-    return ReadoutProbe()
-
-
-def _head(model: nn.Module) -> DPTHead:
-    head = getattr(model, "decode_head", None)
-    if not isinstance(head, DPTHead):
-        raise ValueError("This model is no DPT.")
-    return head
-
-
-@contextmanager
-def readout_switch(model: nn.Module, value: str) -> Iterator[None]:
-    """The read-out token's term: as trained ("on") or zero ("off")."""
-    if value not in ("on", "off"):
-        raise ValueError(f"The read-out can be on or off, not {value!r}.")
-    block = _head(model).reassemble_blocks
-    before = block.use_readout
-    try:
-        block.use_readout = value == "on"
-        yield
-    finally:
-        block.use_readout = before
-
-
-@contextmanager
-def tap_switch(model: nn.Module, value: int) -> Iterator[None]:
-    """Leaves the map of one tap out, 1 (early, high resolution) to 4 (late); 0 keeps all."""
-    if value not in (0, 1, 2, 3, 4):
-        raise ValueError(f"Taps are 1 to 4, 0 for none, not {value!r}.")
-    head = _head(model)
-    before = head.dropped
-    try:
-        head.dropped = value - 1 if value else None
-        yield
-    finally:
-        head.dropped = before
