@@ -213,7 +213,7 @@ class MainWindow(QWidget):
     def _follow(self, session: ProjectSession) -> None:
         session.opened.connect(self._opened)
         session.closed.connect(self._closed)
-        session.problem.connect(self.show_error)
+        session.problem.connect(self._session_problem)
         session.scanned.connect(self._scanned)
         session.undone.connect(self._undone)
         session.history_changed.connect(lambda: enable_steps(self))
@@ -297,6 +297,15 @@ class MainWindow(QWidget):
         self.rail.show_chosen("")
         self.start_page.set_recent(_recent())
         self.pages.setCurrentIndex(0)
+
+    def _session_problem(self, error: UserError) -> None:
+        """Annotate says in the picture's own place what is wrong with its file; no card on top of that."""
+        image = self.session.image if self.session is not None else None
+        in_place = (
+            image is not None and image.problem is error and getattr(self._room, "shows_problems", False)
+        )
+        if not in_place:
+            self.show_error(error)
 
     def _scanned(self, report: Any) -> None:
         if report.skipped:

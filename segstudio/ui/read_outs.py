@@ -38,6 +38,7 @@ class ReadOuts(QObject):
         for signal in (session.opened, session.current_changed, session.images_changed, session.image_ready):
             signal.connect(self.show_place)
         session.closed.connect(self.show_no_project)
+        session.current_changed.connect(lambda: self._pointed(None, None))
         session.opened.connect(lambda: self._show_saved(True))
         session.saved_changed.connect(self._show_saved)
         services.viewport.changed.connect(self.show_zoom)

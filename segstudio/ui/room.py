@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 class Room(Protocol):
     """One tab. `key` is its shortcut ("Alt+1"); `icon` names a file in resources/icons.
 
-    A room may also have `shows_filmstrip = False`, `may_close() -> bool` (asked before the window closes)
-    and `shut_down()` (called when it closes).
+    A room may also have `shows_filmstrip = False`, `shows_problems = True` (it says itself what is wrong
+    with the file in front), `may_close() -> bool` (asked before the window closes) and `shut_down()`
+    (called when it closes).
     """
 
     title: str

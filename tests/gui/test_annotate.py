@@ -387,3 +387,20 @@ def test_pictures_appear_in_a_project_without_classes_and_painting_needs_one(mak
     hand.canvas.setFocus()
     hand.click(100, 100)
     assert hand.labels[100, 100] == 0
+
+
+def test_a_broken_file_says_what_is_wrong_in_its_own_place_and_the_next_one_opens(
+    make_window, make_folder, qtbot
+):
+    folder = make_folder(2)
+    (folder / "aaa.jpg").write_bytes(b"no picture")
+    window = make_window()
+    window.open(folder)
+    qtbot.waitUntil(lambda: window.room is not None and window.session.current is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: window.session.current.status == "check", timeout=20_000)
+    room = window.room
+    assert room._stack.currentWidget() is room._broken
+    assert window.notices.cards == []
+    QTest.keyClick(window, Qt.Key.Key_D)
+    qtbot.waitUntil(lambda: labels_are_there(window), timeout=20_000)
+    assert room._stack.currentWidget() is room.canvas

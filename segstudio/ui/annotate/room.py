@@ -43,6 +43,7 @@ class AnnotateRoom(QObject):
     icon = "annotate"
     key = "Alt+1"
     shows_filmstrip = True
+    shows_problems = True
 
     def __init__(self, services: Services) -> None:
         super().__init__()
@@ -308,6 +309,7 @@ class AnnotateRoom(QObject):
 
     def _current_changed(self) -> None:
         self._show_page()
+        self._history_changed()
         self.label_layer.set_labels(None)
         image, record = self._session.image, self._session.current
         if image is None or record is None:
