@@ -14,6 +14,7 @@ from segstudio.core.errors import UserError
 from segstudio.core.settings import log_folder
 from segstudio.runtime.garbage import WindowThreadCollector
 from segstudio.ui import theme
+from segstudio.ui.icons import application_icon
 from segstudio.ui.main_window import MainWindow
 from segstudio.ui.remembered import settings
 
@@ -46,6 +47,8 @@ def run(
         window.open(folder)
     elif demo or smoke == "demo":
         window.completed.connect(window.open_demo)
+    # Painted after the first frame is out; nobody sees the frame's icon before the frame.
+    window.painted.connect(lambda: application.setWindowIcon(application_icon()))
     _show_bugs(window)
     # Ctrl+C in the terminal closes the window like its cross; Python needs a turn now and then to see it.
     signal.signal(signal.SIGINT, lambda *_: window.close())

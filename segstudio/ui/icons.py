@@ -37,6 +37,28 @@ def paint_icon(painter: QPainter, rect: QRect, name: str, role: str = "t2") -> N
     painter.drawPixmap(rect.topLeft(), pixmap(name, rect.width(), role, ratio))
 
 
+def paint_logo(painter: QPainter, rect: QRect) -> None:
+    """The mark of the application, three regions that meet, in the colours of the theme."""
+    side = rect.width() / 16
+    for x, y, width, height, role in ((0, 0, 9, 7, "accent"), (9, 0, 7, 12, "t3"), (0, 7, 9, 9, "t2")):
+        region = QRectF(rect.x() + x * side, rect.y() + y * side, width * side, height * side)
+        painter.fillRect(region, theme.color(role))
+
+
+def application_icon() -> QIcon:
+    """The mark on a dark ground, for the window's frame and the task bar."""
+    result = QIcon()
+    for side in (16, 32, 64, 256):
+        picture = QPixmap(side, side)
+        picture.fill(QColor("#232323"))
+        margin = side // 8
+        painter = QPainter(picture)
+        paint_logo(painter, QRect(margin, margin, side - 2 * margin, side - 2 * margin))
+        painter.end()
+        result.addPixmap(picture)
+    return result
+
+
 class _LineIcon(QIconEngine):
     def __init__(self, name: str, size: int, role: str, on: str) -> None:
         super().__init__()

@@ -208,7 +208,12 @@ class MainWindow(QWidget):
 
     def _start_engines(self) -> None:
         start_engines(self)
-        importlib.import_module(self.entries[0].module)  # so that the first room opens without a pause
+        QTimer.singleShot(100, self, self._make_first_room)
+
+    def _make_first_room(self) -> None:
+        """While nobody waits, so that the first project opens without a pause."""
+        if self.services is not None and self.entries[0].title not in self._rooms:
+            self._make_room(self.entries[0])
 
     def _follow(self, session: ProjectSession) -> None:
         session.opened.connect(self._opened)

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QAbstractButton, QFrame, QHBoxLayout, QPushButton,
 
 from segstudio.runtime.actions import ActionTable
 from segstudio.ui import theme
-from segstudio.ui.icons import icon, paint_icon
+from segstudio.ui.icons import icon, paint_icon, paint_logo
 from segstudio.ui.widgets.buttons import icon_button
 from segstudio.ui.widgets.labels import ElidedLabel, key_text, label
 
@@ -225,7 +225,5 @@ class _Logo(QWidget):
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.fillRect(QRect(24, 12, 9, 7), theme.color("accent"))
-        painter.fillRect(QRect(33, 12, 7, 12), theme.color("t3"))
-        painter.fillRect(QRect(24, 19, 9, 9), theme.color("t2"))
+        paint_logo(painter, QRect(24, 12, 16, 16))
         painter.end()
