@@ -73,6 +73,8 @@ def fetch(
 ) -> Path:
     """Fetches `checkpoint` unless it is there, and returns its file.
 
+    A file that a person put there by hand is taken after the same check of its checksum.
+
     `progress(bytes so far, bytes in all or None)` is called after every block. A connection that breaks is
     taken up again where it stopped, up to three times; so is the ".part" file of an earlier try.
 
@@ -86,6 +88,12 @@ def fetch(
         )
     path = folder / file_name(checkpoint)
     if path.is_file():
+        if not _is_published(checkpoint, path):
+            raise UserError(
+                "The file is not the published checkpoint",
+                where=f"at {path} (its SHA-256 does not begin with {checkpoint.sha256[:8]})",
+                action="Remove it, and fetch it again.",
+            )
         return path
     part = path.with_name(path.name + ".part")
     failure = ""
@@ -152,19 +160,23 @@ def _receive(
 
 
 def _verify(checkpoint: Checkpoint, part: Path) -> None:
-    """Compares the checksum, or its published prefix; a wrong file is put aside, never used."""
-    if not checkpoint.sha256:
-        return
-    with part.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found.startswith(checkpoint.sha256.lower()):
+    """Compares the checksum, or its published prefix; a wrong file is removed, never used."""
+    if _is_published(checkpoint, part):
         return
     part.unlink()
     raise UserError(
-        "The downloaded checkpoint is not the published file:",
-        where=f"its SHA-256 begins with {found[:8]}, expected {checkpoint.sha256[:8]} ({checkpoint.url})",
+        "The downloaded checkpoint is not the published file",
+        where=f"(its SHA-256 does not begin with {checkpoint.sha256[:8]}; {checkpoint.url})",
         action="It was removed; try again, or ask its publisher.",
     )
+
+
+def _is_published(checkpoint: Checkpoint, path: Path) -> bool:
+    """Whether the SHA-256 begins as published; True where nothing was published."""
+    if not checkpoint.sha256:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(checkpoint.sha256.lower())
 
 
 def _reason(error: Exception) -> str:

@@ -92,12 +92,17 @@ def test_a_good_answer_becomes_the_file_with_progress(server: Server, tmp_path: 
     assert [entry.name for entry in tmp_path.iterdir()] == ["net-0123.pth"]
 
 
-def test_a_file_that_is_there_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "net-0123.pth").write_bytes(b"put here by hand")
-    assert (
-        downloads.fetch(checkpoint(), folder=tmp_path, opener=server.open).read_bytes() == b"put here by hand"
-    )
+def test_a_file_put_there_by_hand_is_taken_and_not_asked_for(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "net-0123.pth").write_bytes(CONTENT)
+    assert downloads.fetch(checkpoint(), folder=tmp_path, opener=server.open).read_bytes() == CONTENT
     assert server.requests == []
+
+
+def test_another_file_under_the_published_name_is_named_and_kept(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "net-0123.pth").write_bytes(b"something else")
+    with pytest.raises(UserError, match="not the published checkpoint"):
+        downloads.fetch(checkpoint(), folder=tmp_path, opener=server.open)
+    assert (tmp_path / "net-0123.pth").read_bytes() == b"something else"
 
 
 @pytest.mark.parametrize("behaviour", ["breaks once", "no ranges"])

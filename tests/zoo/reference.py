@@ -6,11 +6,11 @@ serve the odd ones. Weights and inputs are drawn again from key names and seeds,
 
 from __future__ import annotations
 
-import functools
-import importlib.util
+import io
 import json
+import zipfile
 from dataclasses import dataclass, field
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,22 +21,21 @@ from torch import Tensor, nn
 
 from segstudio.plugin_api import Loss
 from tests.shared_data import SHARED, needs_shared, shared
+from tests.zoo.drawing import reference_array
 
 IGNORE = 255
 
 
+_FIGURES = Path(__file__).with_name("figures.zip")
+"""A compact subset of the references (`scripts/compact_reference.py`), for whoever has not the whole set."""
+
+
 def reference_names() -> list[str]:
-    """Every reference with stored outputs; empty where the shared folder is absent."""
-    return [] if SHARED is None else sorted(path.stem for path in shared("reference").glob("*.npz"))
-
-
-@functools.cache
-def _drawing() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference_weights", shared("reference", "weights.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """Every reference with stored outputs."""
+    if SHARED is not None:
+        return sorted(path.stem for path in shared("reference").glob("*.npz"))
+    with zipfile.ZipFile(_FIGURES) as figures:
+        return sorted(name.removesuffix(".npz") for name in figures.namelist() if name.endswith(".npz"))
 
 
 @dataclass
@@ -54,7 +53,7 @@ class Reference:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The drawn weights under the reference's keys; entries that keep their built value are absent."""
-        draw = _drawing().reference_array
+        draw = reference_array
         state: dict[str, Tensor] = {}
         integers = set(self.manifest.get("integer_entries") or ())
         for key, shape in self.manifest["state_dict"].items():
@@ -135,9 +134,15 @@ class Reference:
 
 
 def reference(name: str) -> Reference:
-    """The reference called `name`. Tests that use it carry `needs_shared`."""
-    manifest = json.loads(shared("reference", f"{name}.json").read_text())
-    with np.load(shared("reference", f"{name}.npz")) as stored:
+    """The reference called `name`: the whole one where it is at hand, else its compact subset."""
+    if SHARED is not None:
+        manifest = json.loads(shared("reference", f"{name}.json").read_text())
+        packed = shared("reference", f"{name}.npz").read_bytes()
+    else:
+        with zipfile.ZipFile(_FIGURES) as figures:
+            manifest = json.loads(figures.read(f"{name}.json"))
+            packed = figures.read(f"{name}.npz")
+    with np.load(io.BytesIO(packed)) as stored:
         arrays = {key: stored[key] for key in stored.files}
     return Reference(name, manifest, arrays)
 

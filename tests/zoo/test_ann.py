@@ -17,7 +17,7 @@ from segstudio_zoo.segmentors.ann import (
     set_pyramid,
     set_sampling,
 )
-from tests.zoo.reference import check_reference, needs_shared
+from tests.zoo.reference import check_reference
 
 
 def small(**options: object) -> torch.nn.Module:
@@ -25,7 +25,6 @@ def small(**options: object) -> torch.nn.Module:
     return create_model("ann_r18-d8", num_classes=3, channels=16, project_channels=8, **options)
 
 
-@needs_shared
 def test_equals_the_reference_and_ties_key_and_query() -> None:
     ref, model = check_reference("ann_r50-d8")
     ref.assert_all_seen()

@@ -17,7 +17,7 @@ from segstudio_zoo.segmentors.bisenetv1 import (
     infer_options,
     mute_path,
 )
-from tests.zoo.reference import check_reference, mean_over_all_pixels, needs_shared
+from tests.zoo.reference import check_reference, mean_over_all_pixels
 
 
 def small(name: str = "bisenetv1_r18-d32", **options: object) -> torch.nn.Module:
@@ -25,7 +25,6 @@ def small(name: str = "bisenetv1_r18-d32", **options: object) -> torch.nn.Module
     return create_model(name, num_classes=3, **{"context_channels": 16, **options})
 
 
-@needs_shared
 def test_equals_the_reference() -> None:
     ref, _ = check_reference("bisenetv1_r18-d32")
     ref.assert_all_seen()

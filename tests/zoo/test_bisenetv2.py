@@ -18,7 +18,7 @@ from segstudio_zoo.segmentors.bisenetv2 import (
     infer_options,
     mute_branch,
 )
-from tests.zoo.reference import check_reference, mean_over_all_pixels, needs_shared
+from tests.zoo.reference import check_reference, mean_over_all_pixels
 
 
 def small(**options: object) -> torch.nn.Module:
@@ -26,7 +26,6 @@ def small(**options: object) -> torch.nn.Module:
     return create_model("bisenetv2", num_classes=3, **options)
 
 
-@needs_shared
 def test_equals_the_reference() -> None:
     ref, _ = check_reference("bisenetv2")
     ref.assert_all_seen()

@@ -14,10 +14,9 @@ from segstudio_zoo.probes import ccnet as ccnet_probes
 from segstudio_zoo.segmentors import ccnet
 from segstudio_zoo.segmentors.ccnet import CrissCrossAttention, category_consistent_loss
 from tests.zoo.attention_nets import picture, small
-from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared
+from tests.zoo.reference import check_reference, mean_over_valid_pixels
 
 
-@needs_shared
 def test_outputs_losses_and_gradients_equal_the_reference() -> None:
     ref, _ = check_reference("ccnet_r50-d8")
     ref.assert_all_seen()

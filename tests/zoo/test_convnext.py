@@ -10,17 +10,15 @@ from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.backbones.convnext import GlobalResponseNorm
 from segstudio_zoo.layers.receptive_field import receptive_field_probe
-from tests.zoo.reference import check_backbone, needs_shared, reference
+from tests.zoo.reference import check_backbone, reference
 
 
-@needs_shared
 @pytest.mark.parametrize("name", ["backbone_convnext-tiny", "backbone_convnextv2-atto"])
 def test_pyramid_equals_mmpretrain(name: str) -> None:
     ref, _ = check_backbone(name)
     ref.assert_all_seen()
 
 
-@needs_shared
 @pytest.mark.parametrize("name", ["timm_convnext_tiny", "timm_convnextv2_atto", "torchvision_convnext_tiny"])
 def test_identified_classifier_gives_the_publishers_pyramid(name: str) -> None:
     ref = reference(name)

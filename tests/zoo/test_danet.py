@@ -10,10 +10,9 @@ from segstudio.plugin_api import Query
 from segstudio_zoo.probes import danet as danet_probes
 from segstudio_zoo.segmentors import danet
 from tests.zoo.attention_nets import picture, small
-from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared
+from tests.zoo.reference import check_reference, mean_over_valid_pixels
 
 
-@needs_shared
 def test_outputs_losses_and_gradients_equal_the_reference() -> None:
     ref, model = check_reference("danet_r50-d8")
     with torch.no_grad():

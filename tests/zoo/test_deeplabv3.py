@@ -28,7 +28,6 @@ from tests.zoo.reference import (
 VOC = "data/weights/deeplabv3_mobilenetv2_voc"
 
 
-@needs_shared
 @pytest.mark.parametrize(
     "name",
     [
@@ -43,7 +42,6 @@ def test_outputs_losses_and_gradients_equal_the_reference(name: str) -> None:
     ref.assert_all_seen()
 
 
-@needs_shared
 @pytest.mark.parametrize(
     ("name", "auxiliary"),
     [("torchvision_deeplabv3_resnet50", 2), ("torchvision_deeplabv3_mobilenet_v3_large", 2)],

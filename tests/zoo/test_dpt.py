@@ -13,17 +13,15 @@ from segstudio_zoo.backbones.vit import build as build_vit
 from segstudio_zoo.backbones.vit_hybrid import StandardisedConv
 from segstudio_zoo.probes import dpt as probes
 from segstudio_zoo.segmentors import dpt
-from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared, reference
+from tests.zoo.reference import check_reference, mean_over_valid_pixels, reference
 from tests.zoo.renamed_gradients import assert_renamed_gradients, shapes_of
 
 
-@needs_shared
 def test_equals_mmsegmentation_in_outputs_losses_and_gradients() -> None:
     ref, _ = check_reference("dpt_vit-b16")
     ref.assert_all_seen()
 
 
-@needs_shared
 def test_identified_transformers_weights_equal_transformers() -> None:
     ref = reference("transformers_dpt_base")
     state = ref.state_dict()
@@ -44,7 +42,6 @@ def test_identified_transformers_weights_equal_transformers() -> None:
     assert assert_renamed_gradients(ref, model, "transformers") > 150
 
 
-@needs_shared
 def test_identify_gives_the_published_name() -> None:
     found = identify(shapes_of(reference("dpt_vit-b16")))
     assert (found[0].name, found[0].num_classes) == ("dpt_vit-b16", 19)

@@ -19,7 +19,7 @@ from segstudio_zoo.segmentors.encnet import (
     infer_options,
     presence_probe,
 )
-from tests.zoo.reference import check_reference, mean_over_all_pixels, needs_shared
+from tests.zoo.reference import check_reference, mean_over_all_pixels
 
 
 def small(**options: object) -> torch.nn.Module:
@@ -27,7 +27,6 @@ def small(**options: object) -> torch.nn.Module:
     return create_model("encnet_r18-d8", num_classes=5, channels=16, num_codes=8, **options)
 
 
-@needs_shared
 def test_equals_the_reference_presence_scores_included() -> None:
     ref, model = check_encnet()
     with torch.no_grad():

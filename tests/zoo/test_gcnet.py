@@ -17,10 +17,9 @@ from segstudio_zoo.segmentors.gcnet import (
     infer_options,
     set_pooling,
 )
-from tests.zoo.reference import check_reference, needs_shared
+from tests.zoo.reference import check_reference
 
 
-@needs_shared
 def test_equals_the_reference() -> None:
     ref, _ = check_reference("gcnet_r50-d8")
     ref.assert_all_seen()

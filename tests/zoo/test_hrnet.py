@@ -8,17 +8,15 @@ import torch
 from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.backbones.hrnet import branch_probe, mute_branch
-from tests.zoo.reference import check_backbone, needs_shared, reference
+from tests.zoo.reference import check_backbone, reference
 
 
-@needs_shared
 @pytest.mark.parametrize("name", ["backbone_hrnet-w18", "backbone_hrnet-w32"])
 def test_pyramid_equals_the_reference(name: str) -> None:
     ref, _ = check_backbone(name)
     ref.assert_all_seen()
 
 
-@needs_shared
 def test_timm_weights_load_with_their_head_unused_and_nearest_upsampling() -> None:
     ref = reference("timm_hrnet_w18")
     found = next(item for item in identify(ref.state_dict()) if item.name == "hrnet-w18")

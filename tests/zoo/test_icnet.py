@@ -14,7 +14,7 @@ from segstudio_zoo.segmentors.icnet import (
     infer_options,
     mute_branch,
 )
-from tests.zoo.reference import check_reference, mean_over_all_pixels, needs_shared
+from tests.zoo.reference import check_reference, mean_over_all_pixels
 
 
 def small(**options: object) -> torch.nn.Module:
@@ -22,7 +22,6 @@ def small(**options: object) -> torch.nn.Module:
     return create_model("icnet_r18-d8", num_classes=3, psp_channels=16, channels=8, **options)
 
 
-@needs_shared
 def test_equals_the_reference() -> None:
     ref, _ = check_reference("icnet_r50-d8")
     ref.assert_all_seen()

@@ -145,7 +145,6 @@ def test_identified_name_and_options_build_the_network_of_the_file(
     }
 
 
-@needs_shared
 @pytest.mark.parametrize("name", [n for n in reference_names() if not any(p in n for p in PRETRAINING)])
 def test_every_reference_is_identified_and_loads_as_identified(name: str) -> None:
     manifest = reference(name).manifest

@@ -14,13 +14,11 @@ from tests.shared_data import shared
 from tests.zoo.reference import check_backbone, needs_shared, reference
 
 
-@needs_shared
 def test_pyramid_equals_mmsegmentation() -> None:
     ref, _ = check_backbone("backbone_mobilenet-v2-d8")
     ref.assert_all_seen()
 
 
-@needs_shared
 def test_pyramid_and_class_logits_equal_torchvision() -> None:
     ref, model = check_backbone("torchvision_mobilenet_v2")
     state = ref.state_dict()
@@ -30,7 +28,6 @@ def test_pyramid_and_class_logits_equal_torchvision() -> None:
     ref.assert_all_seen()
 
 
-@needs_shared
 def test_pyramid_equals_timm() -> None:
     ref, _ = check_backbone("timm_mobilenetv2_100")
     with_head = create_model("mobilenet-v2", last_conv=True)
@@ -53,7 +50,6 @@ def test_imagenet_weights_leave_the_last_convolution_and_classifier_unused() -> 
     assert not (report.missing or report.unexpected or report.mismatched)
 
 
-@needs_shared
 def test_reference_that_draws_other_names_is_not_taken_for_this_one() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         load_checkpoint(create_model("mobilenet-v2"), reference("torchvision_resnet50").state_dict())

@@ -11,17 +11,15 @@ from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.backbones import mobilenet_v3
 from segstudio_zoo.probes import mobilenet_v3 as mobilenet_v3_probes
 from segstudio_zoo.segmentors import lraspp
-from tests.zoo.reference import check_backbone, mean_over_valid_pixels, needs_shared, reference
+from tests.zoo.reference import check_backbone, mean_over_valid_pixels, reference
 
 
-@needs_shared
 @pytest.mark.parametrize("name", ["backbone_mobilenet-v3-large-d8", "backbone_mobilenet-v3-small-d8"])
 def test_pyramid_equals_mmsegmentation(name: str) -> None:
     ref, _ = check_backbone(name)
     ref.assert_all_seen()
 
 
-@needs_shared
 @pytest.mark.parametrize("size", ["large", "small"])
 def test_pyramid_and_class_logits_equal_torchvision(size: str) -> None:
     ref, model = check_backbone(f"torchvision_mobilenet_v3_{size}")
@@ -33,7 +31,6 @@ def test_pyramid_and_class_logits_equal_torchvision(size: str) -> None:
     ref.assert_all_seen()
 
 
-@needs_shared
 def test_pyramid_and_class_logits_equal_timm() -> None:
     ref, model = check_backbone("timm_mobilenetv3_large_100")
     state = ref.state_dict()
@@ -45,7 +42,6 @@ def test_pyramid_and_class_logits_equal_timm() -> None:
     ref.assert_all_seen()
 
 
-@needs_shared
 @pytest.mark.parametrize(
     "name", ["torchvision_mobilenet_v3_large", "torchvision_mobilenet_v3_small", "timm_mobilenetv3_large_100"]
 )

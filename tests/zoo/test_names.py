@@ -71,7 +71,6 @@ def test_every_listed_name_resolves_to_itself() -> None:
         assert resolve(name).name == name
 
 
-@needs_shared
 def test_every_reference_has_a_name_that_resolves() -> None:
     skipped = ("_mim_", "_mae_pretraining_")
     for name in reference_names():

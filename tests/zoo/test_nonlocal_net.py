@@ -11,10 +11,9 @@ from segstudio_zoo import create_model
 from segstudio_zoo.catalog.nonlocal_net import FORMS
 from segstudio_zoo.layers.dense_attention import attend
 from segstudio_zoo.segmentors.nonlocal_net import NonLocalBlock, attention_probe, block_off
-from tests.zoo.reference import check_reference, needs_shared
+from tests.zoo.reference import check_reference
 
 
-@needs_shared
 def test_equals_the_reference() -> None:
     ref, _ = check_reference("nonlocal_r50-d8")
     ref.assert_all_seen()

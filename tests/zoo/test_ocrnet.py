@@ -21,7 +21,7 @@ from segstudio_zoo.segmentors.ocrnet import (
     true_membership,
     use_true_regions,
 )
-from tests.zoo.reference import check_reference, mean_over_all_pixels, needs_shared
+from tests.zoo.reference import check_reference, mean_over_all_pixels
 
 
 def small(name: str = "ocrnet_r18-d8", **options: object) -> torch.nn.Module:
@@ -29,7 +29,6 @@ def small(name: str = "ocrnet_r18-d8", **options: object) -> torch.nn.Module:
     return create_model(name, num_classes=4, channels=16, ocr_channels=8, **options)
 
 
-@needs_shared
 def test_equals_the_reference_coarse_and_final() -> None:
     ref, model = check_reference("ocrnet_hr18")
     with torch.no_grad():

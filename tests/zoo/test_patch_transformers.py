@@ -12,10 +12,9 @@ from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.backbones import beit, vit
 from segstudio_zoo.backbones.beit import trunk
 from segstudio_zoo.layers.position import bias_table_for, position_for, relations, relative_index
-from tests.zoo.reference import check_backbone, needs_shared, reference
+from tests.zoo.reference import check_backbone, reference
 
 
-@needs_shared
 @pytest.mark.parametrize("name", ["backbone_beit-base", "backbone_mae-base"])
 def test_taps_equal_mmsegmentation_with_tables_of_the_pictures_size(name: str) -> None:
     ref, model = check_backbone(name)
@@ -23,7 +22,6 @@ def test_taps_equal_mmsegmentation_with_tables_of_the_pictures_size(name: str) -
     assert model.layers[0].attn.relative_position_bias_table.shape == (212, 12)
 
 
-@needs_shared
 @pytest.mark.parametrize(
     ("name", "own"),
     [("timm_beit_base_patch16_224", "beit-base"), ("timm_vit_base_patch16_224_mae", "vit-b16")],

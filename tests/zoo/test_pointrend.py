@@ -16,7 +16,7 @@ from segstudio_zoo.segmentors.pointrend import (
     uncertain_cells,
     uncertainty,
 )
-from tests.zoo.reference import load_reference, mean_over_all_pixels, needs_shared
+from tests.zoo.reference import load_reference, mean_over_all_pixels
 
 
 def small(**options: object) -> torch.nn.Module:
@@ -29,7 +29,6 @@ def small(**options: object) -> torch.nn.Module:
     )
 
 
-@needs_shared
 def test_equals_the_reference_but_for_swapped_points() -> None:
     ref, model = load_reference("pointrend_r50")
     with torch.no_grad():

@@ -16,7 +16,7 @@ from segstudio_zoo.backbones.beit import trunk
 from segstudio_zoo.layers.position import sine_cosine_table
 from segstudio_zoo.pretraining import beit, discrete_vae, mae
 from segstudio_zoo.pretraining.masking import blockwise_mask, draw_mask, hidden_count
-from tests.zoo.reference import needs_shared, reference
+from tests.zoo.reference import reference
 
 
 def _tiny_mae(**options: object) -> mae.MaskedAutoencoder:
@@ -27,7 +27,6 @@ def _tiny_mae(**options: object) -> mae.MaskedAutoencoder:
     ).eval()  # fmt: skip
 
 
-@needs_shared
 @pytest.mark.parametrize("name", ["tiny", "tiny_rawpix"])
 def test_masked_autoencoder_equals_transformers(name: str) -> None:
     ref = reference(f"transformers_mae_pretraining_{name}")
@@ -46,7 +45,6 @@ def test_masked_autoencoder_equals_transformers(name: str) -> None:
     ref.assert_all_seen()
 
 
-@needs_shared
 @pytest.mark.parametrize(("name", "position"), [("abs", "absolute"), ("shared", "shared")])
 def test_masked_image_modelling_equals_transformers(name: str, position: str) -> None:
     ref = reference(f"transformers_beit_mim_tiny_{name}")

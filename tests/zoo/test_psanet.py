@@ -17,11 +17,9 @@ from tests.zoo.reference import (
     check_segmentor,
     load_reference,
     mean_over_valid_pixels,
-    needs_shared,
 )
 
 
-@needs_shared
 @pytest.mark.parametrize("name", ["psanet_r50-d8", "psanet_r50-d8_769"])
 def test_outputs_losses_and_gradients_equal_the_reference(name: str) -> None:
     ref, model = load_reference(name)

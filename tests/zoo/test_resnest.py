@@ -9,17 +9,15 @@ import torch.nn.functional as F
 from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, load_checkpoint
 from segstudio_zoo.backbones.resnest import SplitAttention, average_splits, split_weight_probe
-from tests.zoo.reference import check_backbone, needs_shared, reference
+from tests.zoo.reference import check_backbone, reference
 
 
-@needs_shared
 @pytest.mark.parametrize("name", ["backbone_resnest50-d32", "backbone_resnest50-d8"])
 def test_pyramid_equals_the_reference(name: str) -> None:
     ref, _ = check_backbone(name)
     ref.assert_all_seen()
 
 
-@needs_shared
 def test_timm_weights_load_and_give_the_same_features_and_logits() -> None:
     ref = reference("timm_resnest50d")
     model = create_model("timm_resnest50d")

@@ -6,17 +6,15 @@ import pytest
 import torch
 
 from segstudio_zoo import create_model, load_checkpoint
-from tests.zoo.reference import check_backbone, load_reference, needs_shared, reference
+from tests.zoo.reference import check_backbone, load_reference, reference
 
 
-@needs_shared
 @pytest.mark.parametrize("name", ["backbone_resnet50-d32", "backbone_resnet50-v1c-d8"])
 def test_pyramid_equals_the_reference(name: str) -> None:
     ref, _ = check_backbone(name)
     ref.assert_all_seen()
 
 
-@needs_shared
 def test_torchvision_classifier_is_unused_and_the_pyramid_equal() -> None:
     ref = reference("torchvision_resnet50")
     model = create_model("torchvision_resnet50")
@@ -62,7 +60,6 @@ def test_every_parameter_gets_a_gradient() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
-@needs_shared
 def test_a_reference_state_with_a_missing_key_is_refused_and_the_model_untouched() -> None:
     ref, model = load_reference("backbone_resnet50-d32")
     before = {key: value.clone() for key, value in model.state_dict().items()}

@@ -10,17 +10,15 @@ import torch.nn.functional as F
 from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.backbones.mit import EfficientSelfAttention, attention_probe, mix_switch
-from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared, reference
+from tests.zoo.reference import check_reference, mean_over_valid_pixels, reference
 from tests.zoo.renamed_gradients import assert_renamed_gradients
 
 
-@needs_shared
 def test_equals_mmsegmentation_in_outputs_losses_and_gradients() -> None:
     ref, _ = check_reference("segformer_mit-b0")
     ref.assert_all_seen()
 
 
-@needs_shared
 def test_identified_transformers_weights_equal_transformers() -> None:
     ref = reference("transformers_segformer_b0")
     state = ref.state_dict()

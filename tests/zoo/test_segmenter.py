@@ -9,17 +9,15 @@ import torch
 from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.segmentors.segmenter import class_token_probe, mask_norm_switch, mask_product_probe
-from tests.zoo.reference import check_reference, needs_shared, reference
+from tests.zoo.reference import check_reference, reference
 from tests.zoo.renamed_gradients import shapes_of
 
 
-@needs_shared
 def test_equals_mmsegmentation_in_outputs_losses_and_gradients() -> None:
     ref, _ = check_reference("segmenter_vit-t_mask")
     ref.assert_all_seen()
 
 
-@needs_shared
 def test_identify_gives_the_published_name() -> None:
     found = identify(shapes_of(reference("segmenter_vit-t_mask")))
     assert (found[0].name, found[0].num_classes) == ("segmenter_vit-t_mask", 19)

@@ -16,17 +16,14 @@ from tests.zoo.reference import (
     check_segmentor,
     load_reference,
     mean_over_all_pixels,
-    needs_shared,
 )
 
 
-@needs_shared
 def test_mscan_equals_mmsegmentation() -> None:
     ref, _ = check_backbone("backbone_mscan-t")
     ref.assert_all_seen()
 
 
-@needs_shared
 def test_segnext_equals_mmsegmentation_in_outputs_and_losses() -> None:
     ref, model = load_reference("segnext_mscan-t")
     check_segmentor(ref, model, losses=False)
@@ -39,7 +36,6 @@ def _backward(ref, model: nn.Module) -> None:
     sum(loss.weight * loss.sum / loss.count for loss in named.values()).backward()
 
 
-@needs_shared
 def test_segnext_gradient_norms_equal_the_reference_down_to_the_last_patch_embedding() -> None:
     """Everything the gradient meets before it reaches a patch embedding."""
     ref, model = load_reference("segnext_mscan-t")
@@ -51,7 +47,6 @@ def test_segnext_gradient_norms_equal_the_reference_down_to_the_last_patch_embed
             assert norm == pytest.approx(stored[name], rel=1e-3, abs=1e-4 * max(stored.values())), name
 
 
-@needs_shared
 def test_segnext_reference_gradients_above_hold_a_known_mistake() -> None:
     """The reference's gradients above a patch embedding are those of a misread memory layout.
 
@@ -71,7 +66,6 @@ def test_segnext_reference_gradients_above_hold_a_known_mistake() -> None:
     ref.assert_gradients(model)
 
 
-@needs_shared
 def test_segnext_gradient_at_a_patch_embedding_is_the_derivative() -> None:
     ref, model = load_reference("segnext_mscan-t")
     model.double()

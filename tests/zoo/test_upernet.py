@@ -6,18 +6,16 @@ import pytest
 import torch
 
 from segstudio_zoo import create_model, identify, load_checkpoint
-from tests.zoo.reference import check_reference, mean_over_valid_pixels, needs_shared, reference
+from tests.zoo.reference import check_reference, mean_over_valid_pixels, reference
 from tests.zoo.renamed_gradients import assert_renamed_gradients, shapes_of
 
 
-@needs_shared
 @pytest.mark.parametrize("name", ["upernet_convnext-tiny", "upernet_beit-base", "upernet_mae-base"])
 def test_equals_mmsegmentation_in_outputs_losses_and_gradients(name: str) -> None:
     ref, _ = check_reference(name)
     ref.assert_all_seen()
 
 
-@needs_shared
 def test_identified_transformers_beit_reads_two_blocks_earlier_per_tap() -> None:
     ref = reference("transformers_beit_base")
     state = ref.state_dict()
@@ -37,7 +35,6 @@ def test_identified_transformers_beit_reads_two_blocks_earlier_per_tap() -> None
     assert assert_renamed_gradients(ref, model, "transformers") > 150
 
 
-@needs_shared
 @pytest.mark.parametrize("name", ["upernet_convnext-tiny", "upernet_beit-base", "upernet_mae-base"])
 def test_identify_gives_the_published_name(name: str) -> None:
     ref = reference(name)
@@ -45,7 +42,6 @@ def test_identify_gives_the_published_name(name: str) -> None:
     assert found[0].name == name and found[0].num_classes == 19
 
 
-@needs_shared
 def test_transformers_large_beit_has_its_own_taps() -> None:
     state = {}
     for key, shape in reference("transformers_beit_base").manifest["state_dict"].items():
