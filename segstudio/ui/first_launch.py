@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRect, QRectF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPen, QResizeEvent
-from PySide6.QtWidgets import QBoxLayout, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPaintEvent, QPen, QResizeEvent, QShowEvent
+from PySide6.QtWidgets import (
+    QBoxLayout,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from segstudio.core.resources import resource
 from segstudio.ui import theme
@@ -126,11 +135,23 @@ class FirstLaunch(QScrollArea):
             spacer.setFixedHeight(large if high else small)
         self._computer.stack(not wide)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        first = self.demo_button if self._pictures is not None else self.open_button
+        first.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            focused = self.focusWidget()
+            button = focused if isinstance(focused, QPushButton) else None
+            (button or (self.demo_button if self._pictures is not None else self.open_button)).click()
+        else:
+            super().keyPressEvent(event)
+
     def _demo_card(self) -> tuple[QWidget, QWidget]:
         self._pictures = _DemoPictures()
         button = push_button("Open the demo", kind="primary", tall=32)
         button.clicked.connect(self.demo_wanted)
-        button.setDefault(True)
         self.demo_button = button
         return _choice(
             self._pictures,

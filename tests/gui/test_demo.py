@@ -35,6 +35,12 @@ def test_one_click_opens_labelled_pictures(own_home, make_window, qtbot):
     assert window.room.title == "Annotate"
 
 
+def test_return_on_the_first_page_opens_the_demo(own_home, make_window, qtbot):
+    window = make_window()
+    QTest.keyClick(window.focusWidget() or window.start_page, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: labels_are_there(window), timeout=60_000)
+
+
 def test_changes_to_the_demo_stay(own_home, make_window, qtbot):
     window = make_window()
     open_demo(window, qtbot)
