@@ -43,21 +43,25 @@ class Scores(QObject):
         self._counting: set[tuple[str, int]] = set()
         self._truth: tuple[int, MappedArray] | None = None
         self._wanted: set[tuple[str, int]] = set()
+        # Images painted on since they came to the front: what the project keeps may be of older labels
+        # until the stroke's commit has returned.
+        self._painted: set[int] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="labels to score")
         self._arrived.connect(lambda work: work())
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
-        self._settle.timeout.connect(self._count_current)
+        self._settle.timeout.connect(self.count_current)
         predictions.ready.connect(self._count)
         predictions.space_changed.connect(self.forget)
-        session.labels_loaded.connect(self._count_current)
+        session.labels_loaded.connect(self.count_current)
         session.labels_changed.connect(self._labels_changed)
-        session.current_changed.connect(self._forget_truth)
+        session.current_changed.connect(self._image_changed)
         session.closed.connect(self.forget)
 
     def forget(self) -> None:
         self._matrices.clear()
         self._counting.clear()
         self._wanted.clear()
+        self._painted.clear()
         self._forget_truth()
 
     def close(self) -> None:
@@ -66,6 +70,8 @@ class Scores(QObject):
     def get(self, key: str, image_id: int) -> Confusion | None:
         """The matrix (K, K) of one model on one image; None where it is not counted (yet)."""
         slot = (key, image_id)
+        if image_id in self._painted:
+            return self._matrices.get(slot)
         if slot not in self._matrices:
             project = self._session.project
             kept = None if project is None else project.confusion(image_id, key)
@@ -99,14 +105,20 @@ class Scores(QObject):
         if current is None:
             return
         self._forget_truth()
+        self._painted.add(current.id)
         for slot in [slot for slot in self._matrices if slot[1] == current.id]:
             del self._matrices[slot]
         self._settle.start()
 
+    def _image_changed(self) -> None:
+        self._painted.clear()
+        self._forget_truth()
+
     def _forget_truth(self) -> None:
         self._truth = None
 
-    def _count_current(self) -> None:
+    def count_current(self) -> None:
+        """Counts every prediction there is for the image in front, such as those made before we listened."""
         current = self._session.current
         if current is not None:
             for key in self._predictions.keys_of(current.id):
@@ -118,9 +130,11 @@ class Scores(QObject):
         result = self._predictions.get(key, image_id)
         if result is None or slot in self._counting:
             return
+        news = slot not in self._matrices or slot in self._wanted
         if self.get(key, image_id) is not None:
             self._wanted.discard(slot)
-            self.changed.emit(key, image_id)
+            if news:
+                self.changed.emit(key, image_id)
             return
         current = self._session.current
         if current is not None and current.id == image_id:

@@ -38,7 +38,7 @@ def room(qtbot, bench):
     wanted = {"answers/rough", "answers/fine"}
     qtbot.waitUntil(lambda: wanted <= {each.key for each in bench.shelf.runnable}, timeout=WAIT)
     qtbot.waitUntil(lambda: bool(session.images), timeout=WAIT)
-    session.remember("compare.panes", None)
+    session.remember("compare.panes", [{"kind": "truth"}])
     session.flush()
     session.go(session.images[0].id)
     qtbot.waitUntil(lambda: session.image is not None and session.image.complete, timeout=WAIT)

@@ -205,6 +205,7 @@ class CompareRoom(QObject):
                 self._predictions.request(runnable, current.id, switches=pane.switches)
                 if pane.switches:
                     self._predictions.request(runnable, current.id)
+        self.scores.count_current()
 
     def _show_wanted(self, runnable: RunnableModel) -> None:
         """Another room asks for this model: its pane comes in front, made where there is none."""
