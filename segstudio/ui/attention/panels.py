@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from segstudio.core.attention_measures import dependence, entropy_bits, mass_by_class, mean_distance
@@ -21,6 +22,7 @@ from segstudio.ui.widgets.labels import label, tag
 from segstudio.ui.widgets.section import FoldSection
 
 MOST_CLASSES = 6
+_ROOMY = 560
 
 
 class PinPanel(QWidget):
@@ -92,18 +94,23 @@ class CostTags(QFrame):
         row.setContentsMargins(12, 0, 12, 0)
         row.setSpacing(8)
         row.addWidget(label("Small multiples", size=12, strong=600))
-        row.addWidget(label("own scale each", role="t2", size=12))
+        self._own = label("own scale each", role="t2", size=12)
+        self._result: ProbeResult | None = None
+        row.addWidget(self._own)
         row.addStretch(1)
         for widget in (self._scores, self._full, self._time):
             row.addWidget(widget)
 
     def show_cost(self, result: ProbeResult | None) -> None:
         """Scores of the map's mechanism, of full attention on the same cells, and the time of one row."""
+        self._result = result
+        roomy = self.width() >= _ROOMY
         is_map = result is not None and result.kind == "map"
         scores = attention_scores(result) if result is not None else None
         self._scores.setVisible(scores is not None)
-        self._full.setVisible(is_map and scores is not None)
-        self._time.setVisible(result is not None)
+        self._own.setVisible(roomy)
+        self._full.setVisible(roomy and is_map and scores is not None)
+        self._time.setVisible(result is not None and (roomy or scores is None))
         if result is None:
             return
         if scores is not None:
@@ -111,6 +118,12 @@ class CostTags(QFrame):
             self._scores.setText(f"scores {thousands(count)}{words}")
             self._full.setText(f"full {thousands(float(result.values.size) ** 2)}")
         self._time.setText(f"answer in {result.ms:.0f} ms" if result.ms >= 1 else "answer in < 1 ms")
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """In a narrow column one tag is left."""
+        super().resizeEvent(event)
+        if (event.size().width() >= _ROOMY) != (event.oldSize().width() >= _ROOMY):
+            self.show_cost(self._result)
 
 
 def attention_scores(result: ProbeResult) -> tuple[float, str] | None:
@@ -142,6 +155,8 @@ class MassPanel(FoldSection):
     ) -> None:
         """`labels` (H, W) in the numbering of `space`; `source` says whose they are."""
         shown = columns_of(inspection)
+        if self.width() < _ROOMY:
+            shown = shown[:1]
         self.setVisible(labels is not None and bool(shown))
         if labels is None or not shown:
             return

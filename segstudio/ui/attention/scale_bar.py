@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from PySide6.QtCore import QRect, Qt, Signal
-from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFrame, QHBoxLayout, QSizePolicy, QWidget
 
 from segstudio.ui import theme
@@ -17,6 +17,7 @@ from segstudio.ui.widgets.segmented import SegmentedControl
 
 KINDS: tuple[tuple[ScaleKind, str], ...] = (("linear", "Linear"), ("log", "Log"), ("clip", "Clip"))
 CHOICES = ("Ember", "Grey", "Sea")
+_ROOMY = 820
 
 
 class ColorBar(QWidget):
@@ -89,7 +90,7 @@ class ScaleBar(QFrame):
         self._low = label("0", role="t2", size=12)
         self._high = label("", role="t2", size=12)
         self._low.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self._low.setFixedWidth(48)
+        self._low.setFixedWidth(16)
         self._high.setFixedWidth(56)
         self.maps = QComboBox()
         self.maps.setProperty("tall", "24")
@@ -135,7 +136,13 @@ class ScaleBar(QFrame):
         """The values at both ends; `shares` writes them as per cent of the query's attention."""
         self.bar.show_map(layer.color_map)
         self._low.setText(figure(-layer.top, shares=False) if layer.signed else "0")
+        self._low.setFixedWidth(52 if layer.signed else 16)
         self._high.setText(figure(layer.top, shares=shares and not layer.signed))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """A narrow column shortens the colour bar before anything else is squeezed."""
+        super().resizeEvent(event)
+        self.bar.setFixedWidth(130 if self.width() >= _ROOMY else 72)
 
     def set_mark(self, layer: HeatLayer, value: float | None) -> None:
         """Marks the value under the cursor."""
