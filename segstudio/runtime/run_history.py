@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+_BLOCK = 256  # steps averaged at once; 0.9**-256 is 5e11, far from where doubles lose what matters
 
 
 @dataclass
 class Series:
     """Values over optimiser steps, in order."""
 
-    steps: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    steps: array[int] = field(default_factory=lambda: array("q"))
+    values: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, step: int, value: float) -> None:
         self.steps.append(step)
@@ -23,6 +31,10 @@ class Series:
         while self.steps and self.steps[-1] > last:
             self.steps.pop()
             self.values.pop()
+
+    def arrays(self) -> tuple[Floats, Floats]:
+        """Steps and values as (N,) float64 copies."""
+        return np.array(self.steps, np.float64), np.array(self.values, np.float64)
 
 
 @dataclass(frozen=True)
@@ -135,11 +147,27 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def smoothed(values: list[float], weight: float = 0.9) -> list[float]:
-    """An exponential moving average, corrected for its start as in Adam (Kingma and Ba, 2015)."""
-    result, average, mass = [], 0.0, 0.0
-    for value in values:
-        average = weight * average + (1 - weight) * value
-        mass = weight * mass + (1 - weight)
-        result.append(average / mass)
+def smoothed(values: ArrayLike, weight: float = 0.9) -> Floats:
+    """An exponential moving average, corrected for its start as in Adam (Kingma and Ba, 2015).
+
+    (N,) float64, `weight` in 0.5..1. Values that are no number take no part: the average goes on across them.
+    """
+    given = np.asarray(values, np.float64)
+    known = np.isfinite(given)
+    mass = _decaying_sum(known.astype(np.float64), weight)
+    total = _decaying_sum(np.where(known, given, 0.0), weight)
+    result: Floats = np.full_like(total, np.nan)
+    np.divide(total, mass, out=result, where=mass > 0)
     return result
+
+
+def _decaying_sum(values: Floats, weight: float) -> Floats:
+    """s[i] = values[i] + weight * s[i - 1], a block at a time: a run may have 100,000 steps."""
+    blocks = -(-len(values) // _BLOCK)
+    padded = np.zeros(blocks * _BLOCK)
+    padded[: len(values)] = values
+    powers = weight ** np.arange(_BLOCK)
+    sums = np.cumsum(padded.reshape(blocks, _BLOCK) / powers, axis=1) * powers
+    for block in range(1, blocks):
+        sums[block] += sums[block - 1, -1] * weight * powers
+    return sums.ravel()[: len(values)]

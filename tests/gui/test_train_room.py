@@ -14,7 +14,8 @@ from segstudio.core.project import Project
 from segstudio.core.records import LabelClass
 from segstudio.runtime.run_history import RunHistory, smoothed
 from segstudio.ui.main_window import MainWindow
-from segstudio.ui.train.curve_chart import CurveChart, Line
+from segstudio.ui.train.chart_data import Line
+from segstudio.ui.train.curve_chart import CurveChart
 from segstudio.ui.train.iou_strip import strip_color
 
 TINY = Path(__file__).resolve().parents[1] / "training" / "tiny_plugin.py"
@@ -115,7 +116,7 @@ def test_a_run_goes_from_the_form_to_the_shelf(window, qtbot):
     view = runs.views[0]
     assert (view.epoch, view.title, view.number) == (3, "First try", "1")
     qtbot.waitUntil(lambda: room.progress.epoch == 3, timeout=10000)
-    assert [line.name for line in room.progress.loss.lines] == ["train", "validation"]
+    assert [line.name for line in room.progress.charts.loss.lines] == ["train", "validation"]
     qtbot.waitUntil(lambda: any(model.key == "run:run-0001/best" for model in shelf.runnable), timeout=10000)
     jobs = [job for job in window.services.jobs.jobs if job.title == "Train run 1"]
     assert [job.state for job in jobs] == ["done"]
@@ -162,9 +163,9 @@ def test_a_resumed_run_takes_back_what_it_had_told_too_early():
     epoch = {"kind": "epoch", "epoch": 1, "step": 2, "train_loss": 1.0, "miou": 0.5, "iou": [0.5, None]}
     history.feed([{"kind": "start", "step": 0}, *({**step, "step": s} for s in (1, 2)), epoch])
     history.feed([{**step, "step": 3}, {**epoch, "epoch": 2, "step": 4}])
-    assert history.loss.steps == [1, 2, 3] and len(history.epochs) == 2
+    assert list(history.loss.steps) == [1, 2, 3] and len(history.epochs) == 2
     history.feed([{"kind": "start", "step": 2}, {**step, "step": 3, "loss": 9.0, "losses": {"ce": 9.0}}])
-    assert history.loss.values == [1.0, 1.0, 9.0] and [e.number for e in history.epochs] == [1]
+    assert list(history.loss.values) == [1.0, 1.0, 9.0] and [e.number for e in history.epochs] == [1]
     assert history.feed([{"kind": "step", "step": "?"}, {"kind": "of another version"}]) is False
 
 

@@ -7,7 +7,7 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from segstudio.runtime.dataset_check import DatasetReport, Finding
-from segstudio.ui.train.curve_chart import paint_state
+from segstudio.ui.train.state_icon import paint_state
 from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.labels import ElidedLabel, label, rule
 

@@ -199,8 +199,8 @@ class TrainRoom(QObject):
         self.detail.clone_wanted.connect(self._clone)
         self.detail.compare_wanted.connect(self._compare)
         self.detail.folder_wanted.connect(self._open_folder)
-        self.bar.quantity_changed.connect(self.progress.set_quantity)
-        self.bar.smooth_changed.connect(self.progress.set_smooth)
+        self.bar.quantity_changed.connect(self.progress.charts.set_quantity)
+        self.bar.smooth_changed.connect(self.progress.charts.set_smooth)
         self.bar.compare_wanted.connect(self._compare)
 
     def _bind(self) -> None:

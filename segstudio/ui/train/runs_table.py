@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem
 from segstudio.runtime.run_view import RunView
 from segstudio.runtime.runs import Runs
 from segstudio.ui import theme
-from segstudio.ui.train.curve_chart import paint_state
+from segstudio.ui.train.state_icon import paint_state
 from segstudio.ui.widgets.table import RowDelegate, RowTable
 
 Index = QModelIndex | QPersistentModelIndex

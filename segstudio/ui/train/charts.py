@@ -1,0 +1,178 @@
+"""The two charts of the tab: what the bar asks for at the left, mean IoU at the right; one run or two."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSplitter, QVBoxLayout, QWidget
+
+from segstudio.runtime.run_history import RunHistory, Series, smoothed
+from segstudio.runtime.run_view import RunView
+from segstudio.ui.train.chart_data import Line, Mark, Points
+from segstudio.ui.train.curve_chart import CurveChart
+from segstudio.ui.train.legend import Legend
+from segstudio.ui.train.option_bar import Quantity
+from segstudio.ui.widgets.labels import label
+from segstudio.ui.widgets.segmented import SegmentedControl
+
+_TITLES: dict[Quantity, str] = {
+    "losses": "Loss",
+    "rate": "Learning rate",
+    "speed": "Images per second",
+    "memory": "Memory, GB",
+}
+STACKED_BELOW = 700  # pixels of width under which two charts side by side could not hold their legends
+
+
+class Charts(QSplitter):
+    """`cursor_moved` tells the epoch that was pressed in either chart."""
+
+    cursor_moved = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__(Qt.Orientation.Horizontal)
+        self.setHandleWidth(1)
+        self.setChildrenCollapsible(False)
+        self._quantity: Quantity = "losses"
+        self._smooth = True
+        self._shown: tuple[RunView, RunHistory] | None = None
+        self._other: tuple[RunView, RunHistory] | None = None
+        self.loss = CurveChart("Loss")
+        self.miou = CurveChart("Mean IoU")
+        self.loss_legend, self.miou_legend = Legend(), Legend()
+        self._title = label("Loss", size=12, strong=600)
+        self.scale = SegmentedControl(["Linear", "Log"], tall=24, name="Scale")
+        self.scale.set_current(1)
+        self.scale.changed.connect(lambda index: self.loss.set_log(index == 1))
+        self.addWidget(_boxed([self._title, self.loss_legend, self.scale], self.loss))
+        title = label("Mean IoU", size=12, strong=600)
+        self.addWidget(_boxed([title, self.miou_legend], self.miou))
+        self.setSizes([1000, 1000])
+        for chart in (self.loss, self.miou):
+            chart.cursor_moved.connect(lambda epoch: self.cursor_moved.emit(round(epoch)))
+
+    @property
+    def compared(self) -> RunView | None:
+        """The run whose curves are dashed."""
+        return self._other[0] if self._other is not None else None
+
+    def show_run(
+        self, view: RunView, history: RunHistory, other: tuple[RunView, RunHistory] | None = None
+    ) -> None:
+        """Draws a run and, dashed, the run it is compared with."""
+        self._shown, self._other = (view, history), other
+        self._draw()
+
+    def set_quantity(self, quantity: str) -> None:
+        self._quantity = cast(Quantity, quantity)
+        self._draw()
+
+    def set_smooth(self, on: bool) -> None:
+        self._smooth = on
+        self._draw()
+
+    def set_cursor(self, epoch: int) -> None:
+        for chart in (self.loss, self.miou):
+            chart.set_cursor(float(epoch) if epoch else None)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        stacked = self.width() < STACKED_BELOW
+        wanted = Qt.Orientation.Vertical if stacked else Qt.Orientation.Horizontal
+        if wanted != self.orientation():
+            self.setOrientation(wanted)
+            self.setSizes([1000, 1000])
+
+    # -- drawing -------------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        if self._shown is None:
+            return
+        view, history = self._shown
+        epochs = max(view.epochs, self._other[0].epochs if self._other is not None else 0)
+        self._draw_left(view, history, epochs)
+        self._draw_miou(view, history, epochs)
+
+    def _draw_left(self, view: RunView, history: RunHistory, epochs: int) -> None:
+        self._title.setText(_TITLES[self._quantity])
+        self.scale.setVisible(self._quantity == "losses")
+        self.loss.set_log(self._quantity == "losses" and self.scale.current == 1)
+        name = "train" if self._quantity == "losses" else f"run {view.number}"
+        line, dots = self._curve(name, view, history)
+        lines = [line]
+        if self._quantity == "losses":
+            known = [(epoch.number, epoch.val_loss) for epoch in history.epochs if epoch.val_loss is not None]
+            if known:
+                lines.append(Line("validation", *_columns(known), "warn"))
+        if self._other is not None:
+            other, past = self._other
+            lines.append(self._curve(f"run {other.number}", other, past, compared=True)[0])
+        lines = [line for line in lines if len(line.x)]
+        zero = self._quantity != "losses"
+        self.loss.show_lines(lines, x_max=epochs, dots=dots, from_zero=zero)
+        self.loss_legend.show_lines(lines)
+
+    def _curve(
+        self, name: str, view: RunView, history: RunHistory, *, compared: bool = False
+    ) -> tuple[Line, Points]:
+        """The chosen quantity of one run over epochs, and its single steps where the curve is an average."""
+        series: Series = {
+            "losses": history.loss,
+            "rate": history.rate,
+            "speed": history.speed,
+            "memory": history.memory,
+        }[self._quantity]
+        per_epoch = history.steps_per_epoch or (view.steps / view.epochs if view.steps else 1.0)
+        steps, values = series.arrays()
+        x = steps / per_epoch
+        if self._quantity == "memory":
+            values = values / 2**30
+        averaged = self._smooth and self._quantity in ("losses", "speed")
+        role, width = ("t3", 1.2) if compared else ("accent", 1.5)
+        line = Line(name, x, smoothed(values) if averaged else values, role, dashed=compared, width=width)
+        return line, ((x, values) if averaged else ((), ()))
+
+    def _draw_miou(self, view: RunView, history: RunHistory, epochs: int) -> None:
+        lines = []
+        mark = None
+        best = history.best
+        if best is not None and best.miou is not None:
+            lines.append(_miou(view, history))
+            mark = Mark(best.number, 100 * best.miou, f"{100 * best.miou:.1f} at {best.number}")
+        if self._other is not None and self._other[1].best is not None:
+            lines.append(_miou(*self._other, compared=True))
+        self.miou.show_lines(lines, x_max=epochs, mark=mark, from_zero=True)
+        self.miou_legend.show_lines(lines)
+
+
+def _miou(view: RunView, history: RunHistory, *, compared: bool = False) -> Line:
+    known = [(epoch.number, 100 * epoch.miou) for epoch in history.epochs if epoch.miou is not None]
+    role, width = ("t3", 1.2) if compared else ("accent", 1.5)
+    return Line(f"run {view.number}", *_columns(known), role, dashed=compared, width=width)
+
+
+def _columns(pairs: list[tuple[int, float]]) -> tuple[list[float], list[float]]:
+    return [float(number) for number, _ in pairs], [value for _, value in pairs]
+
+
+def _boxed(head: list[QWidget], body: QWidget) -> QWidget:
+    """A pane: a 32 px header, its first widget at the left and the others at the right, over its content."""
+    made = QWidget()
+    column = QVBoxLayout(made)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(0)
+    bar = QFrame()
+    bar.setObjectName("DockHeader")
+    bar.setFixedHeight(32)
+    row = QHBoxLayout(bar)
+    row.setContentsMargins(8, 0, 8, 0)
+    row.setSpacing(8)
+    row.addWidget(head[0])
+    row.addWidget(head[1], 1)
+    for part in head[2:]:
+        row.addWidget(part)
+    column.addWidget(bar)
+    column.addWidget(body, 1)
+    return made

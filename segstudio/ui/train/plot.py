@@ -1,0 +1,213 @@
+"""The surface of a chart: a pyqtgraph plot in our colours, without menu, buttons or a mouse of its own.
+
+Imported when the first chart has something to show, never before: pyqtgraph takes longer to load than the
+window takes to appear.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QFrame
+
+from segstudio.ui import theme
+from segstudio.ui.train.chart_data import Line, Mark, Points, short_number
+
+LEFT, RIGHT, TOP, BOTTOM = 44, 16, 8, 22
+MOST_DOTS = 1500
+_DASHED_STEP_PX = 3  # dashes run through every point of a path: fewer points draw several times as fast
+
+
+class _EpochAxis(pg.AxisItem):
+    """Whole epochs only."""
+
+    def tickSpacing(self, low: float, high: float, size: float) -> list[tuple[float, float]]:
+        spacing, offset = _spacing(super().tickSpacing(low, high, size), high - low, size, every=56)
+        return [(max(1.0, spacing), offset)]
+
+
+class _ValueAxis(pg.AxisItem):
+    """Few short numbers; 1, 2, 5 of every decade where the scale is logarithmic."""
+
+    def tickSpacing(self, low: float, high: float, size: float) -> list[tuple[float, float]]:
+        return [_spacing(super().tickSpacing(low, high, size), high - low, size, every=26)]
+
+    def logTickValues(
+        self, low: float, high: float, size: float, linear: list[tuple[float, list[float]]]
+    ) -> list[tuple[float | None, list[float]]]:
+        decades = range(math.floor(low), math.ceil(high) + 1)
+        found = [decade + math.log10(factor) for decade in decades for factor in (1, 2, 5)]
+        found = [value for value in found if low <= value <= high]
+        return [(None, found if len(found) > 1 else [value for _, values in linear for value in values])]
+
+    def tickStrings(self, values: Sequence[float], scale: float, spacing: float | None) -> list[str]:
+        return [short_number(10.0**value if self.logMode else value) for value in values]
+
+
+def _spacing(
+    levels: list[tuple[float, float]], span: float, size: float, *, every: float
+) -> tuple[float, float]:
+    """The finest of pyqtgraph's levels whose ticks stand at least `every` pixels apart."""
+    wide = [level for level in levels if size * level[0] >= every * span]
+    return min(wide, default=levels[0])
+
+
+class Plot(pg.PlotWidget):
+    """Curves over 0..`x_max` epochs. Everything is set from outside; it changes nothing by itself."""
+
+    def __init__(self) -> None:
+        axes = {"left": _ValueAxis("left"), "bottom": _EpochAxis("bottom")}
+        super().__init__(axisItems=axes)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        item = self.getPlotItem()
+        item.setMenuEnabled(False)
+        item.hideButtons()
+        item.setMouseEnabled(False, False)
+        item.layout.setContentsMargins(0, TOP, RIGHT, 0)
+        box = item.getViewBox()
+        box.disableAutoRange()
+        box.setDefaultPadding(0)
+        self._left, self._bottom = axes["left"], axes["bottom"]
+        self._left.setWidth(LEFT)
+        self._bottom.setHeight(BOTTOM)
+        # Only the value axis has lines across the plot, and neither has a line of its own.
+        self._left.setGrid(255)
+        for axis in (self._left, self._bottom):
+            axis.setStyle(tickLength=0, tickAlpha=255, autoExpandTextSpace=False, hideOverlappingLabels=False)
+            axis.setPen(None)
+        self._left.setStyle(tickTextOffset=8)
+        self._curves: list[pg.PlotDataItem] = []
+        self._lines: list[Line] = []
+        self._dots = pg.PlotDataItem(pen=None, symbol="s", symbolSize=1.5, symbolPen=None)
+        self._dots.setZValue(1)
+        self._cursor = pg.InfiniteLine(angle=90, movable=False)
+        self._cursor.setZValue(3)
+        self._star = pg.ScatterPlotItem(symbol="star", size=13, pen=None)
+        self._star.setZValue(4)
+        self._mark: Mark | None = None
+        self._mark_words = pg.TextItem(anchor=(1, 0.5))
+        self._mark_words.setZValue(4)
+        self._readout = pg.TextItem(anchor=(0, 0))
+        self._readout.setZValue(5)
+        for part in (self._dots, self._cursor, self._star, self._mark_words, self._readout):
+            item.addItem(part, ignoreBounds=True)
+            part.hide()
+        box.sigResized.connect(self._place_mark)
+        self.restyle()
+
+    # -- what is shown -------------------------------------------------------------------------------
+
+    def show_lines(self, lines: Sequence[Line], dots: Points, x_max: float) -> None:
+        """Replaces the curves and the dots behind them."""
+        self._lines = list(lines)
+        while len(self._curves) < len(lines):
+            # Without this a run of many steps is drawn with many points on every pixel.
+            curve = pg.PlotDataItem(connect="finite", antialias=True, clipToView=True)
+            self.getPlotItem().addItem(curve, ignoreBounds=True)
+            self._curves.append(curve)
+        for curve, line in zip(self._curves, lines, strict=False):
+            every = 1
+            if line.dashed:
+                every = max(1, int(_DASHED_STEP_PX * len(line.x) / max(1.0, self.area().width())))
+            curve.setDownsampling(ds=every, auto=not line.dashed, method="mean" if line.dashed else "peak")
+            single = {"symbol": "o", "symbolSize": 5} if len(line.x) == 1 else {"symbol": None}
+            curve.setData(np.asarray(line.x, float), np.asarray(line.y, float), **single)
+            curve.setZValue(1.5 if line.dashed else 2)
+            curve.show()
+        for curve in self._curves[len(lines) :]:
+            curve.hide()
+        thin = max(1, len(dots[0]) // MOST_DOTS)
+        self._dots.setData(np.asarray(dots[0], float)[::thin], np.asarray(dots[1], float)[::thin])
+        self._dots.setVisible(len(dots[0]) > 0)
+        self.getPlotItem().setXRange(0, x_max, padding=0)
+        self._restyle_curves()
+
+    def show_range(self, low: float, high: float, *, log: bool) -> None:
+        """The values at the lower and the upper edge; both above 0 where `log`."""
+        item = self.getPlotItem()
+        item.setLogMode(x=False, y=log)
+        item.setYRange(*((math.log10(low), math.log10(high)) if log else (low, high)), padding=0)
+        self._place_mark()
+
+    def show_cursor(self, epoch: float | None) -> None:
+        self._cursor.setVisible(epoch is not None)
+        if epoch is not None:
+            self._cursor.setValue(epoch)
+
+    def show_mark(self, mark: Mark | None) -> None:
+        self._mark = mark
+        self._star.setVisible(mark is not None)
+        self._mark_words.setVisible(mark is not None)
+        if mark is not None:
+            self._mark_words.setText(mark.text)
+            self._place_mark()
+
+    def show_readout(self, text: str, at: QPointF) -> None:
+        """Words beside the pointer at `at` (widget pixels), kept inside the plot; "" hides them."""
+        self._readout.setVisible(bool(text))
+        if text:
+            self._readout.setText(text)
+            area, size = self.area(), self._readout.boundingRect()
+            x = max(area.left(), min(at.x() + 12, area.right() - size.width()))
+            self._readout.setPos(self._box.mapSceneToView(QPointF(x, max(area.top(), at.y() - 30))))
+
+    def area(self) -> QRectF:
+        """The part of the widget that curves are drawn in, in pixels."""
+        return self._box.sceneBoundingRect()
+
+    @property
+    def _box(self) -> pg.ViewBox:
+        return self.getPlotItem().getViewBox()
+
+    def _place_mark(self) -> None:
+        """The star stands above its point, its words on whichever side has room."""
+        if self._mark is None:
+            return
+        area = self.area()
+        point = self._box.mapViewToScene(QPointF(self._mark.x, self._mark.y))
+        y = max(area.top() + 8, point.y() - 12)
+        star = self._box.mapSceneToView(QPointF(point.x(), y))
+        self._star.setData([star.x()], [star.y()])
+        left = point.x() - 10 - self._mark_words.boundingRect().width() > area.left()
+        self._mark_words.setAnchor((1, 0.5) if left else (0, 0.5))
+        side = -8 if left else 8
+        self._mark_words.setPos(self._box.mapSceneToView(QPointF(point.x() + side, y)))
+
+    # -- the look ------------------------------------------------------------------------------------
+
+    def restyle(self) -> None:
+        """Takes the colours of the theme in force."""
+        self.setBackground(theme.color("win"))
+        for axis in (self._left, self._bottom):
+            axis.setTickPen(theme.color("grid"))
+            axis.setTextPen(theme.color("t3"))
+            axis.setTickFont(theme.font(11))
+        quiet = QColor(theme.color("t3"))
+        quiet.setAlphaF(0.55)
+        self._dots.setSymbolBrush(quiet)
+        self._cursor.setPen(pg.mkPen(theme.color("t3"), width=1, style=Qt.PenStyle.DotLine))
+        self._star.setBrush(theme.color("t1"))
+        self._mark_words.setColor(theme.color("t1"))
+        self._mark_words.setFont(theme.font(11, 600))
+        self._readout.setColor(theme.color("chip_text"))
+        self._readout.fill = pg.mkBrush(theme.color("chip"))
+        self._readout.setFont(theme.font(11))
+        self._restyle_curves()
+
+    def _restyle_curves(self) -> None:
+        for curve, line in zip(self._curves, self._lines, strict=False):
+            color = theme.color(line.role)
+            pen = pg.mkPen(color, width=line.width)
+            pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+            if line.dashed:
+                pen.setDashPattern([4, 3])
+            curve.setPen(pen)
+            curve.setSymbolPen(None)
+            curve.setSymbolBrush(color)
