@@ -338,3 +338,28 @@ def test_the_picture_is_nearest_from_200_percent_with_a_grid_from_1600(qtbot):
     view.viewport.set_center(QPointF(50.5, 40.5))
     row = colors(view)[80, :, 0]
     assert set(np.unique(row)) > {0, 255}, "grid lines lie between the pixels"
+
+
+def test_a_panned_view_equals_a_fresh_one_also_when_labels_changed_meanwhile(qtbot):
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, (80, 100), np.uint8)
+    image = QImage(100, 80, QImage.Format.Format_RGB32)
+    for y in range(80):
+        for x in range(100):
+            image.setPixelColor(x, y, QColor(*(int(v) for v in rng.integers(0, 256, 3))))
+    picture, overlay = ImageLayer(), LabelLayer()
+    picture.set_levels([image])
+    overlay.set_colors([RED, GREEN])
+    overlay.set_labels(labels)
+    for scale in (1.6, 4.0):
+        view = make_view(qtbot, [picture, overlay])
+        view.viewport.set_scale(scale)
+        view.viewport.set_center(QPointF(50, 40))
+        colors(view)
+        view.viewport.pan(13, -7)
+        labels[38:44, 50:56] ^= 1
+        overlay.update_labels(QRect(50, 38, 6, 6))
+        view.viewport.pan(-4, 3)
+        panned = colors(view)
+        view.invalidate()
+        assert (colors(view) == panned).all()

@@ -7,15 +7,13 @@ views. A changed part of a label map re-renders its rectangle only.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QFocusEvent,
     QHideEvent,
-    QImage,
     QKeyEvent,
     QMouseEvent,
     QNativeGestureEvent,
@@ -31,6 +29,7 @@ from PySide6.QtWidgets import QWidget
 
 from segstudio.ui import theme
 from segstudio.ui.canvas.frame import Frame
+from segstudio.ui.canvas.kept_picture import KeptPicture
 from segstudio.ui.canvas.layers import Layer
 from segstudio.ui.canvas.readout import (
     Readout,
@@ -70,9 +69,7 @@ class CanvasView(QWidget):
         self._readout: Callable[[int, int], Readout | None] | None = None
         self._ground: QColor | None = None
         self._cross = False
-        self._base = QImage()
-        self._stale: QRegion | None = None  # None: everything
-        self._rendered: Frame | None = None  # what _base shows
+        self._kept = KeptPicture()
         self._painted_over = QRegion()
         self._panning: QPointF | None = None
         self._space_held = False
@@ -182,18 +179,15 @@ class CanvasView(QWidget):
 
     def invalidate(self) -> None:
         """Everything must be rendered anew."""
-        self._stale = None
+        self._kept.invalidate()
         self.update()
 
     def update_image_rect(self, rect: QRect | QRectF) -> None:
         """Layers changed inside `rect` (image pixels)."""
-        frame = self.frame_now()
-        touched = frame.touched_rect(QRectF(rect))
-        if touched.isEmpty():
-            return
-        if self._stale is not None:
-            self._stale |= touched
-        self.update(self._logical(touched))
+        self._kept.touch(QRectF(rect))
+        touched = self.frame_now().touched_rect(QRectF(rect))
+        if not touched.isEmpty():
+            self.update(self._logical(touched))
 
     def update_overlay(self, rect: QRect | QRectF | None = None) -> None:
         """Repaints what the tool paints over the picture in `rect` (view pixels), without its layers."""
@@ -233,82 +227,15 @@ class CanvasView(QWidget):
                 region |= chip_rect(readout, self.size())
         return region
 
-    def _render(self) -> None:
-        """Brings the kept picture up to date."""
-        frame = self.frame_now()
-        size = QSize(frame.width, frame.height)
-        if self._base.size() != size:
-            self._base = QImage(size, QImage.Format.Format_RGB32)
-            self._stale = None
-        if self._rendered != frame and self._stale is not None:
-            self._stale = self._scrolled(frame)
-        stale = QRegion(self._base.rect()) if self._stale is None else self._stale
-        self._stale, self._rendered = QRegion(), frame
-        if stale.isEmpty():
-            return
-        bounds = stale.boundingRect()
-        whole = bounds.width() * bounds.height() <= 1.5 * sum(r.width() * r.height() for r in stale)
-        painter = QPainter(self._base)
-        for part in [bounds] if whole else stale:
-            self._render_part(painter, frame, part)
-        painter.end()
-
-    def _scrolled(self, frame: Frame) -> QRegion | None:
-        """After a pan: moves the kept picture and gives the strips that came into view; None after a zoom."""
-        before = self._rendered
-        if before is None or self._stale is None or before.scale != frame.scale:
-            return None
-        if (before.image_width, before.image_height) != (frame.image_width, frame.image_height):
-            return None
-        dx, dy = frame.left - before.left, frame.top - before.top
-        whole = self._base.rect()
-        kept = whole & whole.translated(dx, dy)
-        if kept.width() * kept.height() * 2 < whole.width() * whole.height():
-            return None
-        moved = QImage(self._base.size(), QImage.Format.Format_RGB32)
-        painter = QPainter(moved)
-        painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)
-        painter.drawImage(dx, dy, self._base)
-        painter.end()
-        self._base = moved
-        return self._stale.translated(dx, dy).intersected(whole) | (QRegion(whole) - QRegion(kept))
-
-    def _render_part(self, painter: QPainter, frame: Frame, bounds: QRect) -> None:
-        ground = self._ground if self._ground is not None else theme.color("canvas")
-        inside = frame.image_rect()
-        if not inside.contains(bounds):
-            for part in QRegion(bounds) - QRegion(inside):
-                painter.fillRect(part, ground)
-        clip = bounds & inside
-        if not clip.isEmpty():
-            painter.fillRect(clip, ground)
-            for layer in self._layers:
-                if layer.visible:
-                    layer.render(painter, frame, clip)
-            if self._viewport.scale >= GRID_FROM:
-                self._paint_grid(painter, frame, clip)
-
-    def _paint_grid(self, painter: QPainter, frame: Frame, clip: QRect) -> None:
-        """Lines between pixels, from 1600 %."""
-        color = QColor(128, 128, 128, 90)
-        first = math.floor((clip.left() - frame.left) / frame.scale)
-        last = math.ceil((clip.right() + 1 - frame.left) / frame.scale)
-        for column in range(first, last + 1):
-            x = frame.left + math.ceil(column * frame.scale - 0.5)
-            painter.fillRect(QRect(x, clip.top(), 1, clip.height()) & clip, color)
-        first = math.floor((clip.top() - frame.top) / frame.scale)
-        last = math.ceil((clip.bottom() + 1 - frame.top) / frame.scale)
-        for row in range(first, last + 1):
-            y = frame.top + math.ceil(row * frame.scale - 0.5)
-            painter.fillRect(QRect(clip.left(), y, clip.width(), 1) & clip, color)
-
     def paintEvent(self, event: QPaintEvent) -> None:
-        self._render()
+        ground = self._ground if self._ground is not None else theme.color("canvas")
+        grid = self._viewport.scale >= GRID_FROM
+        self._kept.render(self.frame_now(), self._layers, ground, grid=grid)
         painter = QPainter(self)
         ratio = self.devicePixelRatioF()
         for part in event.region():
             source = QRectF(part.x() * ratio, part.y() * ratio, part.width() * ratio, part.height() * ratio)
-            painter.drawImage(QRectF(part), self._base, source)
+            painter.drawImage(QRectF(part), self._kept.image, source)
         self._painted_over = QRegion()
         pixel = self._viewport.cursor_pixel
         if pixel is not None and self._cross and not (self._tool and self._tool_holds):
