@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QElapsedTimer, QEvent, QObject, QPoint, Qt
+from PySide6.QtCore import QElapsedTimer, QEvent, QObject, QPoint, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QPlainTextEdit, QSplitter, QWidget
 
@@ -102,6 +102,7 @@ class CompareRoom(QObject):
         if application is not None:
             application.removeEventFilter(self)
         self.stage.set_blinking(False)
+        self._close_card()
         if self._services.filmstrip is not None:
             self._services.filmstrip.set_order("", None)
 
@@ -140,6 +141,8 @@ class CompareRoom(QObject):
         ):
             signal.connect(self._refresh_bar)
         comparison.panes_changed.connect(self._run_live)
+        comparison.panes_changed.connect(self._place_card_later)
+        comparison.layout_changed.connect(self._place_card_later)
         comparison.pane_changed.connect(self._refresh_bar)
         comparison.pane_changed.connect(self._run_live)
         self._shelf.changed.connect(self._refresh_bar)
@@ -248,12 +251,26 @@ class CompareRoom(QObject):
         if spec is None or not spec.switches:
             return
         card = SwitchesCard(spec.switches, pane.switches, self.stage)
-        card.move(view.canvas.mapTo(self.stage, QPoint(8, 8)))
         card.changed.connect(lambda values: self._switch(number, values))
         card.show()
         card.raise_()
         self._card = (number, card)
+        self._place_card()
         self._show_loss()
+
+    def _place_card(self) -> None:
+        """The card stays in the corner of its pane, and goes with it."""
+        if self._card is None:
+            return
+        view = self.stage.view_of(self._card[0])
+        if view is None or view.isHidden() or self.comparison.layout != "grid":
+            self._close_card()
+        else:
+            self._card[1].move(view.canvas.mapTo(self.stage, QPoint(8, 8)))
+
+    def _place_card_later(self) -> None:
+        """After the panes have found their places."""
+        QTimer.singleShot(0, self, self._place_card)
 
     def _close_card(self) -> int:
         if self._card is None:
