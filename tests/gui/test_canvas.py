@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QPointF, QRect, Qt
+import shiboken6
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, Qt
 from PySide6.QtGui import QColor, QImage, QWheelEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QWidget
 
@@ -363,3 +364,16 @@ def test_a_panned_view_equals_a_fresh_one_also_when_labels_changed_meanwhile(qtb
         panned = colors(view)
         view.invalidate()
         assert (colors(view) == panned).all()
+
+
+def test_a_view_whose_viewport_is_gone_takes_no_events(qtbot):
+    viewport = Viewport()
+    view = make_view(qtbot, [ImageLayer()], viewport=viewport)
+    qtbot.mouseMove(view, QPoint(60, 60))
+    hovered = []
+    view.hovered.connect(hovered.append)
+    shiboken6.delete(viewport)
+    QApplication.sendEvent(view, QEvent(QEvent.Type.Leave))
+    qtbot.mouseMove(view, QPoint(70, 60))
+    view.repaint()
+    assert hovered == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import shiboken6
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QColor,
@@ -407,6 +408,11 @@ class CanvasView(QWidget):
         event.accept()
 
     def event(self, event: QEvent) -> bool:
+        viewport = getattr(self, "_viewport", None)  # Qt sends events while the base class is being made
+        if viewport is not None and not shiboken6.isValid(viewport):
+            # The window is being taken apart, its viewport first. A signal of a deleted object raises inside
+            # Qt's call of an override, and the binding cannot carry that error: the process would end.
+            return False
         if (
             isinstance(event, QNativeGestureEvent)
             and event.gestureType() == Qt.NativeGestureType.ZoomNativeGesture
