@@ -78,6 +78,8 @@ class ProposalDock(FoldSection):
         row = QHBoxLayout()
         row.setSpacing(8)
         self.model = ChoiceBox("Model")
+        self._chosen = ""
+        self.model.textActivated.connect(self._remember_choice)
         row.addWidget(self.model, 1)
         self.run_button = push_button("Run", icon_name="play")
         self.run_button.setToolTip("Ask the model about this image  F9")
@@ -151,8 +153,12 @@ class ProposalDock(FoldSection):
         self._over.setText(f"over {percent / 100:.2f}")
         self._proposals.set_threshold(percent / 100)
 
+    def _remember_choice(self, title: str) -> None:
+        self._chosen = title
+
     def _refill(self) -> None:
-        kept = self.model.currentText()
+        # What stands there only because it was listed first gives way to the models that suit better.
+        kept = self._chosen
         self._models = self._shelf.runnable
         self.model.blockSignals(True)
         self.model.clear()
