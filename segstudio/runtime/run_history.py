@@ -150,11 +150,15 @@ def _number(value: Any) -> float | None:
 def smoothed(values: ArrayLike, weight: float = 0.9) -> Floats:
     """An exponential moving average, corrected for its start as in Adam (Kingma and Ba, 2015).
 
-    (N,) float64, `weight` in 0.5..1. Values that are no number take no part: the average goes on across them.
+    (N,) float64, `weight` from 0.5 to below 1. Values that are no number take no part: the average goes on
+    across them.
     """
     given = np.asarray(values, np.float64)
     known = np.isfinite(given)
-    mass = _decaying_sum(known.astype(np.float64), weight)
+    if known.all():
+        mass = -np.expm1(np.log(weight) * np.arange(1, len(given) + 1)) / (1.0 - weight)
+    else:
+        mass = _decaying_sum(known.astype(np.float64), weight)
     total = _decaying_sum(np.where(known, given, 0.0), weight)
     result: Floats = np.full_like(total, np.nan)
     np.divide(total, mass, out=result, where=mass > 0)
@@ -167,7 +171,10 @@ def _decaying_sum(values: Floats, weight: float) -> Floats:
     padded = np.zeros(blocks * _BLOCK)
     padded[: len(values)] = values
     powers = weight ** np.arange(_BLOCK)
-    sums = np.cumsum(padded.reshape(blocks, _BLOCK) / powers, axis=1) * powers
-    for block in range(1, blocks):
-        sums[block] += sums[block - 1, -1] * weight * powers
+    sums: Floats = np.cumsum(padded.reshape(blocks, _BLOCK) / powers, axis=1) * powers
+    before, carry = [], 0.0
+    for last in sums[:, -1].tolist():
+        before.append(carry)
+        carry = last + carry * weight**_BLOCK
+    sums += np.outer(before, weight * powers)
     return sums.ravel()[: len(values)]

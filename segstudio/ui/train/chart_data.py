@@ -14,14 +14,18 @@ Points = tuple[Values, Values]
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One curve: x in epochs, y in the chart's unit. `role` is a colour token."""
+    """One curve: x in epochs, y in the chart's unit. `role` is a colour token.
+
+    `averaged` says that neighbouring points tell nothing of their own: a pixel shows their mean. Of other
+    curves every peak is drawn.
+    """
 
     name: str
     x: Values
     y: Values
     role: str = "accent"
     dashed: bool = False
-    width: float = 1.5
+    averaged: bool = False
 
 
 @dataclass(frozen=True)

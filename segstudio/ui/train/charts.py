@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
-from segstudio.runtime.run_history import RunHistory, Series, smoothed
+from segstudio.runtime.run_history import Floats, RunHistory, Series, smoothed
 from segstudio.runtime.run_view import RunView
 from segstudio.ui.train.chart_data import Line, Mark, Points
 from segstudio.ui.train.curve_chart import CurveChart
@@ -39,6 +39,7 @@ class Charts(QSplitter):
         self._smooth = True
         self._shown: tuple[RunView, RunHistory] | None = None
         self._other: tuple[RunView, RunHistory] | None = None
+        self._kept: dict[str, tuple[tuple[object, ...], tuple[Floats, Floats, Floats]]] = {}
         self.loss = CurveChart("Loss")
         self.miou = CurveChart("Mean IoU")
         self.loss_legend, self.miou_legend = Legend(), Legend()
@@ -118,21 +119,34 @@ class Charts(QSplitter):
         self, name: str, view: RunView, history: RunHistory, *, compared: bool = False
     ) -> tuple[Line, Points]:
         """The chosen quantity of one run over epochs, and its single steps where the curve is an average."""
+        per_epoch = history.steps_per_epoch or (view.steps / view.epochs if view.steps else 1.0)
+        averaged = self._smooth and self._quantity in ("losses", "speed")
+        x, values, drawn = self._values(view.name, history, per_epoch, averaged)
+        line = Line(name, x, drawn, "t3" if compared else "accent", dashed=compared, averaged=averaged)
+        return line, ((x, values) if averaged else ((), ()))
+
+    def _values(
+        self, name: str, history: RunHistory, per_epoch: float, averaged: bool
+    ) -> tuple[Floats, Floats, Floats]:
+        """Epochs, values and what is drawn of them; kept until the run tells more."""
+        key = (history.version, id(history), self._quantity, per_epoch, averaged)
+        kept = self._kept.get(name)
+        if kept is not None and kept[0] == key:
+            return kept[1]
         series: Series = {
             "losses": history.loss,
             "rate": history.rate,
             "speed": history.speed,
             "memory": history.memory,
         }[self._quantity]
-        per_epoch = history.steps_per_epoch or (view.steps / view.epochs if view.steps else 1.0)
         steps, values = series.arrays()
-        x = steps / per_epoch
         if self._quantity == "memory":
             values = values / 2**30
-        averaged = self._smooth and self._quantity in ("losses", "speed")
-        role, width = ("t3", 1.2) if compared else ("accent", 1.5)
-        line = Line(name, x, smoothed(values) if averaged else values, role, dashed=compared, width=width)
-        return line, ((x, values) if averaged else ((), ()))
+        made = (steps / per_epoch, values, smoothed(values) if averaged else values)
+        if len(self._kept) > 1 and name not in self._kept:
+            self._kept.clear()
+        self._kept[name] = (key, made)
+        return made
 
     def _draw_miou(self, view: RunView, history: RunHistory, epochs: int) -> None:
         lines = []
@@ -149,8 +163,8 @@ class Charts(QSplitter):
 
 def _miou(view: RunView, history: RunHistory, *, compared: bool = False) -> Line:
     known = [(epoch.number, 100 * epoch.miou) for epoch in history.epochs if epoch.miou is not None]
-    role, width = ("t3", 1.2) if compared else ("accent", 1.5)
-    return Line(f"run {view.number}", *_columns(known), role, dashed=compared, width=width)
+    role = "t3" if compared else "accent"
+    return Line(f"run {view.number}", *_columns(known), role, dashed=compared)
 
 
 def _columns(pairs: list[tuple[int, float]]) -> tuple[list[float], list[float]]:

@@ -64,6 +64,7 @@ class CheckPanel(QWidget):
     def _fill(self, rows: list[QWidget]) -> None:
         for old in self._rows:
             self._column.removeWidget(old)
+            old.hide()  # it is deleted only later, and would be drawn through the new rows until then
             old.deleteLater()
         self._rows = rows
         for row in rows:

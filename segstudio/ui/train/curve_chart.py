@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QPointF, Qt, Signal
-from PySide6.QtGui import QMouseEvent, QResizeEvent
+from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from segstudio.ui import theme
@@ -60,7 +60,10 @@ class CurveChart(QWidget):
         """Shows these curves over 0..`x_max` epochs."""
         self._lines, self._mark = list(lines), mark
         self._x_max, self._from_zero = max(1.0, x_max), from_zero
+        if self._plot is None and not self._lines:
+            return
         plot = self._surface()
+        plot.setVisible(bool(self._lines))
         plot.show_lines(self._lines, dots, self._x_max)
         plot.show_mark(mark)
         self._show_range()
@@ -76,6 +79,13 @@ class CurveChart(QWidget):
         if self._plot is not None:
             self._plot.show_cursor(epoch)
 
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        if not self._lines:
+            painter = QPainter(self)
+            painter.setFont(theme.font(12))
+            painter.setPen(theme.color("t3"))
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "Nothing has been measured yet.")
+
     def _surface(self) -> Plot:
         if self._plot is None:
             from segstudio.ui.train.plot import Plot
@@ -83,7 +93,6 @@ class CurveChart(QWidget):
             self._plot = Plot()
             self._plot.setParent(self)
             self._plot.setGeometry(self.rect())
-            self._plot.show()
         return self._plot
 
     def _restyle(self) -> None:
@@ -98,12 +107,16 @@ class CurveChart(QWidget):
 
     def _range(self) -> tuple[float, float]:
         """The values at the lower and the upper edge."""
-        parts = [np.asarray(line.y, float) for line in self._lines]
-        values = np.concatenate(parts) if parts else np.empty(0)
-        values = values[np.isfinite(values) & ((values > 0) | (not self._log))]
-        if not values.size:
+        lows, highs = [], []
+        for line in self._lines:
+            y = np.asarray(line.y, float)
+            y = y[np.isfinite(y) & (y > 0)] if self._log else y[np.isfinite(y)]
+            if y.size:
+                lows.append(float(y.min()))
+                highs.append(float(y.max()))
+        if not lows:
             return (0.1, 1.0) if self._log else (0.0, 1.0)
-        low, high = float(values.min()), float(values.max())
+        low, high = min(lows), max(highs)
         if self._log:
             low, high = low / 1.15, high * 1.15
             return low, max(high, low * 1.5)

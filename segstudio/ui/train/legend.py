@@ -70,7 +70,8 @@ class Legend(QWidget):
         for (_, role, dashed), name in zip(self._entries, names, strict=True):
             pen = QPen(theme.color(role), 2)
             if dashed:
-                pen.setDashPattern([2, 1])
+                pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+                pen.setDashPattern([2, 1.5])
             painter.setPen(pen)
             painter.drawLine(x, 12, x + stroke, 12)
             painter.setPen(theme.color("t2"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtGui import QColor, QTextCharFormat
+from PySide6.QtGui import QColor, QResizeEvent, QTextCharFormat
 from PySide6.QtWidgets import QPlainTextEdit
 
 from segstudio.ui import theme
@@ -44,6 +44,18 @@ class LogView(QPlainTextEdit):
             file.seek(max(0, status.st_size - _TAIL_BYTES))
             self._lines = file.read().decode("utf-8", "replace").splitlines()
         self._fill()
+
+    def show_rows(self, count: int) -> None:
+        """As high as `count` whole lines."""
+        line = self.fontMetrics().lineSpacing()
+        self.setFixedHeight(round(count * line + 3 * self.document().documentMargin()) + 2)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        bar = self.verticalScrollBar()
+        at_end = bar.value() >= bar.maximum() - 1
+        super().resizeEvent(event)
+        if at_end:
+            bar.setValue(bar.maximum())
 
     def set_filter(self, text: str) -> None:
         self._filter = text.casefold()

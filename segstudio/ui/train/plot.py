@@ -12,15 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QPen
 from PySide6.QtWidgets import QFrame
 
 from segstudio.ui import theme
 from segstudio.ui.train.chart_data import Line, Mark, Points, short_number
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 16, 8, 22
-MOST_DOTS = 1500
-_DASHED_STEP_PX = 3  # dashes run through every point of a path: fewer points draw several times as fast
+MOST_DOTS = 1000
+_AVERAGED_STEP_PX, _DASHED_STEP_PX = 1, 3  # points of a path that are nearer cost time and show nothing
 
 
 class _EpochAxis(pg.AxisItem):
@@ -33,6 +33,10 @@ class _EpochAxis(pg.AxisItem):
 
 class _ValueAxis(pg.AxisItem):
     """Few short numbers; 1, 2, 5 of every decade where the scale is logarithmic."""
+
+    def boundingRect(self) -> QRectF:
+        # With room for half a line: a number at the very end of the axis would be left out.
+        return super().boundingRect().adjusted(0, -TOP, 0, TOP)
 
     def tickSpacing(self, low: float, high: float, size: float) -> list[tuple[float, float]]:
         return [_spacing(super().tickSpacing(low, high, size), high - low, size, every=26)]
@@ -82,6 +86,7 @@ class Plot(pg.PlotWidget):
         for axis in (self._left, self._bottom):
             axis.setStyle(tickLength=0, tickAlpha=255, autoExpandTextSpace=False, hideOverlappingLabels=False)
             axis.setPen(None)
+            axis.setZValue(-1000)  # under the curves
         self._left.setStyle(tickTextOffset=8)
         self._curves: list[pg.PlotDataItem] = []
         self._lines: list[Line] = []
@@ -108,26 +113,40 @@ class Plot(pg.PlotWidget):
         """Replaces the curves and the dots behind them."""
         self._lines = list(lines)
         while len(self._curves) < len(lines):
-            # Without this a run of many steps is drawn with many points on every pixel.
-            curve = pg.PlotDataItem(connect="finite", antialias=True, clipToView=True)
+            curve = pg.PlotDataItem(connect="finite", clipToView=True)
             self.getPlotItem().addItem(curve, ignoreBounds=True)
             self._curves.append(curve)
         for curve, line in zip(self._curves, lines, strict=False):
-            every = 1
-            if line.dashed:
-                every = max(1, int(_DASHED_STEP_PX * len(line.x) / max(1.0, self.area().width())))
-            curve.setDownsampling(ds=every, auto=not line.dashed, method="mean" if line.dashed else "peak")
-            single = {"symbol": "o", "symbolSize": 5} if len(line.x) == 1 else {"symbol": None}
-            curve.setData(np.asarray(line.x, float), np.asarray(line.y, float), **single)
-            curve.setZValue(1.5 if line.dashed else 2)
-            curve.show()
+            self._fill(curve, line)
         for curve in self._curves[len(lines) :]:
             curve.hide()
         thin = max(1, len(dots[0]) // MOST_DOTS)
         self._dots.setData(np.asarray(dots[0], float)[::thin], np.asarray(dots[1], float)[::thin])
         self._dots.setVisible(len(dots[0]) > 0)
         self.getPlotItem().setXRange(0, x_max, padding=0)
-        self._restyle_curves()
+
+    def _fill(self, curve: pg.PlotDataItem, line: Line) -> None:
+        """Gives a curve its points, no more of them than can be seen and drawn within a frame."""
+        wide, count = max(1.0, self.area().width()), len(line.x)
+        whole = line.dashed or line.averaged
+        step = _DASHED_STEP_PX if line.dashed else _AVERAGED_STEP_PX
+        # Everything in one call: each setter of its own would prepare the points again.
+        curve.setData(
+            np.asarray(line.x, float),
+            np.asarray(line.y, float),
+            downsample=max(1, int(step * count / wide)) if whole else 1,
+            autoDownsample=not whole,
+            downsampleMethod="mean" if whole else "peak",
+            # Many peaks a pixel are a solid band: smooth edges would cost most and be seen least.
+            antialias=whole or count <= 2 * wide,
+            symbol="o" if count == 1 else None,
+            symbolSize=5,
+            symbolPen=None,
+            symbolBrush=theme.color(line.role),
+            pen=_pen(line),
+        )
+        curve.setZValue(1.5 if line.dashed else 2)
+        curve.show()
 
     def show_range(self, low: float, high: float, *, log: bool) -> None:
         """The values at the lower and the upper edge; both above 0 where `log`."""
@@ -199,15 +218,14 @@ class Plot(pg.PlotWidget):
         self._readout.setColor(theme.color("chip_text"))
         self._readout.fill = pg.mkBrush(theme.color("chip"))
         self._readout.setFont(theme.font(11))
-        self._restyle_curves()
-
-    def _restyle_curves(self) -> None:
         for curve, line in zip(self._curves, self._lines, strict=False):
-            color = theme.color(line.role)
-            pen = pg.mkPen(color, width=line.width)
-            pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
-            if line.dashed:
-                pen.setDashPattern([4, 3])
-            curve.setPen(pen)
-            curve.setSymbolPen(None)
-            curve.setSymbolBrush(color)
+            curve.setPen(_pen(line))
+            curve.setSymbolBrush(theme.color(line.role))
+
+
+def _pen(line: Line) -> QPen:
+    pen = pg.mkPen(theme.color(line.role), width=1.2 if line.dashed else 1.5)
+    pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+    if line.dashed:
+        pen.setDashPattern([4, 3])
+    return pen

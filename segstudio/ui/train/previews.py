@@ -76,6 +76,12 @@ class PreviewGrid(QWidget):
         if self._folder is None:
             return
         painter = QPainter(self)
+        if not self._previews:
+            painter.setFont(theme.font(12))
+            painter.setPen(theme.color("t3"))
+            words = "The same pictures appear here after every epoch."
+            painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), words)
+            return
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         wide, tall = self._tile(self.width())
         # Where the height is short, pictures shrink rather than being cut off.
@@ -144,6 +150,8 @@ class PreviewGrid(QWidget):
         painter.setFont(theme.font(11))
         metrics = painter.fontMetrics()
         painter.setPen(theme.color("t2"))
+        if box.width() < 32:
+            return  # a cut-off number would be a wrong one
         room = int(box.width()) - 40
         if room > 40:
             name = metrics.elidedText(Path(preview.image).stem, Qt.TextElideMode.ElideLeft, room)

@@ -17,7 +17,8 @@ from segstudio.ui.widgets.empty_state import EmptyState
 from segstudio.ui.widgets.section import FoldSection
 from segstudio.ui.widgets.segmented import SegmentedControl
 
-LOG_HEIGHT, LOW = 88, 740
+LOG_ROWS, FEW_LOG_ROWS = 5, 3
+LOW, VERY_LOW = 740, 640  # page heights under which the log shrinks, and is folded with the strip
 
 
 class ProgressPage(QStackedWidget):
@@ -65,12 +66,12 @@ class ProgressPage(QStackedWidget):
         column = QVBoxLayout(holder)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        strip_section = FoldSection("IoU of every class, epoch by epoch", key="train.strip")
-        strip_section.add_action(StripScale())
+        self._strip_section = FoldSection("IoU of every class, epoch by epoch", key="train.strip")
+        self._strip_section.add_action(StripScale())
         self.strip = IouStrip()
         self.strip.cursor_moved.connect(lambda epoch: self.go(max(1, int(epoch + 0.5))))
-        strip_section.set_body(self.strip)
-        column.addWidget(strip_section)
+        self._strip_section.set_body(self.strip)
+        column.addWidget(self._strip_section)
         self._preview_section = FoldSection("Validation images", key="train.previews")
         self.mode = SegmentedControl(["Mask", "Error"], tall=24, name="What the lower row shows")
         self._preview_section.add_action(self.mode)
@@ -81,24 +82,26 @@ class ProgressPage(QStackedWidget):
         self.panel.scrubber.latest_wanted.connect(self._go_latest)
         self._preview_section.set_body(self.panel, stretch=True)
         column.addWidget(self._preview_section, 1)
-        log_section = FoldSection("Log", key="train.log")
+        self._log_section = FoldSection("Log", key="train.log")
         self.filter = QLineEdit()
         self.filter.setPlaceholderText("Filter")
         self.filter.setProperty("tall", "24")
         self.filter.setFixedWidth(140)
         self.filter.setClearButtonEnabled(True)
-        log_section.add_action(self.filter)
+        self._log_section.add_action(self.filter)
         self.log = LogView()
-        self.log.setFixedHeight(LOG_HEIGHT)
+        self.log.show_rows(LOG_ROWS)
         self.filter.textChanged.connect(self.log.set_filter)
-        log_section.set_body(self.log)
-        column.addWidget(log_section)
+        self._log_section.set_body(self.log)
+        column.addWidget(self._log_section)
         return holder
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         # In a low window the pictures need the room more than the log does.
-        self.log.setFixedHeight(LOG_HEIGHT if self.height() >= LOW else LOG_HEIGHT // 2)
+        self.log.show_rows(LOG_ROWS if self.height() >= LOW else FEW_LOG_ROWS)
+        for section in (self._strip_section, self._log_section):
+            section.fold_by_default(self.height() < VERY_LOW)
 
     # -- showing -------------------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from PySide6.QtCore import QObject, Qt, QUrl, Signal
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtCore import QEvent, QObject, Qt, QUrl, Signal
+from PySide6.QtGui import QDesktopServices, QKeyEvent
 from PySide6.QtWidgets import QMessageBox, QScrollArea, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.core.errors import UserError
@@ -19,6 +19,7 @@ from segstudio.ui.train.check_panel import CheckPanel
 from segstudio.ui.train.new_run_form import NewRunForm
 from segstudio.ui.train.option_bar import TrainBar
 from segstudio.ui.train.progress_page import ProgressPage
+from segstudio.ui.train.run_comparison import RunComparison
 from segstudio.ui.train.run_detail import RunDetail, started_words
 from segstudio.ui.train.runs_table import RunsTable
 from segstudio.ui.widgets.buttons import IconButton, push_button
@@ -56,6 +57,7 @@ class TrainRoom(QObject):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dataset-check")
         self.bar = TrainBar()
         self.table = RunsTable(self._runs)
+        self.comparison = RunComparison(self._runs)
         self.detail = RunDetail()
         self.check = CheckPanel()
         self.progress = ProgressPage()
@@ -76,6 +78,8 @@ class TrainRoom(QObject):
     def activated(self) -> None:
         self._is_front = True
         self._runs.look()
+        if self._runs.views:
+            self.table.setFocus(Qt.FocusReason.OtherFocusReason)
         self._show_models()
         if self._stale:
             self._check()
@@ -130,6 +134,7 @@ class TrainRoom(QObject):
         self._table_section = FoldSection("Runs")
         self._new = push_button("New run", kind="primary", tall=24, icon_name="plus")
         self._new.setToolTip("New run  Ctrl+N")
+        self._table_section.add_action(self.comparison.button)
         self._table_section.add_action(self._new)
         self._table_stack = QStackedWidget()
         self._empty = EmptyState(
@@ -175,6 +180,16 @@ class TrainRoom(QObject):
         self._split.addWidget(self._right)
         self._split.setStretchFactor(1, 1)
         self._split.setSizes([LEFT_WIDTH, 4000])
+        self._split.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        # No shortcut: Space must still press a button that has the focus. What nobody used arrives here.
+        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            scrubber = self.progress.panel.scrubber
+            if event.key() == Qt.Key.Key_Space and scrubber.isVisible() and scrubber.isEnabled():
+                scrubber.toggle()
+                return True
+        return super().eventFilter(watched, event)
 
     def _connect(self) -> None:
         self._runs.changed.connect(self._follow_runs)
@@ -187,6 +202,7 @@ class TrainRoom(QObject):
         if self._shelf is not None:
             self._shelf.changed.connect(self._show_models)
         self.table.chosen.connect(self._show_run)
+        self.comparison.changed.connect(lambda: self._show_run(self.table.current))
         self._new.clicked.connect(self.new_run)
         self._empty.clicked.connect(self.new_run)
         self.form.cancelled.connect(self._close_form)
@@ -226,6 +242,7 @@ class TrainRoom(QObject):
     def _show_run(self, name: str) -> None:
         view = self._runs.view(name)
         self._detail_section.setVisible(view is not None)
+        other = self.comparison.show_front(name)
         if view is None:
             self.progress.show_nothing()
             self.bar.show_best(False)
@@ -233,14 +250,14 @@ class TrainRoom(QObject):
         recipe, history = self._runs.recipe(name), self._runs.history(name)
         self._detail_section.set_count(f"{view.number} · {started_words(view)}")
         self.detail.show_run(view, recipe, list(history.parts))
-        self.progress.show_run(view, recipe, history)
+        self.progress.show_run(view, recipe, history, other)
         self.bar.show_best(view.has_best)
         if self._right.currentWidget() is self.form and not self.form.isVisible():
             self._right.setCurrentWidget(self.progress)
 
     def _history_changed(self, name: str) -> None:
-        if name == self.table.current:
-            self._show_run(name)
+        if name in (self.table.current, self.comparison.chosen):
+            self._show_run(self.table.current)
 
     def _created(self, name: str) -> None:
         self.table.choose(name)
@@ -314,6 +331,7 @@ class TrainRoom(QObject):
 
     def _project_changed(self) -> None:
         self._report = None
+        self.comparison.choose("")
         self.table.choose("")
         self._close_form()
         self._data_changed()

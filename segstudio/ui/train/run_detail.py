@@ -6,7 +6,7 @@ import shlex
 import time
 
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from segstudio.core.recipe import Recipe
@@ -38,9 +38,11 @@ class RunDetail(QWidget):
         grid.setHorizontalSpacing(12)
         grid.setVerticalSpacing(6)
         self._facts: dict[str, QLabel] = {}
+        self._names: dict[str, QLabel] = {}
         for index, name in enumerate(_FACTS):
             row, pair = divmod(index, 2)
-            grid.addWidget(label(name, role="t2", size=12), row, 2 * pair)
+            self._names[name] = label(name, role="t2", size=12)
+            grid.addWidget(self._names[name], row, 2 * pair)
             self._facts[name] = label("–", size=12)
             grid.addWidget(self._facts[name], row, 2 * pair + 1)
         grid.setColumnMinimumWidth(0, 72)
@@ -103,14 +105,17 @@ class RunDetail(QWidget):
         at_work = view.is_active
         now = min(view.epoch + 1, view.epochs) if at_work else view.epoch
         self._facts["Epoch"].setText(f"{now} of {view.epochs}")
-        speed = view.images_per_s if at_work else None
+        speed = view.images_per_s  # of the last steps, also when it stands still
         self._facts["Speed"].setText("–" if speed is None else f"{speed:.1f} images/s")
         self._facts["Loss"].setText(_loss_words(loss_parts, recipe))
         self._facts["Memory"].setText(_bytes(view.memory))
         self._facts["Crop, batch"].setText(f"{recipe.crop[0]} × {recipe.crop[1]}, {recipe.batch}")
-        self._facts["Left"].setText(duration(view.left_s) if at_work else "–")
+        # What is left is known only while it is at work; afterwards it is worth knowing what it took.
+        self._names["Left"].setText("Left" if at_work else "Took")
+        self._facts["Left"].setText(duration(view.left_s if at_work else view.seconds or None))
         self._reason.setText(view.reason)
         self._reason.setVisible(bool(view.reason))
+        self._fit_reason()
         role = "err" if view.state == "failed" else "t2"
         if self._reason.property("role") != role:
             self._reason.setProperty("role", role)
@@ -125,6 +130,16 @@ class RunDetail(QWidget):
         self.start.setText("Start" if view.state == "queued" and not view.epoch else "Resume")
         self.compare.setVisible(not at_work and view.has_best)
         self.clone.setVisible(not at_work)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit_reason()
+
+    def _fit_reason(self) -> None:
+        # A wrapped label asks for one line's height; the lines it grows by would squeeze the figures above.
+        margins = self.layout().contentsMargins()
+        wide = self.width() - margins.left() - margins.right()
+        self._reason.setMinimumHeight(self._reason.heightForWidth(wide) if self._reason.text() else 0)
 
     def _copy_command(self) -> None:
         QGuiApplication.clipboard().setText(self._command.text())

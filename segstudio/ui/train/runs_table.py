@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRectF, Qt, Signal
-from PySide6.QtGui import QPainter
+from PySide6.QtGui import QKeyEvent, QPainter
 from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem
 
 from segstudio.runtime.run_view import RunView
@@ -147,6 +147,12 @@ class RunsTable(RowTable):
     @property
     def current(self) -> str:
         return self._current
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Space:
+            event.ignore()  # a table of single rows has no use for it; the room plays the pictures
+            return
+        super().keyPressEvent(event)
 
     def choose(self, name: str) -> None:
         """Puts a run in front; a name that is not here clears the choice."""
