@@ -46,6 +46,8 @@ class Scores(QObject):
         # Images painted on since they came to the front: what the project keeps may be of older labels
         # until the stroke's commit has returned.
         self._painted: set[int] = set()
+        # Counted while something was still being written: stored when the project has caught up.
+        self._to_store: dict[tuple[str, int], Confusion] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="labels to score")
         self._arrived.connect(lambda work: work())
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
@@ -56,12 +58,14 @@ class Scores(QObject):
         session.labels_changed.connect(self._labels_changed)
         session.current_changed.connect(self._image_changed)
         session.closed.connect(self.forget)
+        session.saved_changed.connect(self._store_later)
 
     def forget(self) -> None:
         self._matrices.clear()
         self._counting.clear()
         self._wanted.clear()
         self._painted.clear()
+        self._to_store.clear()
         self._forget_truth()
 
     def close(self) -> None:
@@ -159,11 +163,22 @@ class Scores(QObject):
                 return
             self._wanted.discard(slot)
             self._matrices[slot] = matrix
-            if project is not None and not project.read_only and self._session.saved:
-                self._session.write(project.put_confusion, slot[1], slot[0], matrix)
+            if project is not None and not project.read_only:
+                self._to_store[slot] = matrix
+                self._store_later(self._session.saved)
             self.changed.emit(*slot)
 
         self._ask(truth, result, keep, failed=lambda: self._counting.discard(slot))
+
+    def _store_later(self, saved: bool) -> None:
+        """Keeps in the project what was counted, once the labels it was counted against are stored."""
+        project = self._session.project
+        if not saved or project is None or not self._to_store:
+            return
+        waiting, self._to_store = self._to_store, {}
+        for slot, matrix in waiting.items():
+            if self._matrices.get(slot) is matrix:  # else the labels changed meanwhile
+                self._session.write(project.put_confusion, slot[1], slot[0], matrix)
 
     def _load_truth(self, slot: tuple[str, int], result: MaskResult) -> None:
         """The labels of an image that is not in front, read in a thread."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QRect, Qt
@@ -100,6 +102,17 @@ def test_models_run_beside_the_ground_truth_and_are_scored(qtbot, bench, room):
     assert rows[0].gain == max(row.gain for row in rows if row.gain == row.gain)
     project = bench.session.project
     qtbot.waitUntil(lambda: project.confusion(bench.session.current.id, fine.key) is not None, timeout=WAIT)
+
+
+def test_scores_counted_while_the_project_is_writing_are_kept_too(qtbot, bench, room):
+    written = threading.Event()
+    bench.session.write(written.wait)
+    assert not bench.session.saved
+    add(bench, room, "rough")
+    wait_scored(qtbot, bench, room)
+    written.set()
+    project, key = bench.session.project, room.comparison.models[0].key
+    qtbot.waitUntil(lambda: project.confusion(bench.session.current.id, key) is not None, timeout=WAIT)
 
 
 def test_all_panes_read_out_the_same_pixel(qtbot, bench, room):
