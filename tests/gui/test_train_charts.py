@@ -112,6 +112,16 @@ def test_the_pointer_reads_the_values_of_all_curves(chart):
     assert chart.plot._readout.toPlainText().startswith("5.0 · train 0.50")
 
 
+def test_the_read_out_stays_with_the_pointer_when_the_scale_changes(chart):
+    at = QPoint(44 + 100, 90)
+    QTest.mouseMove(chart, at)
+    for log in (True, False):
+        chart.set_log(log)
+        readout = chart.plot._readout
+        box = readout.mapRectToScene(readout.boundingRect())
+        assert chart.plot.area().contains(box) and box.left() == pytest.approx(at.x() + 12, abs=1)
+
+
 def tick_texts(chart, side: str) -> list[str]:
     """The numbers an axis really draws: those without room are left out."""
     from PySide6.QtGui import QImage, QPainter
@@ -133,6 +143,8 @@ def test_axes_have_few_short_numbers(chart):
     assert tick_texts(chart, "left")[0] == "0"
     assert tick_texts(chart, "bottom") == ["0", "1", "2", "3"]  # no half epochs
     assert [short_number(value) for value in (0.05, 12, 15_000, 3.1e9)] == ["0.05", "12", "15.0k", "3.1G"]
+    exact = [short_number(value, exact=True) for value in (0.00312, 0.000251, 0.5, 71.26)]
+    assert exact == ["0.00312", "2.51e-4", "0.500", "71.3"]
 
 
 def test_a_loss_of_zero_or_nan_leaves_the_logarithmic_chart_standing(chart):
@@ -186,6 +198,29 @@ def test_a_hundred_epochs_of_a_thousand_steps_are_redrawn_within_a_frame(qtbot, 
     assert min(times) < 16, times
     points = sum(len(part.curve.getData()[0]) for part in charts.loss.plot._curves)
     assert points < 12_000
+
+
+def test_every_loss_has_a_curve_of_its_own(qtbot):
+    charts = Charts()
+    qtbot.addWidget(charts)
+    charts.resize(800, 260)
+    history = RunHistory()
+    for step in range(1, 41):
+        losses = {"decode.loss_ce": 1.0 / step, "aux.loss_ce": 0.4 / step}
+        event = {"kind": "step", "step": step, "loss": sum(losses.values()), "losses": losses}
+        history.feed([{**event, "lr": 0.1, "images_per_s": 2.0, "memory": 0}])
+    view = SimpleNamespace(name="run-0001", number="1", epochs=4, steps=40)
+    charts.show_run(view, history)
+    assert [line.name for line in charts.loss.lines] == ["train"]
+    charts.set_quantity("parts")
+    charts.set_smooth(False)
+    first, second = charts.loss.lines
+    assert (first.name, second.name) == ("decode.loss_ce", "aux.loss_ce") and first.role != second.role
+    np.testing.assert_allclose(np.asarray(second.y), 0.4 / np.arange(1, 41))
+    np.testing.assert_allclose(np.asarray(second.x)[-1], 4.0)
+    assert charts.loss_legend.accessibleName() == "decode.loss_ce, aux.loss_ce"
+    charts.set_quantity("memory")
+    assert [line.name for line in charts.loss.lines] == ["run 1"]
 
 
 def test_smoothing_is_the_recurrence_and_steps_over_what_is_no_number():

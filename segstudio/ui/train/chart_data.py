@@ -43,7 +43,13 @@ def short_number(value: float, *, exact: bool = False) -> str:
         if abs(value) >= limit:
             return f"{value / (1e3 if letter == 'k' else limit):.1f}{letter}"
     if value and abs(value) < 0.001:
-        return f"{value:.0e}".replace("e-0", "e-")
+        return f"{value:.{2 if exact else 0}e}".replace("e-0", "e-")
     if exact:
-        return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+        return (
+            f"{value:.3f}"
+            if 0.1 <= abs(value) < 10
+            else f"{value:.3g}"
+            if abs(value) < 0.1
+            else f"{value:.1f}"
+        )
     return f"{value:.4g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import cast
 
 from PySide6.QtCore import Qt, Signal
@@ -19,10 +20,14 @@ from segstudio.ui.widgets.segmented import SegmentedControl
 
 _TITLES: dict[Quantity, str] = {
     "losses": "Loss",
+    "parts": "Every loss",
     "rate": "Learning rate",
     "speed": "Images per second",
     "memory": "Memory, GB",
 }
+# Of the losses that a network sums up, in their own order; a sixth has the first colour again.
+_PART_ROLES = ("accent", "warn", "ok", "err", "t2")
+_MOST_KEPT = 16
 STACKED_BELOW = 700  # pixels of width under which two charts side by side could not hold their legends
 
 
@@ -39,7 +44,7 @@ class Charts(QSplitter):
         self._smooth = True
         self._shown: tuple[RunView, RunHistory] | None = None
         self._other: tuple[RunView, RunHistory] | None = None
-        self._kept: dict[str, tuple[tuple[object, ...], tuple[Floats, Floats, Floats]]] = {}
+        self._kept: dict[tuple[str, str], tuple[tuple[object, ...], tuple[Floats, Floats, Floats]]] = {}
         self.loss = CurveChart("Loss")
         self.miou = CurveChart("Mean IoU")
         self.loss_legend, self.miou_legend = Legend(), Legend()
@@ -98,8 +103,14 @@ class Charts(QSplitter):
 
     def _draw_left(self, view: RunView, history: RunHistory, epochs: int) -> None:
         self._title.setText(_TITLES[self._quantity])
-        self.scale.setVisible(self._quantity == "losses")
-        self.loss.set_log(self._quantity == "losses" and self.scale.current == 1)
+        falls = self._quantity in ("losses", "parts")
+        self.scale.setVisible(falls)
+        self.loss.set_log(falls and self.scale.current == 1)
+        if self._quantity == "parts":
+            lines = self._parts(view, history)
+            self.loss.show_lines(lines, x_max=epochs)
+            self.loss_legend.show_lines(lines)
+            return
         name = "train" if self._quantity == "losses" else f"run {view.number}"
         line, dots = self._curve(name, view, history)
         lines = [line]
@@ -119,33 +130,41 @@ class Charts(QSplitter):
         self, name: str, view: RunView, history: RunHistory, *, compared: bool = False
     ) -> tuple[Line, Points]:
         """The chosen quantity of one run over epochs, and its single steps where the curve is an average."""
-        per_epoch = history.steps_per_epoch or (view.steps / view.epochs if view.steps else 1.0)
-        averaged = self._smooth and self._quantity in ("losses", "speed")
-        x, values, drawn = self._values(view.name, history, per_epoch, averaged)
-        line = Line(name, x, drawn, "t3" if compared else "accent", dashed=compared, averaged=averaged)
-        return line, ((x, values) if averaged else ((), ()))
-
-    def _values(
-        self, name: str, history: RunHistory, per_epoch: float, averaged: bool
-    ) -> tuple[Floats, Floats, Floats]:
-        """Epochs, values and what is drawn of them; kept until the run tells more."""
-        key = (history.version, id(history), self._quantity, per_epoch, averaged)
-        kept = self._kept.get(name)
-        if kept is not None and kept[0] == key:
-            return kept[1]
         series: Series = {
             "losses": history.loss,
             "rate": history.rate,
             "speed": history.speed,
             "memory": history.memory,
         }[self._quantity]
+        averaged = self._smooth and self._quantity in ("losses", "speed")
+        x, values, drawn = self._values(view, history, self._quantity, series, averaged)
+        line = Line(name, x, drawn, "t3" if compared else "accent", dashed=compared, averaged=averaged)
+        return line, ((x, values) if averaged else ((), ()))
+
+    def _parts(self, view: RunView, history: RunHistory) -> list[Line]:
+        """One curve for each loss the network sums up."""
+        lines = []
+        for (name, series), role in zip(history.parts.items(), itertools.cycle(_PART_ROLES), strict=False):
+            x, _, drawn = self._values(view, history, f"parts/{name}", series, self._smooth)
+            lines.append(Line(name, x, drawn, role, averaged=self._smooth))
+        return [line for line in lines if len(line.x)]
+
+    def _values(
+        self, view: RunView, history: RunHistory, what: str, series: Series, averaged: bool
+    ) -> tuple[Floats, Floats, Floats]:
+        """Epochs, values and what is drawn of them; kept until the run tells more."""
+        per_epoch = history.steps_per_epoch or (view.steps / view.epochs if view.steps else 1.0)
+        key = (history.version, id(history), per_epoch, averaged)
+        kept = self._kept.get((view.name, what))
+        if kept is not None and kept[0] == key:
+            return kept[1]
         steps, values = series.arrays()
-        if self._quantity == "memory":
+        if what == "memory":
             values = values / 2**30
         made = (steps / per_epoch, values, smoothed(values) if averaged else values)
-        if len(self._kept) > 1 and name not in self._kept:
+        if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
-        self._kept[name] = (key, made)
+        self._kept[view.name, what] = (key, made)
         return made
 
     def _draw_miou(self, view: RunView, history: RunHistory, epochs: int) -> None:

@@ -67,7 +67,6 @@ class CurveChart(QWidget):
         plot.show_lines(self._lines, dots, self._x_max)
         plot.show_mark(mark)
         self._show_range()
-        self._show_readout()
 
     def set_log(self, on: bool) -> None:
         if on != self._log:
@@ -104,6 +103,7 @@ class CurveChart(QWidget):
     def _show_range(self) -> None:
         if self._plot is not None:
             self._plot.show_range(*self._range(), log=self._log)
+            self._show_readout()
 
     def _range(self) -> tuple[float, float]:
         """The values at the lower and the upper edge."""

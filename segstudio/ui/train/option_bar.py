@@ -11,8 +11,8 @@ from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.labels import label
 from segstudio.ui.widgets.segmented import SegmentedControl
 
-Quantity = Literal["losses", "rate", "speed", "memory"]
-QUANTITIES: tuple[Quantity, ...] = ("losses", "rate", "speed", "memory")
+Quantity = Literal["losses", "parts", "rate", "speed", "memory"]
+QUANTITIES: tuple[Quantity, ...] = ("losses", "parts", "rate", "speed", "memory")
 
 
 class TrainBar(QWidget):
@@ -26,7 +26,7 @@ class TrainBar(QWidget):
         row.setContentsMargins(8, 0, 8, 0)
         row.setSpacing(8)
         row.addWidget(label("Show", role="t2", size=12))
-        words = ["Losses and mIoU", "Learning rate", "Images per second", "Memory"]
+        words = ["Losses and mIoU", "Every loss", "Learning rate", "Images per second", "Memory"]
         self.quantity = SegmentedControl(words, name="Quantity drawn")
         self.quantity.changed.connect(lambda index: self.quantity_changed.emit(QUANTITIES[index]))
         row.addWidget(self.quantity)
