@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QRect, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QRect, QRectF, QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPaintEvent, QPen, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
@@ -174,8 +174,13 @@ class FirstLaunch(QScrollArea):
             "Images stay where they are. Labels are written beside them into a project folder "
             "and saved after every stroke.",
             [button, key_cap(key_text("Ctrl+O"))],
-            "JPEG, PNG, TIFF, WebP, BMP",
+            "JPEG, PNG, TIFF, …",
         )
+
+    def _show_theme(self) -> None:
+        """The theme was changed elsewhere (top bar, settings)."""
+        with QSignalBlocker(self._theme_switch):
+            self._theme_switch.set_current(_THEMES.index(theme.appearance().choice))
 
     def _import_card(self, formats: list[str]) -> tuple[QWidget, QWidget]:
         button = push_button("Import…", tall=32)
@@ -210,6 +215,8 @@ class FirstLaunch(QScrollArea):
         switch = SegmentedControl(["System", "Light", "Dark"], tall=24, name="Theme")
         switch.set_current(_THEMES.index(theme.appearance().choice))
         switch.changed.connect(lambda index: self.theme_chosen.emit(_THEMES[index]))
+        self._theme_switch = switch
+        theme.appearance().changed.connect(self._show_theme)
         row.addWidget(switch)
         return row
 

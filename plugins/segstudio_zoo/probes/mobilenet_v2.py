@@ -54,7 +54,9 @@ class SpiralProbe:
             yield captured
 
     def map(self, captured: CapturedSize, query: Query, *, dimensions: int = 2, seed: int = 0) -> ProbeMap:
-        """Points in input pixels. `extras["error"]`: mean distance from the spiral (radius 1), best scaled.
+        """Points in a plane of the picture's size (`extras["plane"]`).
+
+        `extras["error"]`: mean distance from the spiral (radius 1), best scaled.
 
         ReLU halves what it does not destroy, so the scale is left free.
         """
@@ -73,7 +75,7 @@ class SpiralProbe:
         return ProbeMap(
             drawn.astype(np.float32),
             kind="points",
-            extras={"dimensions": dimensions, "error": error},
+            extras={"dimensions": dimensions, "error": error, "plane": True},
         )
 
 

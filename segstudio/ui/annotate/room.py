@@ -269,7 +269,7 @@ class AnnotateRoom(QObject):
         self.canvas.set_tool(self.tools[name])
         self.column.show_tool(name)
         self.options.show_tool(name)
-        self._services.status.hint_changed.emit(self.status_hint())
+        self._tell_hint()
         if name == "picker":
             self.state.class_picked.connect(self._picked)
 
@@ -291,8 +291,13 @@ class AnnotateRoom(QObject):
         erasing = isinstance(tool, PenTool) and self._tool == "brush" and tool.erases_now
         self.column.show_held("eraser" if erasing else "")
         if self._tool:
-            self._services.status.hint_changed.emit(self.status_hint())
+            self._tell_hint()
         self.canvas.update_overlay()
+
+    def _tell_hint(self) -> None:
+        """The room is made before anybody enters it; until then the first page's hint stands."""
+        if self.canvas.isVisible():
+            self._services.status.hint_changed.emit(self.status_hint())
 
     # -- what is shown ---------------------------------------------------------------------------------
 

@@ -60,7 +60,10 @@ def paint_map(
     )
     painter = QPainter(drawn)
     clip = frame.image_rect()
-    picture.render(painter, frame, clip)
+    if result is not None and "plane" in result.extras:
+        painter.fillRect(clip, theme.color("canvas"))  # its points lie in a plane of their own
+    else:
+        picture.render(painter, frame, clip)
     if result is not None and result.kind == "map":
         layer = heat_layer(result, look)
         layer.render(painter, frame, clip)
