@@ -399,7 +399,7 @@ def test_a_broken_file_says_what_is_wrong_in_its_own_place_and_the_next_one_open
     qtbot.waitUntil(lambda: window.room is not None and window.session.current is not None, timeout=20_000)
     qtbot.waitUntil(lambda: window.session.current.status == "check", timeout=20_000)
     room = window.room
-    assert room._stack.currentWidget() is room._broken
+    qtbot.waitUntil(lambda: room._stack.currentWidget() is room._broken, timeout=20_000)
     assert window.notices.cards == []
     QTest.keyClick(window, Qt.Key.Key_D)
     qtbot.waitUntil(lambda: labels_are_there(window), timeout=20_000)

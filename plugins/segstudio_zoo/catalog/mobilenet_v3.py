@@ -48,7 +48,7 @@ ENTRY = BackboneEntry(
     ),
     probes=(
         ProbeSpec(
-            "gates",
+            "layer_gates",
             "Squeeze-excite gates",
             "segstudio_zoo.probes.mobilenet_v3:gates",
             query="global",
