@@ -31,11 +31,14 @@ class FoldReport:
 def fold_batch_norms(model: nn.Module, example: Tensor) -> FoldReport:
     """Folds in place every batch norm that directly follows a convolution when `model` runs on `example`.
 
-    The pairs are found by running, not by names. Where the scores move by more than rounding, or the
-    model does not run on the example, everything is put back as it was.
+    The pairs are found by running, not by names; a module that applies its convolution in parts names the
+    pair in `norm_pairs`, a tuple of two children's names each. Where the scores move by more than rounding,
+    or the model does not run on the example, everything is put back as it was.
     """
     try:
         pairs, before = _find_pairs(model, example)
+        found = {id(norm) for _, norm in pairs}
+        pairs += [pair for pair in _declared_pairs(model) if id(pair[1]) not in found]
     except Exception as error:  # noqa: BLE001 - a plugin's network may raise anything on a small input
         return FoldReport(0, _count(model), 0.0, f"it does not run on the example: {error}")
     if not pairs:
@@ -98,6 +101,17 @@ def _find_pairs(model: nn.Module, example: Tensor) -> tuple[list[tuple[nn.Module
         assert isinstance(norm, _BatchNorm)
         pairs.append((modules[conv_id], norm))
     return pairs, scores
+
+
+def _declared_pairs(model: nn.Module) -> list[tuple[nn.Module, _BatchNorm]]:
+    """What modules name in `norm_pairs`: convolutions that no run shows, because only slices of them run."""
+    pairs = []
+    for module in model.modules():
+        for conv_name, norm_name in getattr(module, "norm_pairs", ()):
+            conv, norm = module.get_submodule(conv_name), module.get_submodule(norm_name)
+            if isinstance(norm, _BatchNorm) and _is_fixed_norm(norm):
+                pairs.append((conv, norm))
+    return pairs
 
 
 def _is_fixed_norm(module: nn.Module) -> bool:

@@ -22,6 +22,7 @@ from segstudio.worker import devices
 from segstudio.worker.checkpoints import WeightsFile, read_weights
 from segstudio.worker.folding import FoldReport, fold_batch_norms
 from segstudio.worker.footprint import Footprint
+from segstudio.worker.fused_convolution import fuse_activations
 from segstudio.worker.memory import available_bytes
 from segstudio.worker.model_ref import ModelRef
 
@@ -331,9 +332,14 @@ def _make_ready(loaded: LoadedModel, *, optimise: bool) -> None:
             side = -(-max(loaded.spec.min_size, _EXAMPLE_SIDE) // step) * step
             generator = torch.Generator().manual_seed(0)
             loaded.fold = fold_batch_norms(model, torch.randn((1, 3, side, side), generator=generator))
+            prepare = getattr(model, "optimise_for_inference", None)
+            if callable(prepare):
+                prepare()
         model.to(device=loaded.device)
         if optimise:
             model.to(memory_format=torch.channels_last)
+        if optimise and loaded.device.type == "cpu":
+            fuse_activations(model, torch.randn((1, 3, 2 * side, 2 * side), generator=generator))
     except RuntimeError as error:
         if devices.is_out_of_memory(error):
             raise

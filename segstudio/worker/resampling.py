@@ -53,7 +53,7 @@ class RowResizer:
         self._low = low.long().to(device)
         self._high = (low.long() + 1).clamp(max=h - 1).to(device)
         self._share = (source - low).float().to(device)
-        self._last_row = self._high.cpu().numpy()
+        self._low_row, self._last_row = self._low.cpu().numpy(), self._high.cpu().numpy()
 
     def ready(self, end: int) -> int:
         """How many rows of the output need grid rows below `end` only."""
@@ -66,13 +66,17 @@ class RowResizer:
         """
         if self._grid == self._padded:
             return scores[:, start - first : stop - first, :width]
+        # Along the rows first: there are fewer of them before they are spread over the strip.
+        low, high = self._low[start:stop] - first, self._high[start:stop] - first
+        top, end = int(self._low_row[start]) - first, int(self._last_row[stop - 1]) + 1 - first
+        size = (end - top, self._padded[1])
+        wide = functional.interpolate(
+            scores[None, :, top:end].contiguous(), size, mode="bilinear", align_corners=self._align
+        )[0]
+        if self._padded[1] != width:
+            wide = wide[:, :, :width]
         share = self._share[start:stop, None].to(scores.dtype)
-        low = scores[:, self._low[start:stop] - first]
-        high = scores[:, self._high[start:stop] - first]
-        strip = torch.lerp(low, high, share)
-        size = (stop - start, self._padded[1])
-        wide = functional.interpolate(strip[None], size, mode="bilinear", align_corners=self._align)[0]
-        return wide[:, :, :width]
+        return torch.lerp(wide[:, low - top], wide[:, high - top], share)
 
 
 def strip_rows(num_classes: int, width: int, device: torch.device) -> int:

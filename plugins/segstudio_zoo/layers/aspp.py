@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segstudio_zoo.layers.conv import ConvNormAct, DepthwiseSeparableConv
+from segstudio_zoo.layers.joined_conv import JoinedConv
 from segstudio_zoo.layers.pooled_norm import PooledBatchNorm
 
 
@@ -42,12 +43,32 @@ def pool_pyramid(
     """(N, C, H, W) -> (N, channels * (branches + 1), H, W). `pool_off` puts zeros for the pooled image."""
     parts = []
     if image_pool is not None:
-        pooled = image_pool(x)
-        if pool_off:
-            pooled = torch.zeros_like(pooled)
-        parts.append(pooled.expand(-1, -1, *x.shape[-2:]))
+        parts.append(pooled_image(x, image_pool, pool_off=pool_off).expand(-1, -1, *x.shape[-2:]))
     parts.extend(branch(x) for branch in branches)
     return torch.cat(parts, dim=1)
+
+
+def pooled_image(x: Tensor, image_pool: nn.Module, *, pool_off: bool = False) -> Tensor:
+    """(N, C, H, W) -> (N, channels, 1, 1), zeros with `pool_off`."""
+    pooled: Tensor = image_pool(x)
+    return torch.zeros_like(pooled) if pool_off else pooled
+
+
+def project_pyramid(
+    x: Tensor,
+    image_pool: nn.Module | None,
+    branches: nn.ModuleList,
+    projection: nn.Module,
+    *,
+    pool_off: bool = False,
+) -> Tensor:
+    """`projection` of `pool_pyramid`, also where it is split for inference (see JoinedConv)."""
+    if isinstance(projection, JoinedConv):
+        assert image_pool is not None
+        full = torch.cat([branch(x) for branch in branches], dim=1)
+        return projection(full, [pooled_image(x, image_pool, pool_off=pool_off)])
+    out: Tensor = projection(pool_pyramid(x, image_pool, branches, pool_off=pool_off))
+    return out
 
 
 def _branch(in_channels: int, channels: int, rate: int, separable: bool) -> nn.Module:

@@ -39,6 +39,10 @@ class PyramidPooling(nn.ModuleList):
         )
         self.align_corners = align_corners
 
+    def pooled(self, x: Tensor) -> list[Tensor]:
+        """One tensor (N, channels, scale, scale) a scale."""
+        return [pool(x) for pool in self]
+
     def forward(self, x: Tensor) -> list[Tensor]:
         size = (x.shape[2], x.shape[3])
-        return [resize(pool(x), size, align_corners=self.align_corners) for pool in self]
+        return [resize(pooled, size, align_corners=self.align_corners) for pooled in self.pooled(x)]

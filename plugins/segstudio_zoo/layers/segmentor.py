@@ -163,6 +163,12 @@ class EncoderDecoder(nn.Module):
             result[name] = Scores(head(features), head.align_corners)
         return result
 
+    def optimise_for_inference(self) -> None:
+        """Lets heads compute the same in fewer steps; called once weights are loaded and norms folded."""
+        for module in list(self.modules()):
+            if module is not self and callable(getattr(module, "split_joins", None)):
+                module.split_joins()
+
     def param_groups(self, lr: float) -> list[dict[str, Any]]:
         """The backbone at `lr`, everything else at `lr * head_lr_factor`."""
         trunk = {id(p) for p in self.backbone.parameters()}

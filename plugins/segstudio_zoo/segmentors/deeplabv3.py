@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from segstudio_zoo.key_map import KeyMap
-from segstudio_zoo.layers.aspp import atrous_branches, image_pooling, pool_pyramid, rates_for
+from segstudio_zoo.layers.aspp import atrous_branches, image_pooling, project_pyramid, rates_for
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.fcn_head import auxiliary_fcn
+from segstudio_zoo.layers.joined_conv import JoinedConv
 from segstudio_zoo.layers.residual import BasicBlock, Bottleneck, residual_stage
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead
 
@@ -47,14 +48,22 @@ class ASPPHead(SegmentationHead):
         self.image_pool = image_pooling(in_channels, channels) if image_pool else None
         self.aspp_modules = atrous_branches(in_channels, channels, self.rates)
         joined = channels * (len(self.rates) + (1 if image_pool else 0))
-        self.bottleneck = ConvNormAct(joined, channels, 3 if projection == "3x3" else 1)
+        self.bottleneck: nn.Module = ConvNormAct(joined, channels, 3 if projection == "3x3" else 1)
         self.refine = ConvNormAct(channels, channels, 3) if projection == "1x1+3x3" else None
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The pyramid -> logits (N, K, H, W) at the last feature's stride."""
-        x = pool_pyramid(features[-1], self.image_pool, self.aspp_modules, pool_off=self.pool_off)
-        x = self.bottleneck(x)
+        x = project_pyramid(
+            features[-1], self.image_pool, self.aspp_modules, self.bottleneck, pool_off=self.pool_off
+        )
         return self.classify(x if self.refine is None else self.refine(x))
+
+    def split_joins(self) -> None:
+        """For inference: the 3x3 convolution apart over the branches and the pooled image."""
+        if self.image_pool is None or self.bottleneck.conv.kernel_size != (3, 3):
+            return
+        channels = self.aspp_modules[0].conv.out_channels
+        self.bottleneck = JoinedConv(self.bottleneck, channels, pooled_first=True)
 
 
 class CascadeHead(SegmentationHead):

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segstudio_zoo.layers.aspp import atrous_branches, image_pooling, pool_pyramid, rates_for
+from segstudio_zoo.layers.aspp import atrous_branches, image_pooling, project_pyramid, rates_for
 from segstudio_zoo.layers.conv import ConvNormAct, DepthwiseSeparableConv
 from segstudio_zoo.layers.fcn_head import auxiliary_fcn
+from segstudio_zoo.layers.joined_conv import JoinedConv
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, low_level_index
 
@@ -48,7 +49,7 @@ class SeparableASPPHead(SegmentationHead):
         self.pool_off, self.decoder = False, "on"
         self.image_pool = image_pooling(in_channels, channels)
         self.aspp_modules = atrous_branches(in_channels, channels, self.rates, separable=separable_aspp)
-        self.bottleneck = ConvNormAct(channels * (len(self.rates) + 1), channels, 3)
+        self.bottleneck: nn.Module = ConvNormAct(channels * (len(self.rates) + 1), channels, 3)
         self.c1_bottleneck = ConvNormAct(low_channels, skip_channels, 1)
         conv = DepthwiseSeparableConv if separable_decoder else ConvNormAct
         self.sep_bottleneck = nn.Sequential(
@@ -57,8 +58,9 @@ class SeparableASPPHead(SegmentationHead):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The pyramid -> logits (N, K, h, w) at the low-level feature's stride (4)."""
-        x = pool_pyramid(features[-1], self.image_pool, self.aspp_modules, pool_off=self.pool_off)
-        x = self.bottleneck(x)
+        x = project_pyramid(
+            features[-1], self.image_pool, self.aspp_modules, self.bottleneck, pool_off=self.pool_off
+        )
         if self.decoder == "off":
             return self.classify(x)
         low = self.c1_bottleneck(features[self.low_index])
@@ -66,6 +68,11 @@ class SeparableASPPHead(SegmentationHead):
             low = torch.zeros_like(low)
         x = resize(x, low.shape[-2:], align_corners=self.align_corners)
         return self.classify(self.sep_bottleneck(torch.cat([x, low], dim=1)))
+
+    def split_joins(self) -> None:
+        """For inference: the 3x3 convolution apart over the branches and the pooled image."""
+        channels = self.aspp_modules[0].conv.out_channels
+        self.bottleneck = JoinedConv(self.bottleneck, channels, pooled_first=True)
 
 
 def build(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.fcn_head import FCNHead
+from segstudio_zoo.layers.joined_conv import JoinedConv
 from segstudio_zoo.layers.ppm import POOL_SCALES, PyramidPooling
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, auxiliary_index
 
@@ -27,17 +28,27 @@ class PSPHead(SegmentationHead):
     ) -> None:
         super().__init__(channels, num_classes, align_corners=align_corners)
         self.psp_modules = PyramidPooling(in_channels, channels, scales=scales, align_corners=align_corners)
-        self.bottleneck = ConvNormAct(in_channels + len(scales) * channels, channels, 3)
+        self.bottleneck: nn.Module = ConvNormAct(in_channels + len(scales) * channels, channels, 3)
+        self.in_channels = in_channels
         self.muted_scales: tuple[int, ...] = ()
         self.scales = tuple(scales)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         x = features[-1]
+        split = isinstance(self.bottleneck, JoinedConv)
+        values = self.psp_modules.pooled(x) if split else self.psp_modules(x)
         pooled = [
             torch.zeros_like(value) if scale in self.muted_scales else value
-            for scale, value in zip(self.scales, self.psp_modules(x), strict=True)
+            for scale, value in zip(self.scales, values, strict=True)
         ]
+        if split:
+            return self.classify(self.bottleneck(x, pooled))
         return self.classify(self.bottleneck(torch.cat([x, *pooled], dim=1)))
+
+    def split_joins(self) -> None:
+        """For inference: the 3x3 convolution apart over the feature and its pooled maps."""
+        channels = self.bottleneck.conv.in_channels - self.in_channels
+        self.bottleneck = JoinedConv(self.bottleneck, channels, align_corners=self.align_corners)
 
 
 def build(

@@ -55,6 +55,8 @@ class SegformerHead(SegmentationHead):
         plain: dict[str, Any] = {} if projection == "conv" else {"norm": None, "act": None}
         self.convs = nn.ModuleList(ConvNormAct(width, channels, 1, **plain) for width in in_channels)
         self.fusion_conv = ConvNormAct(channels * len(in_channels), channels, 1)
+        # Its convolution never runs as a whole, so that whoever folds norms cannot see the pair by running.
+        self.fusion_conv.norm_pairs = (("conv", "bn"),)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Four maps -> logits (N, K, H / 4, W / 4)."""
@@ -66,7 +68,7 @@ class SegformerHead(SegmentationHead):
         bias = self.fusion_conv.conv.bias  # there once a batch norm was folded in
         fused = F.conv2d(self.convs[0](levels[0]), slices[0], bias)
         for level, project, weight in zip(levels[1:], list(self.convs)[1:], slices[1:], strict=True):
-            fused = fused + resize(F.conv2d(project(level), weight), size, align_corners=self.align_corners)
+            fused += resize(F.conv2d(project(level), weight), size, align_corners=self.align_corners)
         return self.classify(self.fusion_conv.activate(self.fusion_conv.bn(fused)))
 
 

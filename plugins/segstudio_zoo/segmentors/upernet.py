@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.fcn_head import FCNHead
+from segstudio_zoo.layers.joined_conv import JoinedConv
 from segstudio_zoo.layers.param_groups import transformer_groups
 from segstudio_zoo.layers.ppm import POOL_SCALES, PyramidPooling
 from segstudio_zoo.layers.resize import resize
@@ -63,7 +64,7 @@ class UPerHead(SegmentationHead):
         self.indices = tuple(indices)
         deepest = in_channels[-1]
         self.psp_modules = PyramidPooling(deepest, channels, scales=pool_scales, align_corners=align_corners)
-        self.bottleneck = ConvNormAct(deepest + len(pool_scales) * channels, channels, 3)
+        self.bottleneck: nn.Module = ConvNormAct(deepest + len(pool_scales) * channels, channels, 3)
         self.lateral_convs = nn.ModuleList(ConvNormAct(width, channels, 1) for width in in_channels[:-1])
         self.fpn_convs = nn.ModuleList(ConvNormAct(channels, channels, 3) for _ in in_channels[:-1])
         self.fpn_bottleneck = ConvNormAct(len(in_channels) * channels, channels, 3)
@@ -72,7 +73,10 @@ class UPerHead(SegmentationHead):
         """The pyramid -> logits (N, K, h, w) at its finest stride."""
         levels = [features[index] for index in self.indices]
         deepest = levels[-1]
-        top = self.bottleneck(torch.cat([deepest, *self.psp_modules(deepest)], dim=1))
+        if isinstance(self.bottleneck, JoinedConv):
+            top = self.bottleneck(deepest, self.psp_modules.pooled(deepest))
+        else:
+            top = self.bottleneck(torch.cat([deepest, *self.psp_modules(deepest)], dim=1))
         maps = [top]
         for level, lateral in zip(reversed(levels[:-1]), reversed(list(self.lateral_convs)), strict=True):
             size = (level.shape[2], level.shape[3])
@@ -81,6 +85,11 @@ class UPerHead(SegmentationHead):
         size = (maps[0].shape[2], maps[0].shape[3])
         joined = torch.cat([resize(x, size, align_corners=self.align_corners) for x in maps], dim=1)
         return self.classify(self.fpn_bottleneck(joined))
+
+    def split_joins(self) -> None:
+        """For inference: the 3x3 convolution apart over the deepest level and its pooled maps."""
+        pooled = len(self.psp_modules) * self.psp_modules[0][1].conv.out_channels
+        self.bottleneck = JoinedConv(self.bottleneck, pooled, align_corners=self.align_corners)
 
 
 class UPerNet(EncoderDecoder):

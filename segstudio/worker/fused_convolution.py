@@ -1,0 +1,165 @@
+"""Convolutions that apply the activation behind them while their output is still in the cache.
+
+A network of cheap convolutions spends a third of its time reading and writing maps only to set negative
+values to zero. oneDNN, which torch brings along, does both in one pass. torch offers that through the
+operator its own compiler emits; where the operator is absent, everything stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_SMALL = 20480  # values of an input below which torch's own loop is faster than a call of oneDNN
+
+
+@dataclass(frozen=True)
+class _Epilogue:
+    """The operator's name for an activation, its numbers and its variant."""
+
+    name: str = "none"
+    numbers: tuple[float, ...] = ()
+    algorithm: str | None = ""
+
+
+class _FusedForward:
+    """Stands in for `forward` of a convolution: the same values, and where it can, activated."""
+
+    def __init__(self, conv: nn.Conv2d, epilogue: _Epilogue) -> None:
+        self.conv = conv
+        self.epilogue = epilogue
+
+    def __call__(self, x: Tensor) -> Tensor:
+        conv, epilogue = self.conv, self.epilogue
+        if not _plain_float(x) or x.numel() < _SMALL:
+            return conv._conv_forward(x, conv.weight, conv.bias)
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x,
+            conv.weight,
+            conv.bias,
+            conv.padding,
+            conv.stride,
+            conv.dilation,
+            conv.groups,
+            epilogue.name,
+            epilogue.numbers,
+            epilogue.algorithm,
+        )
+        if epilogue.name != "none":
+            # The count of changes in place: a tensor changed since then has to be activated again.
+            out.activated_at = out._version  # type: ignore[attr-defined]
+        return out
+
+
+class _ActivateOnce:
+    """Stands in for `forward` of an activation: lets through what its convolution has activated."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        self.activation = activation
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if getattr(x, "activated_at", -1) == x._version:
+            return x
+        out: Tensor = type(self.activation).forward(self.activation, x)
+        return out
+
+
+def fuse_activations(model: nn.Module, example: Tensor, tolerance: float = 1e-4) -> int:
+    """Lets every convolution of `model` that feeds an activation apply it; gives how many do.
+
+    Pairs are found by running the model, in evaluation mode on the CPU, on `example`. Only calls of
+    float32 tensors on the CPU without gradients use it. Where the scores move by more than rounding or
+    the operator is absent, the model is as it was and the answer 0.
+    """
+    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise") or not torch.backends.mkldnn.is_available():
+        return 0
+    example = example.contiguous(memory_format=torch.channels_last)
+    try:
+        pairs, before = _find_pairs(model, example)
+    except Exception:  # noqa: BLE001 - a plugin's network may raise anything on a small input
+        return 0
+    convs = [module for module in model.modules() if _fusable(module)]
+    for conv in convs:
+        epilogue = _epilogue(pairs[conv]) if conv in pairs else _Epilogue()
+        conv.__dict__["forward"] = _FusedForward(conv, epilogue)
+    activations = set(pairs.values())
+    for activation in activations:
+        activation.__dict__["forward"] = _ActivateOnce(activation)
+    try:
+        with torch.no_grad():
+            after = model.scores(example).logits
+        moved = float((after - before).abs().max()) / max(float(before.abs().max()), 1e-6)
+    except RuntimeError:
+        moved = float("inf")
+    if moved <= tolerance:
+        return len(pairs)
+    for module in (*convs, *activations):
+        del module.__dict__["forward"]
+    return 0
+
+
+def _find_pairs(model: nn.Module, example: Tensor) -> tuple[dict[nn.Module, nn.Module], Tensor]:
+    """Convolutions whose every output goes, unchanged, into one activation; and the scores."""
+    made: dict[int, tuple[nn.Module, Tensor, int]] = {}  # holds the tensors, so that no id comes twice
+    read: dict[nn.Module, nn.Module] = {}
+    calls: dict[nn.Module, int] = {}
+    reads: dict[nn.Module, int] = {}
+
+    def after_conv(module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        made[id(output)] = (module, output, output._version)
+        calls[module] = calls.get(module, 0) + 1
+
+    def before_activation(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        conv, _, version = made.get(id(inputs[0]), (None, None, 0))
+        if conv is not None and version == inputs[0]._version:
+            other = read.setdefault(conv, module)
+            reads[conv] = reads.get(conv, 0) + (1 if _epilogue(other) == _epilogue(module) else 0)
+
+    handles = []
+    for module in model.modules():
+        if _fusable(module):
+            handles.append(module.register_forward_hook(after_conv))
+        elif _epilogue(module) is not None:
+            handles.append(module.register_forward_pre_hook(before_activation))
+    try:
+        with torch.no_grad():
+            scores = model.scores(example).logits.clone()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {conv: read[conv] for conv in read if reads[conv] == calls[conv]}, scores
+
+
+def _fusable(module: nn.Module) -> bool:
+    return (
+        type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    )
+
+
+def _epilogue(module: nn.Module) -> _Epilogue | None:
+    """How the operator spells an activation, or None where it has no name for it."""
+    kind = type(module)
+    if kind is nn.ReLU:
+        return _Epilogue("relu")
+    if kind is nn.ReLU6:
+        return _Epilogue("hardtanh", (0.0, 6.0))
+    if kind is nn.Hardswish:
+        return _Epilogue("hardswish")
+    if kind is nn.GELU:
+        return _Epilogue("gelu", (), module.approximate)
+    return None
+
+
+def _plain_float(x: Tensor) -> bool:
+    """Whether the operator takes it: a real float32 tensor of the CPU, and nobody wants gradients."""
+    return (
+        type(x) is Tensor
+        and x.dtype is torch.float32
+        and x.device.type == "cpu"
+        and x.dim() == 4
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+    )

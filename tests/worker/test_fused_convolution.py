@@ -1,0 +1,98 @@
+"""Convolutions that apply their activation: the same scores, in the cases that matter, and no others."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segstudio.plugin_api import Scores
+from segstudio.worker.folding import fold_batch_norms
+from segstudio.worker.fused_convolution import fuse_activations
+
+
+class Net(nn.Module):
+    """A residual block whose one activation reads a convolution and a sum, and one of each other kind."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.last = nn.Conv2d(16, 16, 1)
+        self.act = activation
+
+    def scores(self, image: Tensor) -> Scores:
+        x = self.act(self.stem(image))
+        y = self.last(self.act(self.depthwise(x)))
+        y += x
+        return Scores(self.act(y), False)
+
+
+class InPlace(Net):
+    """Changes a convolution's output before the activation, on large images only."""
+
+    def scores(self, image: Tensor) -> Scores:
+        x = self.stem(image)
+        if image.shape[-1] > 100:
+            x.sub_(0.5)
+        return Scores(self.act(x), False)
+
+
+KINDS = [nn.ReLU(inplace=True), nn.ReLU6(), nn.Hardswish(), nn.GELU(), nn.GELU(approximate="tanh")]
+
+
+@pytest.mark.parametrize("activation", KINDS, ids=str)
+def test_the_scores_stay(activation: nn.Module) -> None:
+    torch.manual_seed(0)
+    model, example, image = Net(activation).eval(), torch.randn(1, 3, 96, 96), torch.randn(2, 3, 120, 88)
+    with torch.no_grad():
+        expected = model.scores(image).logits
+        assert fuse_activations(model, example) == 2  # the third call reads a sum
+        assert torch.allclose(model.scores(image).logits, expected, atol=1e-5)
+
+
+def test_an_output_that_was_changed_in_place_is_activated_again() -> None:
+    torch.manual_seed(0)
+    model, image = InPlace(nn.ReLU()).eval(), torch.randn(1, 3, 128, 128)
+    assert fuse_activations(model, torch.randn(1, 3, 96, 96)) == 1
+    with torch.no_grad():
+        got = model.scores(image).logits
+    assert float(got.min()) >= 0.0
+
+
+def test_gradients_and_half_precision_go_the_plain_way() -> None:
+    torch.manual_seed(0)
+    model, image = Net(nn.ReLU()).eval(), torch.randn(1, 3, 96, 96)
+    expected = model.scores(image).logits
+    expected.sum().backward()
+    gradient = model.stem.weight.grad
+    assert gradient is not None
+    kept = gradient.clone()
+    fuse_activations(model, image)
+    model.zero_grad()
+    model.scores(image).logits.sum().backward()
+    assert model.stem.weight.grad is not None
+    assert torch.allclose(model.stem.weight.grad, kept, rtol=1e-4, atol=1e-4)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert model.scores(image).logits.dtype is torch.bfloat16
+
+
+def test_a_pair_that_is_named_is_folded_though_no_run_shows_it() -> None:
+    class Sliced(nn.Module):
+        norm_pairs = (("conv", "bn"),)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.bn = nn.Conv2d(4, 5, 1), nn.BatchNorm2d(5)
+
+        def scores(self, image: Tensor) -> Scores:
+            left, right = self.conv.weight.chunk(2, dim=1)
+            x = torch.cat([image, image[:, :1]], dim=1)
+            out = nn.functional.conv2d(x[:, :2], left, self.conv.bias)
+            return Scores(self.bn(out + nn.functional.conv2d(x[:, 2:], right)), False)
+
+    torch.manual_seed(0)
+    model = Sliced().eval()
+    model.bn.running_mean = torch.randn(5)
+    report = fold_batch_norms(model, torch.randn(1, 3, 8, 8))
+    assert (report.folded, report.kept) == (1, 0) and report.difference < 1e-5
