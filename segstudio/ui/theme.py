@@ -197,7 +197,8 @@ def _family() -> str:
 
 def style_sheet(tokens: dict[str, str]) -> str:
     """The one QSS file with its @tokens filled in. Raises KeyError for an unknown token."""
-    icons = resource("icons").as_posix()
+    # SegStudio may lie in a folder with a space, an accent or a quote in its name.
+    icons = resource("icons").as_posix().replace("\\", "\\\\").replace('"', '\\"')
     # Qt loads picture files of a style sheet by path, in the colour the file itself has.
     filled = tokens | {"icons": icons, "mode": "dark" if tokens["win"] == DARK["win"] else "light"}
     return re.sub(r"@([a-z_0-9]+)", lambda found: filled[found[1]], _style_file())

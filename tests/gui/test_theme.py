@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPalette
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QLabel, QPushButton
+from PySide6.QtWidgets import QCheckBox, QLabel, QPushButton
 
 from segstudio.core.errors import UserError
 from segstudio.core.resources import resource
@@ -189,3 +190,18 @@ def test_a_number_field_shows_its_number_and_unit(qtbot):
     needed = QFontMetrics(field.font()).horizontalAdvance("1000 px")
     assert field.height() == 28
     assert field.lineEdit().width() >= needed + field.lineEdit().textMargins().left()
+
+
+def test_the_style_sheet_is_read_where_the_folder_s_name_has_a_space_and_a_quote(
+    qtbot, qtlog, tmp_path, monkeypatch
+):
+    home = tmp_path / 'a "bundlé" (1)'
+    shutil.copytree(resource("icons"), home / "icons")
+    monkeypatch.setattr(theme, "resource", lambda *parts: home.joinpath(*parts))
+    box = QCheckBox("Grey image")
+    box.setChecked(True)
+    qtbot.addWidget(box)
+    box.setStyleSheet(theme.style_sheet(theme.DARK))
+    box.show()
+    box.grab()
+    assert [record.message for record in qtlog.records] == []
