@@ -51,7 +51,7 @@ def test_both_themes_have_the_same_tokens_and_the_style_sheet_knows_them_all():
     for tokens in (theme.DARK, theme.LIGHT):
         filled = theme.style_sheet(tokens)
         assert "@" not in filled
-        for path in re.findall(r"url\(([^)]+)\)", filled):
+        for path in re.findall(r'url\("([^"]+)"\)', filled):
             assert resource().joinpath(path).is_file(), path
 
 
