@@ -3,6 +3,8 @@
 A network of cheap convolutions spends a third of its time reading and writing maps only to set negative
 values to zero. oneDNN, which torch brings along, does both in one pass. torch offers that through the
 operator its own compiler emits; where the operator is absent, everything stays as it is.
+
+Wide 3x3 convolutions, which are bound by multiplications, take a quarter of them (see `winograd`).
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from segstudio.worker.winograd import Winograd, transformed_bytes
 
 _SMALL = 20480  # values of an input below which torch's own loop is faster than a call of oneDNN
 
@@ -28,14 +32,17 @@ class _Epilogue:
 class _FusedForward:
     """Stands in for `forward` of a convolution: the same values, and where it can, activated."""
 
-    def __init__(self, conv: nn.Conv2d, epilogue: _Epilogue) -> None:
+    def __init__(self, conv: nn.Conv2d, epilogue: _Epilogue, winograd: Winograd | None) -> None:
         self.conv = conv
         self.epilogue = epilogue
+        self.winograd = winograd
 
     def __call__(self, x: Tensor) -> Tensor:
         conv, epilogue = self.conv, self.epilogue
         if not _plain_float(x) or x.numel() < _SMALL:
             return conv._conv_forward(x, conv.weight, conv.bias)
+        if self.winograd is not None and self.winograd.suits(x):
+            return self.winograd(x)
         out: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x,
             conv.weight,
@@ -67,38 +74,63 @@ class _ActivateOnce:
         return out
 
 
-def fuse_activations(model: nn.Module, example: Tensor, tolerance: float = 1e-4) -> int:
-    """Lets every convolution of `model` that feeds an activation apply it; gives how many do.
+@dataclass(frozen=True)
+class FusionReport:
+    """How many convolutions apply their activation, how many are transformed and the bytes that takes."""
+
+    fused: int = 0
+    transformed: int = 0
+    nbytes: int = 0
+
+
+def fuse_activations(
+    model: nn.Module, example: Tensor, *, budget: int = 2**30, tolerance: float = 5e-4
+) -> FusionReport:
+    """Lets every convolution of `model` that feeds an activation apply it, and transforms wide 3x3 ones as
+    long as their transformed weights stay within `budget` bytes.
 
     Pairs are found by running the model, in evaluation mode on the CPU, on `example`. Only calls of
-    float32 tensors on the CPU without gradients use it. Where the scores move by more than rounding or
-    the operator is absent, the model is as it was and the answer 0.
+    float32 tensors on the CPU without gradients use it. Where the scores move by more than `tolerance` of
+    their deviation, it goes without transforms; where they still do, or the operator is absent, the model
+    is as it was.
     """
     if not hasattr(torch.ops.mkldnn, "_convolution_pointwise") or not torch.backends.mkldnn.is_available():
-        return 0
+        return FusionReport()
     example = example.contiguous(memory_format=torch.channels_last)
     try:
         pairs, before = _find_pairs(model, example)
     except Exception:  # noqa: BLE001 - a plugin's network may raise anything on a small input
-        return 0
+        return FusionReport()
     convs = [module for module in model.modules() if _fusable(module)]
     for conv in convs:
         epilogue = _epilogue(pairs[conv]) if conv in pairs else _Epilogue()
-        conv.__dict__["forward"] = _FusedForward(conv, epilogue)
+        nbytes = transformed_bytes(conv)
+        fits = 0 < nbytes <= budget
+        budget -= nbytes if fits else 0
+        conv.__dict__["forward"] = _FusedForward(conv, epilogue, Winograd(conv) if fits else None)
     activations = set(pairs.values())
     for activation in activations:
         activation.__dict__["forward"] = _ActivateOnce(activation)
+    wide = [conv for conv in convs if conv.__dict__["forward"].winograd is not None]
+    if wide and _moved(model, example, before) <= tolerance:
+        return FusionReport(len(pairs), len(wide), sum(transformed_bytes(conv) for conv in wide))
+    for conv in wide:
+        conv.__dict__["forward"].winograd = None
+    if _moved(model, example, before) <= tolerance:
+        return FusionReport(len(pairs))
+    for module in (*convs, *activations):
+        del module.__dict__["forward"]
+    return FusionReport()
+
+
+def _moved(model: nn.Module, example: Tensor, before: Tensor) -> float:
+    """How far the scores are from those `before`, at most, in shares of their deviation."""
     try:
         with torch.no_grad():
             after = model.scores(example).logits
-        moved = float((after - before).abs().max()) / max(float(before.abs().max()), 1e-6)
     except RuntimeError:
-        moved = float("inf")
-    if moved <= tolerance:
-        return len(pairs)
-    for module in (*convs, *activations):
-        del module.__dict__["forward"]
-    return 0
+        return float("inf")
+    return float((after - before).abs().max()) / max(float(before.std()), 1e-6)
 
 
 def _find_pairs(model: nn.Module, example: Tensor) -> tuple[dict[nn.Module, nn.Module], Tensor]:

@@ -22,7 +22,7 @@ from segstudio.worker import devices
 from segstudio.worker.checkpoints import WeightsFile, read_weights
 from segstudio.worker.folding import FoldReport, fold_batch_norms
 from segstudio.worker.footprint import Footprint
-from segstudio.worker.fused_convolution import fuse_activations
+from segstudio.worker.fused_convolution import FusionReport, fuse_activations
 from segstudio.worker.memory import available_bytes
 from segstudio.worker.model_ref import ModelRef
 
@@ -49,6 +49,7 @@ class LoadedModel:
     options: Mapping[str, Any]
     notes: list[str] = field(default_factory=list)
     fold: FoldReport | None = None
+    fusion: FusionReport | None = None
     footprint: Footprint | None = None
     flops: dict[tuple[int, int], int | None] = field(default_factory=dict)
 
@@ -61,7 +62,8 @@ class LoadedModel:
         if not self.is_torch:
             return 0
         tensors = [*self.model.parameters(), *self.model.buffers()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        transformed = self.fusion.nbytes if self.fusion is not None else 0
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors) + transformed
 
 
 class ModelCache:
@@ -339,7 +341,8 @@ def _make_ready(loaded: LoadedModel, *, optimise: bool) -> None:
         if optimise:
             model.to(memory_format=torch.channels_last)
         if optimise and loaded.device.type == "cpu":
-            fuse_activations(model, torch.randn((1, 3, 2 * side, 2 * side), generator=generator))
+            large = torch.randn((1, 3, 2 * side, 2 * side), generator=generator)
+            loaded.fusion = fuse_activations(model, large, budget=available_bytes() // 8)
     except RuntimeError as error:
         if devices.is_out_of_memory(error):
             raise

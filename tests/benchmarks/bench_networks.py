@@ -38,7 +38,8 @@ def measure() -> dict[str, Any]:
 
 def _specs(named: list[str]) -> list[ModelSpec]:
     """The named models, or the first listed one of every trainable family."""
-    listed = [spec for plugin in Engine().registry.plugins() for spec in plugin.models if spec.trainable]
+    models = [spec for plugin in Engine().registry.plugins() for spec in plugin.models]
+    listed = [spec for spec in models if spec.trainable and not spec.unavailable]
     if named:
         return [spec for spec in listed if spec.name in named]
     first: dict[str, ModelSpec] = {}
@@ -67,4 +68,11 @@ def _measure(spec: ModelSpec, image: NDArray[np.uint8]) -> dict[str, Any]:
     timing = alternating(baseline, product, repeats=7)
     timing["speedup"] = round(1 / timing["product_over_baseline"], 2)
     loaded = engine.load(ref)
-    return {**timing, "folded": loaded.fold.folded if loaded.fold else 0}
+    fusion = loaded.fusion
+    return {
+        **timing,
+        "same_class": round(float((labels["plain"] == labels["product"]).mean()), 5),
+        "folded": loaded.fold.folded if loaded.fold else 0,
+        "fused": fusion.fused if fusion else 0,
+        "transformed": fusion.transformed if fusion else 0,
+    }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from segstudio.plugin_api import Scores
 from segstudio.worker.folding import fold_batch_norms
 from segstudio.worker.fused_convolution import fuse_activations
+from segstudio.worker.winograd import Winograd, transformed_bytes
 
 
 class Net(nn.Module):
@@ -47,14 +48,14 @@ def test_the_scores_stay(activation: nn.Module) -> None:
     model, example, image = Net(activation).eval(), torch.randn(1, 3, 96, 96), torch.randn(2, 3, 120, 88)
     with torch.no_grad():
         expected = model.scores(image).logits
-        assert fuse_activations(model, example) == 2  # the third call reads a sum
+        assert fuse_activations(model, example).fused == 2  # the third call reads a sum
         assert torch.allclose(model.scores(image).logits, expected, atol=1e-5)
 
 
 def test_an_output_that_was_changed_in_place_is_activated_again() -> None:
     torch.manual_seed(0)
     model, image = InPlace(nn.ReLU()).eval(), torch.randn(1, 3, 128, 128)
-    assert fuse_activations(model, torch.randn(1, 3, 96, 96)) == 1
+    assert fuse_activations(model, torch.randn(1, 3, 96, 96)).fused == 1
     with torch.no_grad():
         got = model.scores(image).logits
     assert float(got.min()) >= 0.0
@@ -96,3 +97,48 @@ def test_a_pair_that_is_named_is_folded_though_no_run_shows_it() -> None:
     model.bn.running_mean = torch.randn(5)
     report = fold_batch_norms(model, torch.randn(1, 3, 8, 8))
     assert (report.folded, report.kept) == (1, 0) and report.difference < 1e-5
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+@pytest.mark.parametrize("size", [(16, 24), (13, 31), (1, 1)])
+def test_the_transformed_convolution_equals_the_direct_one(dilation: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(128, 136, 3, padding=dilation, dilation=dilation)
+    x = torch.randn(2, 128, *size)
+    with torch.no_grad():
+        expected = conv(x)
+        assert float((Winograd(conv)(x) - expected).abs().max()) <= 1e-3 * float(expected.std())
+
+
+def test_changed_weights_are_transformed_anew() -> None:
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(128, 128, 3, padding=1), torch.randn(1, 128, 8, 8)
+    fast = Winograd(conv)
+    with torch.no_grad():
+        fast(x)
+        conv.weight.mul_(2)
+        assert torch.allclose(fast(x), conv(x), atol=1e-3)
+
+
+def test_what_the_transform_does_not_suit() -> None:
+    assert transformed_bytes(nn.Conv2d(128, 128, 3, padding=1)) == 36 * 4 * 128 * 128
+    assert not transformed_bytes(nn.Conv2d(128, 128, 3, padding=1, stride=2))
+    assert not transformed_bytes(nn.Conv2d(128, 128, 3, padding=1, groups=2))
+    assert not transformed_bytes(nn.Conv2d(16, 128, 3, padding=1))
+    wide = Winograd(nn.Conv2d(128, 128, 3, padding=12, dilation=12))
+    assert not wide.suits(torch.empty(1, 128, 32, 64))
+
+
+def test_the_budget_limits_transformed_weights() -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 128, 1), nn.Conv2d(128, 128, 3, padding=1)
+
+        def scores(self, image: Tensor) -> Scores:
+            return Scores(self.b(self.a(image)), False)
+
+    nbytes = 36 * 4 * 128 * 128
+    for budget, transformed in ((nbytes - 1, 0), (nbytes, 1)):
+        report = fuse_activations(Wide().eval(), torch.randn(1, 3, 32, 32), budget=budget)
+        assert (report.transformed, report.nbytes) == (transformed, transformed * nbytes)
