@@ -15,9 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segstudio.worker.interleaved_grids import join_grids, split_grids
 from segstudio.worker.winograd import Winograd, transformed_bytes
 
 _SMALL = 20480  # values of an input below which torch's own loop is faster than a call of oneDNN
+
+
+_FAR = 8  # cells that a depthwise kernel reaches to one side, from which on it is slow
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class _FusedForward:
         self.conv = conv
         self.epilogue = epilogue
         self.winograd = winograd
+        self.in_grids = _slow_depthwise(conv)
 
     def __call__(self, x: Tensor) -> Tensor:
         conv, epilogue = self.conv, self.epilogue
@@ -43,18 +48,25 @@ class _FusedForward:
             return conv._conv_forward(x, conv.weight, conv.bias)
         if self.winograd is not None and self.winograd.suits(x):
             return self.winograd(x)
+        rate, padding = conv.dilation, conv.padding
+        if self.in_grids:
+            size = (x.shape[2], x.shape[3])
+            x = split_grids(x.permute(0, 2, 3, 1), rate[0]).permute(0, 3, 1, 2)
+            padding, rate = (padding[0] // rate[0], padding[1] // rate[0]), (1, 1)
         out: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x,
             conv.weight,
             conv.bias,
-            conv.padding,
+            padding,
             conv.stride,
-            conv.dilation,
+            rate,
             conv.groups,
             epilogue.name,
             epilogue.numbers,
             epilogue.algorithm,
         )
+        if self.in_grids:
+            out = join_grids(out.permute(0, 2, 3, 1), conv.dilation[0], size).permute(0, 3, 1, 2)
         if epilogue.name != "none":
             # The count of changes in place: a tensor changed since then has to be activated again.
             out.activated_at = out._version  # type: ignore[attr-defined]
@@ -168,6 +180,21 @@ def _find_pairs(model: nn.Module, example: Tensor) -> tuple[dict[nn.Module, nn.M
 def _fusable(module: nn.Module) -> bool:
     return (
         type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    )
+
+
+def _slow_depthwise(conv: nn.Conv2d) -> bool:
+    """A dilated depthwise convolution that reaches far: oneDNN leaves its fast way (measured)."""
+    rate, (height, width) = conv.dilation[0], conv.kernel_size
+    reach = (rate * (height // 2), rate * (width // 2))
+    return (
+        conv.groups == conv.in_channels == conv.out_channels
+        and conv.stride == (1, 1)
+        and conv.dilation == (rate, rate)
+        and rate > 1
+        and height % 2 == width % 2 == 1
+        and conv.padding == reach
+        and max(reach) >= _FAR
     )
 
 

@@ -8,8 +8,6 @@ F(4x4, 3x3). A tile of 6x6 inputs d gives 4x4 outputs
 with 36 products a pair of channels instead of 144. The products are 36 matrix products over channels; the
 transforms are matrix products too, with the Kronecker squares of A, B, G over flattened tiles. In float32
 the result differs from the direct sum by about 5e-5 of its deviation.
-
-A dilated convolution is one without dilation on each of its dilation^2 interleaved grids.
 """
 
 from __future__ import annotations
@@ -19,6 +17,8 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from segstudio.worker.interleaved_grids import join_grids, split_grids
 
 _B = (
     (4, 0, -5, 0, 1, 0),
@@ -80,12 +80,8 @@ class Winograd:
         x = x.permute(0, 2, 3, 1)
         if rate == 1:
             return self._tiles(x).permute(0, 3, 1, 2)
-        x = F.pad(x, (0, 0, 0, -width % rate, 0, -height % rate))
-        n, h, w, c = x.shape
-        grids = x.reshape(n, h // rate, rate, w // rate, rate, c).permute(0, 2, 4, 1, 3, 5)
-        y = self._tiles(grids.reshape(n * rate * rate, h // rate, w // rate, c))
-        y = y.reshape(n, rate, rate, h // rate, w // rate, -1).permute(0, 3, 1, 4, 2, 5)
-        return y.reshape(n, h, w, -1)[:, :height, :width].permute(0, 3, 1, 2)
+        y = self._tiles(split_grids(x, rate))
+        return join_grids(y, rate, (height, width)).permute(0, 3, 1, 2)
 
     def _tiles(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, H, W, C'), without dilation, in chunks of tile rows."""

@@ -142,3 +142,23 @@ def test_the_budget_limits_transformed_weights() -> None:
     for budget, transformed in ((nbytes - 1, 0), (nbytes, 1)):
         report = fuse_activations(Wide().eval(), torch.randn(1, 3, 32, 32), budget=budget)
         assert (report.transformed, report.nbytes) == (transformed, transformed * nbytes)
+
+
+def test_a_depthwise_convolution_that_reaches_far_runs_on_interleaved_grids() -> None:
+    class Far(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 24, 1)
+            self.far = nn.Conv2d(24, 24, 5, padding=8, dilation=4, groups=24)
+            self.act = nn.Hardswish()
+
+        def scores(self, image: Tensor) -> Scores:
+            return Scores(self.act(self.far(self.act(self.conv(image)))), False)
+
+    torch.manual_seed(0)
+    model, image = Far().eval(), torch.randn(2, 3, 97, 121)
+    with torch.no_grad():
+        expected = model.scores(image).logits
+        assert fuse_activations(model, torch.randn(1, 3, 96, 96)).fused == 2
+        assert model.far.__dict__["forward"].in_grids
+        assert torch.allclose(model.scores(image).logits, expected, atol=1e-5)
