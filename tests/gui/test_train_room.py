@@ -99,6 +99,9 @@ def test_a_run_goes_from_the_form_to_the_shelf(window, qtbot):
     shelf = window.services.shelf
     qtbot.waitUntil(lambda: shelf.find("tiny_plugin/tinynet") is not None, timeout=60000)
     qtbot.waitUntil(lambda: room._report is not None, timeout=20000)
+    # A shortcut belongs to the active window, and a window of an earlier test may still be that.
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow, timeout=5000)
     QTest.keyClick(window, Qt.Key.Key_N, Qt.KeyboardModifier.ControlModifier)
     qtbot.waitUntil(room.form.isVisible, timeout=5000)
     form = room.form
