@@ -42,7 +42,8 @@ def run(
     """
     application = make_application()
     collector = WindowThreadCollector(application)
-    window = MainWindow(plugin_files=plugin_files)
+    # To be painted is all that "paint" asks for: nothing may start that has to be ended again.
+    window = MainWindow(plugin_files=plugin_files, engines=smoke != "paint")
     if folder is not None:
         window.open(folder)
     elif demo or smoke == "demo":
