@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from segstudio.core.errors import UserError
@@ -135,12 +136,25 @@ def ask(
     probe, captured = run.captured[tile][spec.id]
     inside = Query(query.kind, query.y - tile.y, query.x - tile.x, query.index)
     try:
-        found = probe.map(captured, inside, **options)
+        with _one_thread():
+            found = probe.map(captured, inside, **options)
     except ValueError as error:
         raise UserError(f"{spec.title}: {error}") from error
     except Exception as error:
         raise plugin_error(run.loaded.plugin.title, f"probe {spec.title} failed", error) from error
     return _shifted(found, tile), None if run.plan.is_whole else tile
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """A row is many small operations: on several threads each waits for the slowest, which on a busy
+    computer took a hundred times as long as the work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _shifted(found: ProbeMap, tile: Tile) -> ProbeMap:
