@@ -43,5 +43,5 @@ ENTRY = SegmentorEntry(
     parts=("pyramid pooling at 1, 2, 3, 6", "one 3x3 convolution over feature and pyramid", "auxiliary loss"),
     look_at=("one scale only",),
     expects="any backbone; its last feature is pooled, best at stride 8",
-    search_aliases=("PsNet", "pyramid pooling", "PPM"),
+    search_aliases=("pyramid pooling", "PPM"),
 )
