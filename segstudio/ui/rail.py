@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QEnterEvent, QPainter, QPaintEvent
+from PySide6.QtCore import QRect, QSize, Qt, Signal
+from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QAbstractButton, QFrame, QSizePolicy, QVBoxLayout
 
 from segstudio.ui import theme
@@ -16,7 +16,7 @@ class RailButton(QAbstractButton):
     def __init__(self, text: str, icon: str, tip: str, *, checkable: bool = True) -> None:
         super().__init__()
         self._icon = icon
-        self._hovered = False
+        self.setAttribute(Qt.WidgetAttribute.WA_Hover)
         self.setText(text)
         self.setCheckable(checkable)
         self.setToolTip(tip)
@@ -30,25 +30,15 @@ class RailButton(QAbstractButton):
     def sizeHint(self) -> QSize:
         return QSize(64, 56)
 
-    def enterEvent(self, event: QEnterEvent) -> None:
-        self._hovered = True
-        self.update()
-        super().enterEvent(event)
-
-    def leaveEvent(self, event: QEvent) -> None:
-        self._hovered = False
-        self.update()
-        super().leaveEvent(event)
-
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
         on = self.isChecked()
         if on:
             painter.fillRect(self.rect(), theme.color("raised"))
             painter.fillRect(QRect(0, 0, 2, self.height()), theme.color("accent"))
-        elif self._hovered:
+        elif self.underMouse():
             painter.fillRect(self.rect(), theme.color("hover"))
-        ink = "t1" if on or self._hovered else "t2"
+        ink = "t1" if on or self.underMouse() else "t2"
         paint_icon(painter, QRect(21, 9, 22, 22), self._icon, "accent" if on else ink)
         painter.setPen(theme.color(ink))
         painter.setFont(theme.font(11))

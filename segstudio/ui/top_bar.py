@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QEnterEvent, QFontMetrics, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtCore import QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QFontMetrics, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractButton, QFrame, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
 from segstudio.runtime.actions import ActionTable
@@ -11,6 +11,7 @@ from segstudio.ui import theme
 from segstudio.ui.icons import icon, paint_icon, paint_logo
 from segstudio.ui.widgets.buttons import icon_button
 from segstudio.ui.widgets.labels import ElidedLabel, key_text, label
+from segstudio.ui.widgets.mark import IconMark
 
 
 class TopBar(QFrame):
@@ -25,7 +26,7 @@ class TopBar(QFrame):
         row.setSpacing(8)
         row.addWidget(_Logo())
         self.project_button = _ProjectButton()
-        self._arrow = _Mark("chevron-right", 14, "t3")
+        self._arrow = IconMark("chevron-right", role="t3")
         self._image = ElidedLabel()
         self._image.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         self._place = label("", role="t2", size=12)
@@ -123,7 +124,7 @@ class _CommandField(QAbstractButton):
 
     def __init__(self) -> None:
         super().__init__()
-        self._hovered = False
+        self.setAttribute(Qt.WidgetAttribute.WA_Hover)
         self._hint = "Search or run a command"
         self.setFixedSize(320, 28)
         self.setAccessibleName("Search or run a command")
@@ -135,21 +136,11 @@ class _CommandField(QAbstractButton):
         self._hint = hint
         self.setFixedWidth(width)
 
-    def enterEvent(self, event: QEnterEvent) -> None:
-        self._hovered = True
-        self.update()
-        super().enterEvent(event)
-
-    def leaveEvent(self, event: QEvent) -> None:
-        self._hovered = False
-        self.update()
-        super().leaveEvent(event)
-
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(theme.color("ctl"))
-        painter.setBrush(theme.color("hover" if self._hovered else "base"))
+        painter.setBrush(theme.color("hover" if self.underMouse() else "base"))
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
         paint_icon(painter, QRect(9, 7, 14, 14), "search", "t3")
         painter.setFont(theme.font(13))
@@ -200,18 +191,6 @@ class _SavedState(QWidget):
         paint_icon(painter, QRect(x - 18, 7, 14, 14), self._icon, self._role)
         painter.setPen(theme.color("t2"))
         painter.drawText(QRect(x, 0, width + 2, 28), int(Qt.AlignmentFlag.AlignVCenter), self._word)
-        painter.end()
-
-
-class _Mark(QWidget):
-    def __init__(self, name: str, size: int, role: str) -> None:
-        super().__init__()
-        self._name, self._role = name, role
-        self.setFixedSize(size, size)
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        paint_icon(painter, self.rect(), self._name, self._role)
         painter.end()
 
 

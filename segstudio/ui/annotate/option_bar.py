@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QWidget
 
 from segstudio.ui.annotate.tool_column import TOOLS
 from segstudio.ui.canvas.tools.paint_state import LARGEST, SMALLEST, PaintState
-from segstudio.ui.icons import paint_icon
 from segstudio.ui.widgets.buttons import IconButton
 from segstudio.ui.widgets.labels import KeyCaps, key_cap, label
+from segstudio.ui.widgets.mark import IconMark
 from segstudio.ui.widgets.number_field import NumberField
 from segstudio.ui.widgets.segmented import Segment, SegmentedControl
 from segstudio.ui.widgets.slider import Slider
@@ -32,7 +32,7 @@ class OptionBar(QFrame):
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 0, 8, 0)
         row.setSpacing(8)
-        self._icon = _Mark("brush")
+        self._icon = IconMark("brush", 18, "t1")
         self._name = label("Brush", strong=600)
         self._name.setMinimumWidth(48)
         row.addWidget(self._icon)
@@ -134,19 +134,3 @@ def _to_size(step: int) -> int:
 
 def _to_step(size: int) -> int:
     return round(_STEPS * math.log(size) / math.log(LARGEST))
-
-
-class _Mark(QWidget):
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self._name = name
-        self.setFixedSize(18, 18)
-
-    def show_icon(self, name: str) -> None:
-        self._name = name
-        self.update()
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        paint_icon(painter, self.rect(), self._name, "t1")
-        painter.end()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRect, Signal
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from segstudio.runtime.model_shelf import ModelShelf, RunnableModel
@@ -11,9 +11,9 @@ from segstudio.runtime.proposals import Proposals
 from segstudio.runtime.session import ProjectSession
 from segstudio.ui.canvas.tools.paint_state import PaintState
 from segstudio.ui.widgets.buttons import push_button
-from segstudio.ui.widgets.chip import paint_swatch
 from segstudio.ui.widgets.choice_box import ChoiceBox
 from segstudio.ui.widgets.labels import ElidedLabel, key_cap, label, tag
+from segstudio.ui.widgets.mark import Swatch
 from segstudio.ui.widgets.section import FoldSection
 from segstudio.ui.widgets.slider import Slider
 
@@ -111,7 +111,7 @@ class ProposalDock(FoldSection):
     def _region_row(self) -> QHBoxLayout:
         row = QHBoxLayout()
         row.setSpacing(8)
-        self._swatch = _Swatch()
+        self._swatch = Swatch()
         row.addWidget(self._swatch)
         self._region = ElidedLabel("", size=12)
         row.addWidget(self._region, 1)
@@ -196,19 +196,3 @@ def _spent_text(milliseconds: float | None) -> str:
     if milliseconds is None:
         return ""
     return f"{milliseconds:.0f} ms" if milliseconds < 2000 else f"{milliseconds / 1000:.1f} s"
-
-
-class _Swatch(QWidget):
-    def __init__(self) -> None:
-        super().__init__()
-        self._color: QColor | None = None
-        self.setFixedSize(14, 14)
-
-    def show_color(self, color: QColor | None) -> None:
-        self._color = color
-        self.update()
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        paint_swatch(painter, QRect(0, 0, 14, 14), self._color)
-        painter.end()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -26,8 +26,8 @@ from segstudio.runtime.label_import import FoundLabels, LabelImport, formats
 from segstudio.ui import theme
 from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.card import NoticeCard
-from segstudio.ui.widgets.chip import paint_swatch
 from segstudio.ui.widgets.labels import label, rule
+from segstudio.ui.widgets.mark import Swatch
 from segstudio.ui.widgets.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -189,20 +189,8 @@ class ImportDialog(QDialog):
 def _class_line(entry: LabelClass, *, is_new: bool) -> QHBoxLayout:
     row = QHBoxLayout()
     row.setSpacing(8)
-    row.addWidget(_Swatch(QColor(*entry.color)))
+    row.addWidget(Swatch(QColor(*entry.color)))
     row.addWidget(label(entry.name))
     row.addStretch(1)
     row.addWidget(label("new" if is_new else "known", role="accent" if is_new else "t2", size=12))
     return row
-
-
-class _Swatch(QWidget):
-    def __init__(self, color: QColor) -> None:
-        super().__init__()
-        self._color = color
-        self.setFixedSize(14, 14)
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        paint_swatch(painter, self.rect(), self._color)
-        painter.end()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from PySide6.QtCore import QEvent, QRectF, QSize, Qt
-from PySide6.QtGui import QAction, QColor, QEnterEvent, QPainter, QPaintEvent
+from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtGui import QAction, QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QAbstractButton, QPushButton, QToolButton, QWidget
 
 from segstudio.ui import theme
@@ -64,7 +64,7 @@ class ToolColumnButton(QAbstractButton):
         self._icon = name
         self._letter = letter
         self._held = False
-        self._hovered = False
+        self.setAttribute(Qt.WidgetAttribute.WA_Hover)
         self.setCheckable(True)
         self.setFixedSize(36, 36)
         self.setToolTip(tip)
@@ -77,16 +77,6 @@ class ToolColumnButton(QAbstractButton):
         if held != self._held:
             self._held = held
             self.update()
-
-    def enterEvent(self, event: QEnterEvent) -> None:
-        self._hovered = True
-        self.update()
-        super().enterEvent(event)
-
-    def leaveEvent(self, event: QEvent) -> None:
-        self._hovered = False
-        self.update()
-        super().leaveEvent(event)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -114,6 +104,6 @@ class ToolColumnButton(QAbstractButton):
             return "on_accent", theme.color("accent_fill")
         if self.isDown():
             return "t1", theme.color("base")
-        if self._hovered:
+        if self.underMouse():
             return "t1", theme.color("hover")
         return "t2", None

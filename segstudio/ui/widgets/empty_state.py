@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from segstudio.ui.icons import paint_icon
 from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.labels import key_cap, key_text, label
+from segstudio.ui.widgets.mark import IconMark
 
 
 class EmptyState(QWidget):
@@ -30,7 +29,7 @@ class EmptyState(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addStretch(1)
-        column.addWidget(_Mark(icon), 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addWidget(IconMark(icon, 22), 0, Qt.AlignmentFlag.AlignHCenter)
         column.addSpacing(8)
         self._title = label(title, strong=500)
         self._why = label(why, role="t2", size=12)
@@ -61,15 +60,3 @@ class EmptyState(QWidget):
         """Say something else in the same place."""
         self._title.setText(title)
         self._why.setText(why)
-
-
-class _Mark(QWidget):
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self._name = name
-        self.setFixedSize(22, 22)
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        paint_icon(painter, self.rect(), self._name, "t2")
-        painter.end()

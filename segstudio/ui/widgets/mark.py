@@ -1,0 +1,49 @@
+"""Small pictures in a row of words: an icon, a class's colour."""
+
+from __future__ import annotations
+
+from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtWidgets import QWidget
+
+from segstudio.ui.icons import paint_icon
+from segstudio.ui.widgets.chip import paint_swatch
+
+_SWATCH = 14
+
+
+class IconMark(QWidget):
+    """An icon beside words: it says nothing of its own and takes no click. `size` in logical pixels."""
+
+    def __init__(self, name: str, size: int = 14, role: str = "t2") -> None:
+        super().__init__()
+        self._name, self._role = name, role
+        self.setFixedSize(size, size)
+
+    def show_icon(self, name: str) -> None:
+        """Change the icon."""
+        self._name = name
+        self.update()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        paint_icon(painter, self.rect(), self._name, self._role)
+        painter.end()
+
+
+class Swatch(QWidget):
+    """The colour of a class; None is drawn as no class."""
+
+    def __init__(self, color: QColor | None = None) -> None:
+        super().__init__()
+        self._color = color
+        self.setFixedSize(_SWATCH, _SWATCH)
+
+    def show_color(self, color: QColor | None) -> None:
+        """Change the colour."""
+        self._color = color
+        self.update()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        paint_swatch(painter, self.rect(), self._color)
+        painter.end()
