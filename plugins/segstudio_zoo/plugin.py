@@ -43,6 +43,11 @@ def _spec(entry: SegmentorEntry, name: str) -> ModelSpec:
         backbone=found.variant.name,
         search_aliases=(*entry.search_aliases, *found.backbone.search_aliases, *entry.aliases),
         trainable=True,
+        system=entry.title,
+        paper_title=entry.paper.title,
+        authors=entry.paper.authors,
+        venue=entry.paper.venue,
+        parts=(*entry.parts, *found.backbone.parts),
     )
 
 

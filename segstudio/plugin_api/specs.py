@@ -43,7 +43,8 @@ class Checkpoint:
     """Published or bundled weights of one model.
 
     `sha256` may be the published prefix only. `path` is set for weights that lie on this computer.
-    `layout_checked` says whether the key layout was compared with a reference implementation.
+    `layout_checked` says whether the key layout was compared with a reference implementation. `dataset` is
+    what it was trained on, as people call it; `crop` (height, width) what it saw of a picture in training.
     """
 
     id: str
@@ -58,6 +59,8 @@ class Checkpoint:
     metrics: tuple[tuple[str, float], ...] = ()
     layout_checked: bool = False
     options: tuple[tuple[str, OptionValue], ...] = ()
+    dataset: str = ""
+    crop: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ class ModelSpec:
 
     `build` is resolved in a worker only and called as `build(name, num_classes=..., **options)`.
     `min_size` and `size_divisor` are pixels; the worker pads (by reflection) and crops, never the model.
-    `unavailable` holds one sentence where the model cannot run on this computer.
+    `unavailable` holds one sentence where the model cannot run on this computer. `paper` is an address;
+    `system` is what the family is called in print, `parts` are the paper's own terms.
     """
 
     id: str
@@ -125,6 +129,11 @@ class ModelSpec:
     search_aliases: tuple[str, ...] = ()
     trainable: bool = False
     unavailable: str = ""
+    system: str = ""
+    paper_title: str = ""
+    authors: str = ""
+    venue: str = ""
+    parts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ family's key layout was compared with a reference implementation.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -59,6 +60,12 @@ class Published:
         return ()
 
     @property
+    def crop(self) -> tuple[int, int] | None:
+        """Height and width of the training crop, as the configuration's name ends."""
+        found = re.search(r"(\d+)x(\d+)$", self.name)
+        return (int(found[1]), int(found[2])) if found else None
+
+    @property
     def checkpoint(self) -> Checkpoint:
         taxonomy, classes = DATASETS[self.dataset]
         metrics = [("mIoU", self.miou)]
@@ -73,6 +80,8 @@ class Published:
             metrics=tuple(metrics),
             layout_checked=self.layout_checked,
             options=self._options,
+            dataset=self.dataset,
+            crop=self.crop,
         )
 
 
