@@ -71,7 +71,7 @@ class ImageRuns(QObject):
             job.end_cancelled()
 
     def _is_labelled(self, image_id: int) -> bool:
-        record = self._session.record(image_id)
+        record = self._session.images.find(image_id)
         return record is not None and record.status != "none" and not record.problem
 
     def _ask(self) -> None:

@@ -195,7 +195,7 @@ class Proposals(QObject):
 
     def _write(self, regions: list[Region], locked: frozenset[int]) -> None:
         regions = [region for region in regions if region.class_index not in locked]
-        recorder = self._session.begin_stroke() if regions and self.numbers is not None else None
+        recorder = self._session.edits.begin_stroke() if regions and self.numbers is not None else None
         if recorder is None or self.numbers is None:
             return
         changed: Rect | None = None
@@ -206,7 +206,7 @@ class Proposals(QObject):
             if written is not None:
                 changed = written if changed is None else changed.united(written)
         classes = {region.class_index for region in regions}
-        self._session.finish_stroke("proposal", classes.pop() if len(classes) == 1 else -1)
+        self._session.edits.finish_stroke("proposal", classes.pop() if len(classes) == 1 else -1)
         if changed is not None:
             self._session.labels_changed.emit(QRect(changed.x0, changed.y0, changed.width, changed.height))
         self._drop(regions)

@@ -165,7 +165,7 @@ class Scores(QObject):
             self._matrices[slot] = matrix
             if project is not None and not project.read_only:
                 self._to_store[slot] = matrix
-                self._store_later(self._session.saved)
+                self._store_later(self._session.saving.saved)
             self.changed.emit(*slot)
 
         self._ask(truth, result, keep, failed=lambda: self._counting.discard(slot))

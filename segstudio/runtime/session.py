@@ -1,35 +1,34 @@
 """The open project as the window sees it: which image is in front, its pixels and labels, what is saved.
 
 The session is the only place of the window that changes a project. Everything that touches the disk runs on
-the project's writer thread or on a loading thread; answers come back as signals. A stroke is painted into
-`label_map` at once and counts as saved when the writer's commit has returned.
+the project's writer thread or on a loading thread; answers come back as signals. `edits` are the strokes and
+steps on the labels of the image in front.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PySide6.QtCore import QObject, QRect, Signal
-from PySide6.QtGui import QImage
 
-from segstudio.core.edits import Edit, StrokeRecorder
 from segstudio.core.errors import UserError
 from segstudio.core.label_map import LabelMap
 from segstudio.core.project import Project
-from segstudio.core.records import AppliedEdit, HistoryRow, ImageRecord, LabelClass, Split, Status
-from segstudio.core.writer import ProjectWriter
-from segstudio.runtime.hand_over import HandOver, as_user_error
+from segstudio.core.records import ImageRecord, LabelClass, Split, Status
+from segstudio.runtime.hand_over import HandOver
 from segstudio.runtime.image_cache import ImageCache, LevelImage
-from segstudio.runtime.label_counts import count_changes, count_classes, small_labels
+from segstudio.runtime.image_records import ImageRecords
+from segstudio.runtime.label_edits import LabelEdits
+from segstudio.runtime.label_thumbnails import LabelThumbnails
+from segstudio.runtime.saving import Saving
 from segstudio.runtime.thumbnails import Thumbnails
 from segstudio.runtime.worker_client import WorkerClient
 
-_READY_SECONDS = 5.0
-_COPIES_SECONDS = 1.0  # closing waits no longer for copies; what is left is written at the next start
+Result = TypeVar("Result")
+
 _KEPT_IMAGE = "view.image"
 _LARGEST_AHEAD = 20_000_000  # pixels: bigger neighbours would push the image in front out of memory
 
@@ -58,28 +57,31 @@ class ProjectSession(QObject):
         super().__init__(parent)
         self.reader = reader
         self.project: Project | None = None
-        self.label_map: LabelMap | None = None
+        self.images = ImageRecords()
         self.image: LevelImage | None = None
-        self.class_counts: dict[int, int] = {}
-        self._writer: ProjectWriter | None = None
         self._threads = HandOver("project loader", self)
         self._threads.failed.connect(self.problem)
-        self._records: list[ImageRecord] = []
-        self._positions: dict[int, int] = {}
+        self.saving = Saving(self._threads, self)
+        self.saving.saved_changed.connect(self.saved_changed)
+        self.saving.problem.connect(self.problem)
+        self.edits = LabelEdits(self.saving, self._threads, self)
+        self.edits.loaded.connect(self._labels_loaded)
+        self.edits.labels_changed.connect(self.labels_changed)
+        self.edits.history_changed.connect(self.history_changed)
+        self.edits.counts_changed.connect(self.counts_changed)
+        self.edits.drawn.connect(self._drawn)
+        self.edits.undone.connect(self._undone)
         self._classes: tuple[LabelClass, ...] = ()
         self._current: int | None = None
-        self._pending = 0
-        self._step: Future[AppliedEdit | None] | None = None
-        self._last_write: Future[Any] | None = None
-        self._recorder: StrokeRecorder | None = None
         self._opening = 0
         self._images = ImageCache(reader)
         self._images.changed.connect(self._image_changed)
         self._images.failed.connect(self._image_failed)
-        self._thumbnails = Thumbnails(reader, self._path_or_none)
-        self._thumbnails.ready.connect(self.thumbnail_ready)
-        self._thumbnails.failed.connect(self._thumbnail_failed)
-        self._label_thumbnails: dict[int, QImage | None] = {}
+        self.thumbnails = Thumbnails(reader, self._path_or_none)
+        self.thumbnails.ready.connect(self.thumbnail_ready)
+        self.thumbnails.failed.connect(self._thumbnail_failed)
+        self.label_thumbnails = LabelThumbnails(self._threads, self)
+        self.label_thumbnails.ready.connect(self.thumbnail_ready)
 
     # -- opening and closing -------------------------------------------------------------------------
 
@@ -113,24 +115,20 @@ class ProjectSession(QObject):
     def close(self) -> None:
         """Finish writing and close; `closed` follows where a project was open."""
         self._opening += 1
-        project, self.project = self.project, None
-        writer, self._writer = self._writer, None
+        project = self.project
         if project is None:
             return
-        current = self.current
-        self._finish_step()
-        self._recorder = None
+        self.edits.leave()
+        if self.current is not None:
+            self.remember(_KEPT_IMAGE, self.current.path)
+        self.saving.close()
+        self.project = None
         self._images.clear()
-        self._thumbnails.clear()
-        self._label_thumbnails.clear()
-        self._records, self._positions, self._classes = [], {}, ()
-        self._current, self.image, self.label_map, self.class_counts = None, None, None, {}
-        if writer is not None:
-            if current is not None and not project.read_only:
-                writer.submit(project.settings.set, _KEPT_IMAGE, current.path)
-            writer.close(_COPIES_SECONDS)
+        self.thumbnails.clear()
+        self.label_thumbnails.clear()
+        self.images.take([])
+        self._classes, self._current, self.image = (), None, None
         project.close()
-        self._pending = 0
         self.closed.emit()
 
     def shut_down(self) -> None:
@@ -145,9 +143,9 @@ class ProjectSession(QObject):
 
     def _take_project(self, project: Project, show: str) -> None:
         self.project = project
-        self._writer = ProjectWriter(project, on_problem=self._problem_from_thread)
+        self.saving.open(project)
         self._classes = project.classes
-        self._take_records(project.images())
+        self.images.take(project.images())
         self.opened.emit()
         self.classes_changed.emit()
         self.images_changed.emit()
@@ -166,7 +164,7 @@ class ProjectSession(QObject):
         def done(found: Any) -> None:
             if self.project is project:
                 report, records = found
-                self._take_records(records)
+                self.images.take(records)
                 self.images_changed.emit()
                 if self._current is None:
                     self._go_first(show)
@@ -174,41 +172,18 @@ class ProjectSession(QObject):
 
         self._threads.load(scan, done)
 
-    def _take_records(self, records: list[ImageRecord]) -> None:
-        self._records = records
-        self._positions = {record.id: position for position, record in enumerate(records)}
-
     def _go_first(self, show: str) -> None:
-        if not self._records:
+        if self.project is None or not self.images:
             return
-        kept = self.project.settings.get(_KEPT_IMAGE, "") if self.project is not None else ""
-        wanted = show or kept
-        for record in self._records:
-            if record.path == wanted:
-                self.go(record.id)
-                return
-        self.go(self._records[0].id)
+        wanted = show or self.project.settings.get(_KEPT_IMAGE, "")
+        self.go(next((record.id for record in self.images if record.path == wanted), self.images[0].id))
 
     # -- images ----------------------------------------------------------------------------------------
 
     @property
-    def images(self) -> Sequence[ImageRecord]:
-        """All images in natural order of their paths."""
-        return self._records
-
-    @property
     def current(self) -> ImageRecord | None:
         """The image in front."""
-        return None if self._current is None else self.record(self._current)
-
-    def record(self, image_id: int) -> ImageRecord | None:
-        """The image with this id, None where there is none."""
-        position = self._positions.get(image_id)
-        return None if position is None else self._records[position]
-
-    def position(self, image_id: int) -> int:
-        """Place of an image in the list, counted from 0; -1 where it is not in it."""
-        return self._positions.get(image_id, -1)
+        return None if self._current is None else self.images.find(self._current)
 
     def path(self, image_id: int) -> Path:
         """Where an image's file lies. Raises KeyError for an unknown id."""
@@ -218,63 +193,40 @@ class ProjectSession(QObject):
         return found
 
     def _path_or_none(self, image_id: int) -> Path | None:
-        record = self.record(image_id)
+        record = self.images.find(image_id)
         return None if record is None or self.project is None else self.project.folder / record.path
 
     def go(self, image_id: int) -> None:
         """Bring an image to the front; its pixels and labels follow by signals."""
-        if image_id == self._current or self._path_or_none(image_id) is None:
+        if image_id == self._current or self.project is None or self.images.find(image_id) is None:
             return
-        self.cancel_stroke()
-        self._finish_step()
+        self.edits.show(self.project, image_id)
         self._current = image_id
-        self.label_map, self.class_counts = None, {}
         self.image = self._images.show(self.path(image_id))
         self.current_changed.emit()
         if self.image.width:
             self._image_changed((self.image.path, 0))
         self._prefetch()
 
-    def next(self, *, unlabelled: bool = False) -> bool:
-        """One image on; with `unlabelled` to the next one without labels. False at the end."""
-        return self._walk(1, unlabelled)
-
-    def previous(self, *, unlabelled: bool = False) -> bool:
-        """One image back; with `unlabelled` to the last one without labels. False at the start."""
-        return self._walk(-1, unlabelled)
-
-    def _walk(self, step: int, unlabelled: bool) -> bool:
-        place = self.position(self._current) if self._current is not None else -1
-        place += step
-        while 0 <= place < len(self._records):
-            if not unlabelled or self._records[place].status == "none":
-                self.go(self._records[place].id)
-                return True
-            place += step
-        return False
-
     def _prefetch(self) -> None:
-        if self._current is None:
+        image = self.image
+        if self._current is None or image is None or not image.complete:
             return
-        place = self.position(self._current)
-        around = [self._records[at] for at in (place + 1, place - 1) if 0 <= at < len(self._records)]
-        front = self.image.width * self.image.height if self.image is not None else 0
-        paths = [
-            self.path(record.id)
-            for record in around
-            if not record.problem and (record.width or 0) * (record.height or 0) <= _LARGEST_AHEAD
-        ]
-        if front > _LARGEST_AHEAD:
-            return
-        if self.image is not None and self.image.complete:
-            self._images.prefetch(paths)
+        if image.width * image.height <= _LARGEST_AHEAD:
+            self._images.prefetch(
+                [
+                    self.path(record.id)
+                    for record in self.images.neighbours(self._current)
+                    if not record.problem and (record.width or 0) * (record.height or 0) <= _LARGEST_AHEAD
+                ]
+            )
 
     def _image_changed(self, key: tuple[Path, int]) -> None:
         image = self.image
         if image is None or key != (image.path, image.page) or self._current is None:
             return
         if self.label_map is None and image.width:
-            self._load_labels(self._current, image.width, image.height)
+            self.edits.load(image.width, image.height)
         if image.levels:
             self.image_ready.emit()
         if image.complete:
@@ -287,7 +239,7 @@ class ProjectSession(QObject):
             self.image_ready.emit()
             self.problem.emit(error)
             return
-        for record in self._records:
+        for record in self.images:
             if self.project is not None and self.project.folder / record.path == key[0]:
                 self._mark_problem(record.id, error)
                 return
@@ -297,228 +249,74 @@ class ProjectSession(QObject):
         self.thumbnail_ready.emit(image_id)
 
     def _mark_problem(self, image_id: int, error: UserError) -> None:
-        record = self.record(image_id)
+        record = self.images.find(image_id)
         if record is None or record.problem or self.project is None:
             return
         self._replace(image_id, problem=str(error), status="check")
         if not self.project.read_only:
-            self._submit(self.project.set_problem, image_id, str(error))
-            self._submit(self.project.set_status, image_id, "check")
+            self.saving.submit(self.project.set_problem, image_id, str(error))
+            self.saving.submit(self.project.set_status, image_id, "check")
 
     # -- status ----------------------------------------------------------------------------------------
 
     def set_status(self, image_id: int, status: Status) -> None:
         """Mark an image done, draft, to check, or as having no labels."""
-        if self._may_write() and self.project is not None:
+        if self.saving.allowed() and self.project is not None:
             self._replace(image_id, status=status)
-            self._submit(self.project.set_status, image_id, status)
+            self.saving.submit(self.project.set_status, image_id, status)
 
     def set_split(self, image_id: int, split: Split) -> None:
         """Put an image into the training or validation part."""
-        if self._may_write() and self.project is not None:
+        if self.saving.allowed() and self.project is not None:
             self._replace(image_id, split=split)
-            self._submit(self.project.set_split, image_id, split)
+            self.saving.submit(self.project.set_split, image_id, split)
 
     def _replace(self, image_id: int, **changes: Any) -> None:
-        position = self._positions.get(image_id)
-        if position is not None:
-            self._records[position] = replace(self._records[position], **changes)
+        if self.images.change(image_id, **changes):
             self.status_changed.emit(image_id)
 
     # -- thumbnails ------------------------------------------------------------------------------------
 
-    def thumbnail(self, image_id: int) -> QImage | None:
-        """The small picture of an image, None until `thumbnail_ready`."""
-        return self._thumbnails.get(image_id)
-
-    def label_thumbnail(self, image_id: int) -> QImage | None:
-        """The labels of an image, Indexed8 and small; None where there are none or they are not ready."""
-        return self._label_thumbnails.get(image_id)
-
     def want_thumbnails(self, image_ids: Sequence[int]) -> None:
         """These images are in view in the strip."""
-        self._thumbnails.want([number for number in image_ids if self.record(number) is not None])
+        self.thumbnails.want([number for number in image_ids if self.images.find(number) is not None])
         for number in image_ids:
-            record = self.record(number)
-            labelled = record is not None and record.status != "none" and record.width is not None
-            if labelled and number not in self._label_thumbnails:
-                self._load_label_thumbnail(number)
-
-    def _load_label_thumbnail(self, image_id: int) -> None:
-        project = self.project
-        if project is None:
-            return
-        self._label_thumbnails[image_id] = None
-
-        def load() -> QImage:
-            return small_labels(project.load_labels(image_id))
-
-        def done(picture: QImage) -> None:
-            if self.project is project:
-                self._label_thumbnails[image_id] = picture
-                self.thumbnail_ready.emit(image_id)
-
-        self._threads.load(load, done)
+            record = self.images.find(number)
+            if record is not None and record.status != "none" and record.width is not None and self.project:
+                self.label_thumbnails.want(self.project, number)
 
     # -- labels ----------------------------------------------------------------------------------------
 
-    def _load_labels(self, image_id: int, width: int, height: int) -> None:
-        project, waiting_for = self.project, self._last_write
-        if project is None:
-            return
-
-        def load() -> tuple[LabelMap, dict[int, int]]:
-            if waiting_for is not None:
-                waiting_for.exception()  # the labels must include every stroke drawn before
-            record = project.image(image_id)
-            if not project.read_only:
-                project.set_size(image_id, width, height)
-            if project.read_only and record.width is None:
-                return LabelMap.unlabelled(width, height), {}
-            labels = project.load_labels(image_id)
-            return labels, count_classes(labels)
-
-        def done(loaded: tuple[LabelMap, dict[int, int]]) -> None:
-            if self.project is project and self._current == image_id and self.label_map is None:
-                self.label_map, self.class_counts = loaded
-                self._replace(image_id, width=width, height=height)
-                self.labels_loaded.emit()
-                self.history_changed.emit()
-
-        self._threads.load(load, done)
-
-    def begin_stroke(self) -> StrokeRecorder | None:
-        """Start recording changes of `label_map`; None (with a `problem`) where nothing may be changed."""
-        if not self._may_write() or self.label_map is None:
-            return None
-        self._finish_step()
-        if self._recorder is None:
-            self._recorder = StrokeRecorder(self.label_map)
-        return self._recorder
-
-    def finish_stroke(self, tool: str, class_index: int) -> Edit | None:
-        """Hand the recorded change to the writer; `saved_changed(True)` when it is durable."""
-        recorder, self._recorder = self._recorder, None
-        if recorder is None or self._current is None or self.project is None:
-            return None
-        edit = recorder.finish(tool, class_index)
-        if edit is None:
-            return None
-        self._count(edit, recorder.label_map)
-        image_id, project = self._current, self.project
-        if (
-            self._positions.get(image_id) is not None
-            and self._records[self._positions[image_id]].status == "none"
-        ):
-            self._replace(image_id, status="draft")
-        future = self._submit(project.commit, image_id, edit)
-        self._threads.after(future, lambda done: self._committed(image_id, done))
-        self._label_thumbnails.pop(image_id, None)
-        return edit
-
-    def cancel_stroke(self) -> None:
-        """Put back what the stroke under way has changed."""
-        recorder, self._recorder = self._recorder, None
-        changed = recorder.cancel() if recorder is not None else None
-        if changed is not None:
-            self.labels_changed.emit(QRect(changed.x0, changed.y0, changed.width, changed.height))
-
-    def _committed(self, image_id: int, future: Future[Any]) -> None:
-        if image_id != self._current:
-            return
-        if future.exception() is None:
-            self.history_changed.emit()
-        else:
-            self._reload_labels()  # the stroke is not in the project: show what is
-
-    def undo(self) -> None:
-        """Take back the newest edit of the image in front; `undone` follows."""
-        self._start_step(redo=False)
-
-    def redo(self) -> None:
-        """Bring back the edit undone last; `undone` follows."""
-        self._start_step(redo=True)
-
-    def _start_step(self, *, redo: bool) -> None:
-        project, image_id = self.project, self._current
-        if not self._may_write() or project is None or image_id is None or self.label_map is None:
-            return
-        self._finish_step()
-        self.cancel_stroke()
-        future = self._submit(project.redo if redo else project.undo, image_id)
-        self._step = future
-        self._threads.after(future, lambda done: self._apply_step(done, redo))
-
-    def _finish_step(self) -> None:
-        """Wait for an undo under way: the next stroke must start from its result."""
-        future = self._step
-        if future is not None:
-            future.exception(timeout=_READY_SECONDS)
-            self._apply_step(future, None)
-
-    def _apply_step(self, future: Future[AppliedEdit | None], redo: bool | None) -> None:
-        if self._step is not future:
-            return
-        self._step = None
-        if future.exception() is not None or self.label_map is None:
-            return
-        applied = future.result()
-        if applied is None:
-            return
-        rect = applied.edit.apply(self.label_map)
-        self._count(applied.edit, self.label_map)
-        changed = QRect(rect.x0, rect.y0, rect.width, rect.height)
-        if self._current is not None:
-            self._label_thumbnails.pop(self._current, None)
-        self.labels_changed.emit(changed)
-        self.history_changed.emit()
-        self.undone.emit(applied.edit.tool, applied.edit.class_index, changed, bool(redo))
-
-    def history(self, limit: int = 100) -> list[HistoryRow]:
-        """The last edits of the image in front, newest first."""
-        if self.project is None or self._current is None:
-            return []
-        return self.project.history(self._current, limit)
+    @property
+    def label_map(self) -> LabelMap | None:
+        """The labels of the image in front, None until `labels_loaded`. Only a stroke may write to them."""
+        return self.edits.label_map
 
     @property
-    def can_step(self) -> tuple[bool, bool]:
-        """Whether there is something to undo, and something to redo, on the image in front.
+    def class_counts(self) -> dict[int, int]:
+        """Pixels of the image in front by value, the unlabelled one included."""
+        return self.edits.class_counts
 
-        While a change is on its way to the disk both are possible: a quick hand is never refused.
-        """
-        if self._pending:
-            return True, True
-        rows = self.history()
-        return any(not row.undone for row in rows), any(row.undone for row in rows)
+    def _labels_loaded(self, image_id: int, width: int, height: int) -> None:
+        self._replace(image_id, width=width, height=height)
+        self.labels_loaded.emit()
 
-    def images_with_class(self, index: int, then: Callable[[frozenset[int]], None]) -> None:
-        """Tell the ids of all images on which a class has pixels."""
-        project = self.project
-        if project is None:
-            return
-        numbers = [record.id for record in self._records if record.status != "none"]
+    def _drawn(self, image_id: int) -> None:
+        record = self.images.find(image_id)
+        if record is not None and record.status == "none":
+            self._replace(image_id, status="draft")
+        self.label_thumbnails.forget(image_id)
 
-        def look() -> frozenset[int]:
-            return frozenset(number for number in numbers if project.class_pixels(number).get(index))
+    def _undone(self, tool: str, class_index: int, where: QRect, redo: bool) -> None:
+        if self._current is not None:
+            self.label_thumbnails.forget(self._current)
+        self.undone.emit(tool, class_index, where, redo)
 
-        self._threads.load(look, then)
-
-    def changed_copies(self, then: Callable[[list[tuple[int, Path]]], None]) -> None:
-        """Tell which label pictures another program changed since they were written."""
+    def read(self, work: Callable[[Project], Result], then: Callable[[Result], None]) -> None:
+        """Look something up in the project on the loading thread; `then` gets it in the window's thread."""
         project = self.project
         if project is not None:
-            self._threads.load(project.changed_copies, then)
-
-    def _count(self, edit: Edit, labels: LabelMap) -> None:
-        """Keep the pixel counts of the classes up to date; counting a big stroke is not the window's work."""
-
-        def done(delta: dict[int, int]) -> None:
-            if self.label_map is labels:
-                for index, change in delta.items():
-                    self.class_counts[index] = self.class_counts.get(index, 0) + change
-                self.counts_changed.emit()
-
-        self._threads.load(lambda: count_changes(edit, labels.ignore), done)
+            self._threads.load(lambda: work(project), then)
 
     # -- classes ---------------------------------------------------------------------------------------
 
@@ -533,7 +331,7 @@ class ProjectSession(QObject):
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Replace the class table; where the project refuses, `problem` says why and nothing changes."""
-        if not self._may_write() or self.project is None:
+        if not self.saving.allowed() or self.project is None:
             return
         project, before = self.project, self._classes
         self._classes = tuple(classes)
@@ -548,7 +346,7 @@ class ProjectSession(QObject):
             elif self.label_map is not None and self.label_map.ignore != project.ignore_value:
                 self._reload_labels()  # the new ids need wider label maps
 
-        future = self._submit(project.set_classes, tuple(classes))
+        future = self.saving.submit(project.set_classes, tuple(classes))
         self._threads.after(future, settle)
 
     def write(
@@ -558,9 +356,9 @@ class ProjectSession(QObject):
 
         An import ends with `then=lambda _: session.reload()`. None where nothing may be changed.
         """
-        if not self._may_write():
+        if not self.saving.allowed():
             return None
-        future = self._submit(work, *arguments)
+        future = self.saving.submit(work, *arguments)
         if then is not None:
             take = then
 
@@ -576,9 +374,9 @@ class ProjectSession(QObject):
         if self.project is None:
             return
         self._classes = self.project.classes
-        self._take_records(self.project.images())
-        self._label_thumbnails.clear()
-        self.label_map, self.class_counts = None, {}
+        self.images.take(self.project.images())
+        self.label_thumbnails.clear()
+        self.edits.forget()
         self.classes_changed.emit()
         self.images_changed.emit()
         if self._current is None:
@@ -588,58 +386,13 @@ class ProjectSession(QObject):
 
     def _reload_labels(self) -> None:
         """Read the labels of the image in front again."""
-        self.label_map, self.class_counts = None, {}
+        self.edits.forget()
         if self._current is not None and self.image is not None and self.image.width:
-            self._load_labels(self._current, self.image.width, self.image.height)
+            self.edits.load(self.image.width, self.image.height)
 
     # -- saving ----------------------------------------------------------------------------------------
-
-    @property
-    def saved(self) -> bool:
-        """Whether every change is durable."""
-        return self._pending == 0
-
-    def flush(self) -> None:
-        """Wait until everything is durable and the copies for other programs are written."""
-        if self._writer is not None:
-            self._writer.flush()
 
     def remember(self, name: str, value: Any) -> None:
         """Keep a JSON value with the project (which image was in front, for instance)."""
         if self.project is not None and not self.project.read_only:
-            self._submit(self.project.settings.set, name, value)
-
-    def _may_write(self) -> bool:
-        if self.project is None:
-            return False
-        if self.project.read_only:
-            self.problem.emit(
-                UserError(
-                    "This project is open for reading only",
-                    where=self.project.name,
-                    action=self.project.read_only_reason,
-                )
-            )
-            return False
-        return True
-
-    def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        assert self._writer is not None, "no project is open"
-        future = self._writer.submit(work, *arguments)
-        self._last_write = future
-        self._pending += 1
-        if self._pending == 1:
-            self.saved_changed.emit(False)
-        self._threads.after(future, self._written)
-        return future
-
-    def _written(self, future: Future[Any]) -> None:
-        self._pending = max(0, self._pending - 1)
-        error = future.exception()
-        if error is not None:
-            self.problem.emit(as_user_error(error, "The change could not be saved"))
-        if self._pending == 0:
-            self.saved_changed.emit(True)
-
-    def _problem_from_thread(self, error: UserError) -> None:
-        self._threads.tell(lambda: self.problem.emit(error))
+            self.saving.submit(self.project.settings.set, name, value)

@@ -23,6 +23,7 @@ from segstudio.ui.widgets.mark import IconMark
 from segstudio.ui.widgets.segmented import Segment, SegmentedControl
 
 if TYPE_CHECKING:
+    from segstudio.core.project import Project
     from segstudio.core.records import ImageRecord, Status
     from segstudio.runtime.session import ProjectSession
 
@@ -124,7 +125,7 @@ class Filmstrip(QFrame):
         place = ids.index(current.id) if current is not None and current.id in ids else (-1 if by > 0 else 0)
         place += by
         while 0 <= place < len(ids):
-            record = self._session.record(ids[place])
+            record = self._session.images.find(ids[place])
             if record is not None and (not unlabelled or record.status == "none"):
                 self._session.go(record.id)
                 return
@@ -191,7 +192,12 @@ class Filmstrip(QFrame):
                 self._with_class = found
                 self._refill()
 
-        self._session.images_with_class(index, take)
+        labelled = [record.id for record in self._session.images if record.status != "none"]
+
+        def look(project: Project) -> frozenset[int]:
+            return frozenset(number for number in labelled if project.class_pixels(number).get(index))
+
+        self._session.read(look, take)
 
     def _sort_key(self) -> Callable[[ImageRecord], object] | None:
         order = _ORDERS[max(0, self._sort.currentIndex())]

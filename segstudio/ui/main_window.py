@@ -323,7 +323,7 @@ class MainWindow(QWidget):
             self._import_wanted = False
             self.import_labels()
         elif self.session is not None and not self.session.read_only_reason:
-            self.session.changed_copies(self._offer_copies)
+            self.session.read(lambda project: project.changed_copies(), self._offer_copies)
 
     def _offer_copies(self, changed: list[tuple[int, Path]]) -> None:
         """Label pictures that another program wrote over: nothing is lost, and nothing taken unasked."""

@@ -65,7 +65,7 @@ class ReadOuts(QObject):
             return
         record = session.current
         name = record.display_name.rsplit("/", 1)[-1] if record is not None else ""
-        number = session.position(record.id) + 1 if record is not None else 0
+        number = session.images.position(record.id) + 1 if record is not None else 0
         self._top.set_place(session.project.name, name, number, len(session.images))
         self._bar.set_size(session.image.description if session.image is not None else "")
         self.title_changed.emit(

@@ -84,7 +84,7 @@ class ThumbnailRow(QAbstractScrollArea):
         if image_id in self.ids:
             box = self.rect_of(self.ids.index(image_id)).adjusted(-6, -6, 6, 26)
             if box.intersects(self.viewport().rect()):
-                if self._session.label_thumbnail(image_id) is None:
+                if self._session.label_thumbnails.get(image_id) is None:
                     self._ask()
                 self.viewport().update(box)
 
@@ -127,7 +127,7 @@ class ThumbnailRow(QAbstractScrollArea):
         place = self._at(event.position().toPoint())
         if place != self._hovered:
             self._hovered = place
-            record = self._session.record(self.ids[place]) if place >= 0 else None
+            record = self._session.images.find(self.ids[place]) if place >= 0 else None
             tip = ""
             if record is not None:
                 tip = f"{record.display_name}\n{record.problem}".strip()
@@ -150,7 +150,7 @@ class ThumbnailRow(QAbstractScrollArea):
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         current = self._session.current
         for place in self._visible():
-            record = self._session.record(self.ids[place])
+            record = self._session.images.find(self.ids[place])
             if record is not None:
                 self._paint_one(
                     painter, self.rect_of(place), record, current is not None and record.id == current.id
@@ -161,13 +161,13 @@ class ThumbnailRow(QAbstractScrollArea):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.color("base"))
         painter.drawRoundedRect(QRectF(box), 2, 2)
-        picture = self._session.thumbnail(record.id)
+        picture = self._session.thumbnails.get(record.id)
         if picture is not None:
             target = _filling(picture.size(), box)
             painter.save()
             painter.setClipRect(box)
             painter.drawImage(target, picture)
-            labels = self._session.label_thumbnail(record.id)
+            labels = self._session.label_thumbnails.get(record.id)
             if labels is not None and self._colors:
                 painter.drawImage(target, _colored(labels, self._colors))
             painter.restore()

@@ -34,8 +34,8 @@ def bind_window_actions(window: MainWindow) -> None:
         "window.filmstrip": lambda: window.filmstrip and window.filmstrip.toggle(),
         "window.region": lambda: next_region(window),
         "window.quit": window.close,
-        "edit.undo": lambda: window.session and window.session.undo(),
-        "edit.redo": lambda: window.session and window.session.redo(),
+        "edit.undo": lambda: window.session and window.session.edits.undo(),
+        "edit.redo": lambda: window.session and window.session.edits.redo(),
         "image.next": lambda: _step(window, 1),
         "image.previous": lambda: _step(window, -1),
         "image.next_unlabelled": lambda: _step(window, 1, unlabelled=True),
@@ -80,7 +80,7 @@ def enable_steps(window: MainWindow) -> None:
     session = window.session
     if session is None or session.project is None:
         return
-    undo, redo = session.can_step
+    undo, redo = session.edits.can_step
     window.actions_table.enable("edit.undo", undo, why_not="Nothing to undo on this image")
     window.actions_table.enable("edit.redo", redo, why_not="Nothing to redo on this image")
 

@@ -45,7 +45,7 @@ class Hand:
         QTest.keyClick(self.canvas, key, modifiers)
 
     def saved(self) -> None:
-        self.qtbot.waitUntil(lambda: self.session.saved, timeout=10_000)
+        self.qtbot.waitUntil(lambda: self.session.saving.saved, timeout=10_000)
 
     @property
     def labels(self):
@@ -170,7 +170,7 @@ def test_escape_takes_the_stroke_under_way_back(hand):
     hand.key(Qt.Key.Key_Escape)
     assert (hand.labels == 255).all()
     QTest.mouseRelease(hand.canvas, LEFT, NONE, hand.at(100, 100))
-    assert hand.session.saved
+    assert hand.session.saving.saved
 
 
 def test_fill_takes_the_connected_region_and_nothing_else(hand):
@@ -254,7 +254,7 @@ def test_a_stroke_right_after_undo_starts_from_the_undone_labels(hand):
     hand.choose("Sky")
     hand.room.state.set_size(50)
     hand.click(100, 100)
-    hand.session.undo()
+    hand.session.edits.undo()
     hand.choose("Road")
     hand.click(250, 150)
     hand.saved()
@@ -292,7 +292,7 @@ def test_pixel_counts_of_the_table_are_those_of_the_label_map(hand):
 
     hand.qtbot.waitUntil(agrees, timeout=5000)
     with hand.qtbot.waitSignal(session.undone):
-        session.undo()
+        session.edits.undo()
     hand.qtbot.waitUntil(agrees, timeout=5000)
     assert session.class_counts.get(0, 0) == 0
 

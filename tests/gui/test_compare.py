@@ -41,7 +41,7 @@ def room(qtbot, bench):
     qtbot.waitUntil(lambda: wanted <= {each.key for each in bench.shelf.runnable}, timeout=WAIT)
     qtbot.waitUntil(lambda: bool(session.images), timeout=WAIT)
     session.remember("compare.panes", [{"kind": "truth"}])
-    session.flush()
+    session.saving.flush()
     session.go(session.images[0].id)
     qtbot.waitUntil(lambda: session.image is not None and session.image.complete, timeout=WAIT)
     qtbot.waitUntil(lambda: session.label_map is not None, timeout=WAIT)
@@ -107,7 +107,7 @@ def test_models_run_beside_the_ground_truth_and_are_scored(qtbot, bench, room):
 def test_scores_counted_while_the_project_is_writing_are_kept_too(qtbot, bench, room):
     written = threading.Event()
     bench.session.write(written.wait)
-    assert not bench.session.saved
+    assert not bench.session.saving.saved
     add(bench, room, "rough")
     wait_scored(qtbot, bench, room)
     written.set()
@@ -240,10 +240,10 @@ def test_painting_in_the_labels_changes_the_score(qtbot, bench, room):
     wait_scored(qtbot, bench, room)
     pane, current = room.comparison.models[0], bench.session.current.id
     before = room.scores.get(pane.key, current).sum()
-    recorder = bench.session.begin_stroke()
+    recorder = bench.session.edits.begin_stroke()
     recorder.touch(0, 0, 40, 40)
     bench.session.label_map.array[:40, :40] = 255
-    bench.session.finish_stroke("eraser", 255)
+    bench.session.edits.finish_stroke("eraser", 255)
     bench.session.labels_changed.emit(QRect(0, 0, 40, 40))
     qtbot.waitUntil(
         lambda: (m := room.scores.get(pane.key, current)) is not None and m.sum() == before - 1600,

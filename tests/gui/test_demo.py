@@ -45,10 +45,10 @@ def test_changes_to_the_demo_stay(own_home, make_window, qtbot):
     window = make_window()
     open_demo(window, qtbot)
     session = window.session
-    recorder = session.begin_stroke()
+    recorder = session.edits.begin_stroke()
     recorder.touch(0, 0, 40, 40)
     session.label_map.array[:40, :40] = 2
-    session.finish_stroke("brush", 2)
+    session.edits.finish_stroke("brush", 2)
     session.close()
     qtbot.waitUntil(lambda: window.pages.currentWidget() is window.start_page)
     open_demo(window, qtbot)

@@ -11,7 +11,7 @@ LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 
 
 def paths(window) -> list[str]:
-    return [window.session.record(number).path for number in window.filmstrip.shown]
+    return [window.session.images.find(number).path for number in window.filmstrip.shown]
 
 
 def filter_by(window, index: int) -> None:
@@ -44,6 +44,14 @@ def test_filters_show_only_images_of_that_status_with_their_counts(make_window, 
     assert len(paths(window)) == 4
 
 
+def test_shift_d_goes_on_to_the_next_image_without_labels(make_window, make_folder):
+    window = make_window(make_folder(4))
+    session = window.session
+    session.set_status(session.images[1].id, "done")
+    QTest.keyClick(window, Qt.Key.Key_D, Qt.KeyboardModifier.ShiftModifier)
+    assert session.current.path == "image_02.png"
+
+
 def test_an_image_leaves_the_filter_when_its_status_changes(make_window, make_folder):
     window = make_window(make_folder(3))
     filter_by(window, 3)
@@ -57,11 +65,11 @@ def test_the_class_filter_shows_images_that_have_the_class_and_its_cross_clears_
 ):
     window = make_window(make_folder(3))
     session, strip = window.session, window.filmstrip
-    recorder = session.begin_stroke()
+    recorder = session.edits.begin_stroke()
     recorder.touch(0, 0, 20, 20)
     session.label_map.array[:20, :20] = 2
-    session.finish_stroke("brush", 2)
-    qtbot.waitUntil(lambda: session.saved, timeout=10_000)
+    session.edits.finish_stroke("brush", 2)
+    qtbot.waitUntil(lambda: session.saving.saved, timeout=10_000)
     next(action for action in strip.class_filter.menu().actions() if action.text() == "Pole").trigger()
     qtbot.waitUntil(lambda: paths(window) == ["image_00.png"], timeout=10_000)
     cross = QPoint(strip.class_filter.width() - 12, 12)
@@ -131,8 +139,8 @@ def test_only_images_near_the_view_are_decoded(make_window, make_folder, qtbot):
     strip = window.filmstrip.strip
     visible = strip._visible()
     first = strip.ids[0]
-    qtbot.waitUntil(lambda: window.session.thumbnail(first) is not None, timeout=20_000)
-    assert window.session.thumbnail(strip.ids[29]) is None
+    qtbot.waitUntil(lambda: window.session.thumbnails.get(first) is not None, timeout=20_000)
+    assert window.session.thumbnails.get(strip.ids[29]) is None
     assert len(visible) < 20
 
 

@@ -80,8 +80,8 @@ def test_y_writes_the_region_in_hand_as_one_step_and_goes_on(room, qtbot):
     assert (session.label_map.array[20:60, 20:80] == 3).all()
     assert int((session.label_map.array != 255).sum()) == 2400
     assert room.proposals.current.class_index == 1
-    qtbot.waitUntil(lambda: session.saved, timeout=10_000)
-    row = session.history()[0]
+    qtbot.waitUntil(lambda: session.saving.saved, timeout=10_000)
+    row = session.edits.history()[0]
     assert (row.tool, row.class_index, row.pixels) == ("proposal", 3, 2400)
 
 
@@ -130,7 +130,7 @@ def test_a_locked_class_is_not_written(room):
 def test_undo_brings_the_region_back_as_a_proposal(room, qtbot):
     QTest.keyClick(room.canvas, Qt.Key.Key_Y)
     with qtbot.waitSignal(room._session.undone):
-        room._session.undo()
+        room._session.edits.undo()
     qtbot.waitUntil(lambda: len(room.proposals.regions) == 3, timeout=10_000)
 
 

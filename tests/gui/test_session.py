@@ -78,7 +78,7 @@ def test_a_broken_file_gives_one_sentence_and_a_mark_and_the_rest_goes_on(sessio
     assert record.path == "aaa_broken.jpg"
     assert record.status == "check" and record.problem
     assert "\n" not in str(problems[0]) and "Traceback" not in str(problems[0])
-    assert session.next()
+    session.go(session.images[1].id)
     qtbot.waitUntil(lambda: session.label_map is not None, timeout=20_000)
     assert len(problems) == 1
 
@@ -89,9 +89,9 @@ def test_thumbnails_come_for_what_is_in_view_and_mark_broken_files(session, make
     open_and_wait(qtbot, session, folder)
     ids = [record.id for record in session.images]
     session.want_thumbnails(ids)
-    qtbot.waitUntil(lambda: all(session.thumbnail(number) for number in ids[:3]), timeout=20_000)
-    assert max(session.thumbnail(ids[0]).width(), session.thumbnail(ids[0]).height()) == 160
-    qtbot.waitUntil(lambda: session.record(ids[3]).status == "check", timeout=20_000)
+    qtbot.waitUntil(lambda: all(session.thumbnails.get(number) for number in ids[:3]), timeout=20_000)
+    assert max(session.thumbnails.get(ids[0]).width(), session.thumbnails.get(ids[0]).height()) == 160
+    qtbot.waitUntil(lambda: session.images.find(ids[3]).status == "check", timeout=20_000)
 
 
 def test_the_image_in_front_comes_first_when_many_are_asked_for(session, make_folder, qtbot):
@@ -103,23 +103,16 @@ def test_the_image_in_front_comes_first_when_many_are_asked_for(session, make_fo
     assert session.current.id == last.id
 
 
-def test_next_unlabelled_skips_labelled_images(session, make_folder, qtbot):
-    open_and_wait(qtbot, session, make_folder(4))
-    session.set_status(session.images[1].id, "done")
-    assert session.next(unlabelled=True)
-    assert session.current.path == "image_02.png"
-
-
 def test_saved_tells_when_everything_is_durable(session, make_folder, qtbot):
     open_and_wait(qtbot, session, make_folder())
     states: list[bool] = []
     session.saved_changed.connect(states.append)
-    recorder = session.begin_stroke()
+    recorder = session.edits.begin_stroke()
     recorder.touch(0, 0, 20, 20)
     session.label_map.array[:20, :20] = 1
-    session.finish_stroke("brush", 1)
-    assert states == [False] and not session.saved
-    qtbot.waitUntil(lambda: session.saved, timeout=10_000)
+    session.edits.finish_stroke("brush", 1)
+    assert states == [False] and not session.saving.saved
+    qtbot.waitUntil(lambda: session.saving.saved, timeout=10_000)
     assert states == [False, True]
     assert session.project.load_labels(session.current.id).array[10, 10] == 1
 
@@ -133,10 +126,10 @@ def test_a_stroke_that_cannot_be_written_is_taken_back_on_screen(session, make_f
     monkeypatch.setattr(Project, "commit", refuse)
     problems: list[UserError] = []
     session.problem.connect(problems.append)
-    recorder = session.begin_stroke()
+    recorder = session.edits.begin_stroke()
     recorder.touch(0, 0, 20, 20)
     session.label_map.array[:20, :20] = 1
-    session.finish_stroke("brush", 1)
+    session.edits.finish_stroke("brush", 1)
     qtbot.waitUntil(lambda: bool(problems), timeout=10_000)
     qtbot.waitUntil(
         lambda: session.label_map is not None and bool((session.label_map.array == 255).all()), timeout=10_000
@@ -158,10 +151,10 @@ def test_equal_class_names_are_refused_and_the_table_stays(session, make_folder,
 
 def test_a_class_id_above_254_widens_the_label_map_and_keeps_its_labels(session, make_folder, qtbot):
     open_and_wait(qtbot, session, make_folder(1))
-    recorder = session.begin_stroke()
+    recorder = session.edits.begin_stroke()
     recorder.touch(0, 0, 20, 20)
     session.label_map.array[:20, :20] = 1
-    session.finish_stroke("brush", 1)
+    session.edits.finish_stroke("brush", 1)
     kind = type(session.classes[0])
     session.set_classes([*session.classes, kind(300, "Many", (9, 9, 9))])
     qtbot.waitUntil(
@@ -210,7 +203,7 @@ def test_labels_of_labelme_are_read_in_the_reader_and_written_as_undoable_steps(
     assert session.label_map.array[20, 30] == 3
     assert [entry.name for entry in session.classes][-1] == "Kerb"
     with qtbot.waitSignal(session.undone, timeout=10_000):
-        session.undo()
+        session.edits.undo()
     assert (session.label_map.array == 255).all()
     assert not work._folder.exists()
 

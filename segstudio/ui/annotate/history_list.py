@@ -40,7 +40,7 @@ class HistoryModel(QAbstractListModel):
     def refill(self) -> None:
         """Read the history again."""
         self.beginResetModel()
-        self._rows = self._session.history(_LIMIT)
+        self._rows = self._session.edits.history(_LIMIT)
         self.endResetModel()
 
     @property
@@ -130,6 +130,6 @@ class HistoryList(QListView):
             here = self.rows.rowCount()
         for _ in range(abs(there - here)):
             if there > here:
-                self._session.undo()
+                self._session.edits.undo()
             else:
-                self._session.redo()
+                self._session.edits.redo()

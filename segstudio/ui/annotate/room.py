@@ -92,7 +92,7 @@ class AnnotateRoom(QObject):
         self.canvas.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def deactivated(self) -> None:
-        self._session.cancel_stroke()
+        self._session.edits.cancel_stroke()
 
     def shut_down(self) -> None:
         """The window closes: no timer of a tool may reach the canvas any more."""
@@ -323,7 +323,7 @@ class AnnotateRoom(QObject):
         if image.levels:
             self._image_ready()
             return
-        small = self._session.thumbnail(record.id)
+        small = self._session.thumbnails.get(record.id)
         if small is not None and record.width and record.height:
             # The small picture at once, the sharp one when it is decoded.
             self._services.viewport.set_image_size(record.width, record.height, keep=True)

@@ -306,7 +306,7 @@ class TrainRoom(QObject):
             wrong = next(finding for finding in self._report.findings if finding.level == "err")
             self._services.status.error.emit(UserError(wrong.title, action=wrong.detail.capitalize()))
             return
-        self._session.flush()
+        self._session.saving.flush()
         self._runs.create(recipe, project)
         self._close_form()
 
@@ -377,7 +377,7 @@ class TrainRoom(QObject):
             return
         for image_id in finding.images:
             self._session.set_split(image_id, "val")
-        self._session.flush()
+        self._session.saving.flush()
         self._check()
 
     @property

@@ -124,11 +124,11 @@ class PaintState(QObject):
 
     def begin(self) -> StrokeRecorder | None:
         """Start a change of the image in front."""
-        return self.session.begin_stroke()
+        return self.session.edits.begin_stroke()
 
     def finish(self, tool: str, class_index: int) -> Edit | None:
         """Hand the change to the writer."""
-        return self.session.finish_stroke(tool, class_index)
+        return self.session.edits.finish_stroke(tool, class_index)
 
     def changed_labels(self, rect: Rect | None) -> None:
         """Pixels inside `rect` were written; canvases repaint them."""

@@ -115,7 +115,7 @@ class PenTool(Tool):
         self._keys(event, down=True)
         if event.key() == Qt.Key.Key_Escape and self._pen is not None:
             self._pen = self._recorder = None
-            self._state.session.cancel_stroke()
+            self._state.session.edits.cancel_stroke()
             return True
         return False
 
