@@ -1,14 +1,13 @@
 """The window's end of one worker process: requests go out, answers come back, crashes are survived.
 
-The client keeps its own queue and hands the process only as much as it works on, so a queued request is
-cancelled at once and a crash costs no more than what was at work.
+The client keeps its own queue (call_queue) and hands the process only as much as it works on, so a queued
+request is cancelled at once and a crash costs no more than what was at work.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from segstudio.core.errors import UserError
 from segstudio.core.program import child_environment, program_command
 from segstudio.ipc import FrameDecoder, FrameError, Message, encode, messages, sweep_leftovers
 from segstudio.runtime.call import Call, cut_off_twice, error_of, subject_of
+from segstudio.runtime.call_queue import CallQueue
 
 __all__ = ["Call", "WorkerClient"]
 
@@ -63,10 +63,8 @@ class WorkerClient(QObject):
         self._reader = reader
         self._plugin_files = tuple(plugin_files)
         self._memory_limit = memory_limit
-        self._depth = 4 if reader else 2
         self._numbers = itertools.count(1)
-        self._queue: deque[Call] = deque()
-        self._sent: dict[int, Call] = {}
+        self._calls = CallQueue(depth=4 if reader else 2)
         self._kills: dict[str, int] = {}
         self._state: State = "stopped"
         self._process: QProcess | None = None
@@ -118,7 +116,7 @@ class WorkerClient(QObject):
             )
             self._end_later(call, "failed", problem)
             return call
-        self._enqueue(call)
+        self._calls.add(call)
         self._soon.start()
         return call
 
@@ -137,10 +135,8 @@ class WorkerClient(QObject):
         """Ends the process without waiting for what it does. Never takes more than about a second."""
         self._closing = True
         self._watch.stop()
-        for call in [*self._sent.values(), *self._queue]:
+        for call in self._calls.take_all():
             self._end(call, "cancelled")
-        self._queue.clear()
-        self._sent.clear()
         process, self._process = self._process, None
         if process is not None:
             process.blockSignals(True)
@@ -156,7 +152,7 @@ class WorkerClient(QObject):
             return
         call.cancelling = True
         if call.state == "queued":
-            self._queue.remove(call)
+            self._calls.remove(call)
             self._end_later(call, "cancelled")
         else:
             self._send(messages.cancel(call.number))
@@ -169,16 +165,6 @@ class WorkerClient(QObject):
             self.cancel_call(call)
 
     # -- queue ---------------------------------------------------------------------------------------
-
-    def _enqueue(self, call: Call, *, front: bool = False) -> None:
-        call.state = "queued"
-        if front:
-            self._queue.appendleft(call)
-            return
-        position = len(self._queue)
-        while position > 0 and self._queue[position - 1].priority < call.priority:
-            position -= 1
-        self._queue.insert(position, call)
 
     def _end_later(self, call: Call, state: Literal["failed", "cancelled"], value: Any = None) -> None:
         """Ends a call from the event loop: its maker has not connected to its signals yet."""
@@ -193,7 +179,7 @@ class WorkerClient(QObject):
 
     def _pump(self) -> None:
         """Hands the process what it can work on."""
-        if self._closing or not self._queue:
+        if self._closing or not self._calls.has_waiting:
             self._update_busy()
             return
         if self._process is None:
@@ -203,17 +189,11 @@ class WorkerClient(QObject):
             return
         if self._state not in ("ready", "busy"):
             return
-        while self._queue and len(self._sent) < self._depth:
-            alone = self._queue[0].suspect or any(call.suspect for call in self._sent.values())
-            if alone and self._sent:
-                break
-            call = self._queue.popleft()
-            call.state = "sent"
-            self._sent[call.number] = call
+        while (call := self._calls.send_next()) is not None:
             try:
                 frame = encode(messages.request(call.number, call.op, call.arguments))
             except FrameError as error:
-                del self._sent[call.number]
+                self._calls.remove(call)
                 problem = UserError("A request could not be written", action=str(error))
                 self._end(call, "failed", problem)
                 continue
@@ -296,7 +276,7 @@ class WorkerClient(QObject):
             self.memory = int(message.get("memory", self.memory))
             self.heard.emit(message)
             return
-        call = self._sent.get(int(message.get("id", 0)))
+        call = self._calls.sent(int(message.get("id", 0)))
         if call is None:
             return
         if kind == "started":
@@ -305,7 +285,7 @@ class WorkerClient(QObject):
         elif kind == "progress":
             call.progressed.emit(float(message["fraction"]), str(message["text"]))
         elif kind in messages.ENDS:
-            del self._sent[call.number]
+            self._calls.remove(call)
             if kind == "result":
                 self._end(call, "finished", message["values"])
             elif kind == "cancelled":
@@ -338,8 +318,7 @@ class WorkerClient(QObject):
         started = self._state in ("ready", "busy")
         details = self._errors.decode("utf-8", errors="replace")
         on_purpose, self._stopped_on_purpose = self._stopped_on_purpose, None
-        cut_off = list(self._sent.values())
-        self._sent.clear()
+        cut_off = self._calls.take_sent()
         self._set_state("stopped")
         if on_purpose is None and started:
             self.crashed.emit(how)
@@ -366,8 +345,7 @@ class WorkerClient(QObject):
                 call.cut_off += on_purpose is None
                 call.suspect = on_purpose is None and call in at_work
                 again.append(call)
-        for call in reversed(again):
-            self._enqueue(call, front=True)
+        self._calls.add_again(again)
 
     def _blame(self, call: Call, how: str, details: str) -> None:
         what = "The reader" if self._reader else "The worker"
@@ -393,9 +371,7 @@ class WorkerClient(QObject):
             action="Run `segstudio doctor` to see what is missing",
             details=details,
         )
-        waiting = list(self._queue)
-        self._queue.clear()
-        for call in waiting:
+        for call in self._calls.take_all():
             self._end(call, "failed", problem)
 
     def _look_for_silence(self) -> None:
@@ -405,7 +381,7 @@ class WorkerClient(QObject):
 
     def _update_busy(self) -> None:
         if self._process is not None and self._state in ("ready", "busy"):
-            self._set_state("busy" if self._sent else "ready")
+            self._set_state("busy" if self._calls.has_sent else "ready")
 
     def _set_state(self, state: State) -> None:
         if state != self._state:
