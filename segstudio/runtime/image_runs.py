@@ -9,8 +9,9 @@ from typing import Any
 from PySide6.QtCore import QObject
 
 from segstudio.runtime.jobs import Job, JobQueue
+from segstudio.runtime.mask_result import prediction_key
 from segstudio.runtime.model_shelf import RunnableModel
-from segstudio.runtime.predictions import Predictions, prediction_key
+from segstudio.runtime.predictions import Predictions
 from segstudio.runtime.scores import Scores
 from segstudio.runtime.session import ProjectSession
 

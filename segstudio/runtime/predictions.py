@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from segstudio.core.class_space import ClassSpace
 from segstudio.core.errors import UserError
 from segstudio.ipc import MappedArray
 from segstudio.runtime.jobs import JobQueue, job_of_call
+from segstudio.runtime.mask_result import MaskResult, Switches, image_key, prediction_key
 from segstudio.runtime.model_shelf import RunnableModel
 from segstudio.runtime.session import ProjectSession
 from segstudio.runtime.worker_client import Call, WorkerClient
@@ -27,35 +26,6 @@ _IN_FRONT = 50
 _WHEN_IDLE = -10
 _SLOWEST_COUNTED_MS = 3000
 
-Switches = Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class MaskResult:
-    """One model's answer for one image.
-
-    `labels` (H, W) uint8 or uint16 in the numbering of `Predictions.space`; `confidence` and `entropy`
-    (H, W) uint8, 0-255 standing for 0-1. `info` is what the worker told (milliseconds, parameters, bytes,
-    FLOPs, notes). `shared` is `labels` as another process can read it.
-    """
-
-    key: str
-    image_id: int
-    labels: NDArray[Any]
-    confidence: NDArray[np.uint8] | None
-    entropy: NDArray[np.uint8] | None
-    info: Mapping[str, Any]
-    shared: MappedArray
-    raw: MappedArray = field(repr=False)
-    kept: tuple[MappedArray, ...] = field(default=(), repr=False)
-
-    @property
-    def nbytes(self) -> int:
-        extra = sum(array.array.nbytes for array in self.kept)
-        return (
-            self.raw.array.nbytes + (self.shared.array.nbytes if self.shared is not self.raw else 0) + extra
-        )
-
 
 @dataclass(slots=True)
 class _Request:
@@ -63,19 +33,6 @@ class _Request:
     switches: dict[str, Any]
     call: Call | None = None
     cancelled: bool = False
-
-
-def prediction_key(runnable: RunnableModel, switches: Switches | None = None) -> str:
-    """What tells results of one model, with these weights and switches, from all others."""
-    changed = {name: value for name, value in sorted((switches or {}).items())}
-    key = runnable.key + (f"?{json.dumps(changed)}" if changed else "")
-    weights = runnable.ref.get("weights")
-    if weights:
-        try:
-            key += f"#{Path(str(weights)).stat().st_mtime_ns}"  # training overwrites best and last
-        except OSError:
-            return key
-    return key
 
 
 class Predictions(QObject):
@@ -377,11 +334,6 @@ class Predictions(QObject):
         for slot, result in results.items():
             self._translate(slot, result.raw, result.kept, result.info)
         self.space_changed.emit()
-
-
-def image_key(image_id: int) -> str:
-    """How the worker names what it keeps of an image for probes."""
-    return f"image-{image_id}"
 
 
 def _classes_of(

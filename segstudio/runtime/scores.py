@@ -16,7 +16,8 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from segstudio.core.label_map import converted, ignore_value
 from segstudio.ipc import MappedArray
-from segstudio.runtime.predictions import MaskResult, Predictions
+from segstudio.runtime.mask_result import MaskResult
+from segstudio.runtime.predictions import Predictions
 from segstudio.runtime.session import ProjectSession
 
 Confusion = NDArray[np.int64]

@@ -12,7 +12,8 @@ from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from segstudio.core.class_space import SharedClass
 from segstudio.runtime.comparison import Comparison, Pane
-from segstudio.runtime.predictions import MaskResult, Predictions
+from segstudio.runtime.mask_result import MaskResult
+from segstudio.runtime.predictions import Predictions
 from segstudio.runtime.scores import Scores, class_ious, mean_iou
 from segstudio.ui.compare.class_table import ClassRow, ClassTable, percent
 from segstudio.ui.compare.confusion_view import ConfusionView

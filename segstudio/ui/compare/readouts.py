@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PySide6.QtGui import QColor
 
 from segstudio.runtime.comparison import Comparison, Pane
-from segstudio.runtime.predictions import MaskResult, Predictions
+from segstudio.runtime.mask_result import MaskResult
+from segstudio.runtime.predictions import Predictions
 from segstudio.ui.canvas.readout import Readout
 from segstudio.ui.room import Services
 

@@ -8,7 +8,8 @@ from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 from segstudio.core.errors import UserError
 from segstudio.core.label_map import ignore_value
 from segstudio.runtime.comparison import Comparison, Pane, View
-from segstudio.runtime.predictions import MaskResult, Predictions
+from segstudio.runtime.mask_result import MaskResult
+from segstudio.runtime.predictions import Predictions
 from segstudio.ui.canvas.layers import OVERLAY_OPACITY, ImageLayer
 from segstudio.ui.compare.pane_grid import PaneGrid
 from segstudio.ui.compare.pane_layers import GREY_BRIGHTNESS, PaneContent, PaneLayers
