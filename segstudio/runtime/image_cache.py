@@ -15,7 +15,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
 from segstudio.core.errors import UserError
-from segstudio.ipc import MappedArray
+from segstudio.runtime.picture_memory import Lease, PictureMemory, Wish
 from segstudio.runtime.worker_client import Call, WorkerClient
 
 BUDGET_BYTES = 384 * 2**20
@@ -38,26 +38,26 @@ class LevelImage:
         self.levels: list[QImage] = []
         self.complete = False
         self.problem: UserError | None = None
-        self._memory: MappedArray | None = None
+        self._lease: Lease | None = None
 
     @property
     def nbytes(self) -> int:
-        return 0 if self._memory is None else int(self._memory.array.nbytes)
+        return 0 if self._lease is None else int(self._lease.memory.array.nbytes)
 
     def descriptor(self) -> dict[str, Any] | None:
         """The full-size BGRA pixels (H, W, 4) uint8 for a worker process; None until complete."""
-        if not self.complete or self._memory is None:
+        if not self.complete or self._lease is None:
             return None
-        return self._memory.part((self.height, self.width, 4), "u1", 0).descriptor()
+        return self._lease.memory.part((self.height, self.width, 4), "u1", 0).descriptor()
 
-    def take_memory(self, memory: MappedArray, sizes: Sequence[tuple[int, int]]) -> None:
-        """Show the levels that lie one after another in `memory` (BGRA)."""
+    def take_memory(self, lease: Lease, sizes: Sequence[tuple[int, int]]) -> None:
+        """Show the levels that lie one after another in the memory of `lease` (BGRA)."""
         levels: list[QImage] = []
         offset = 0
         for width, height in sizes:
-            levels.append(_view(memory, width, height, offset))
+            levels.append(_view(lease, width, height, offset))
             offset += width * height * 4
-        self._memory, self.levels, self.complete = memory, levels, True
+        self._lease, self.levels, self.complete = lease, levels, True
 
 
 class ImageCache(QObject):
@@ -72,6 +72,8 @@ class ImageCache(QObject):
         self._budget = budget
         self._images: OrderedDict[tuple[Path, int], LevelImage] = OrderedDict()
         self._calls: dict[tuple[Path, int], Call] = {}
+        self._memory = PictureMemory(self)
+        self._wishes: dict[tuple[Path, int], list[Wish]] = {}
         self._wanted: tuple[Path, int] | None = None
 
     def show(self, path: Path, page: int = 0) -> LevelImage:
@@ -136,54 +138,63 @@ class ImageCache(QObject):
         if image.width * image.height > _REDUCE_ABOVE and is_jpeg and priority == _NOW:
             self._ask_reduced(image, priority)
         else:
-            self._ask_levels(image, priority)
+            nbytes = pyramid_bytes(image.width, image.height)
+            self._reserve(image, nbytes, lambda lease: self._ask_levels(image, priority, lease))
 
     def _ask_reduced(self, image: LevelImage, priority: int) -> None:
+        """A reduced picture first. Room for the whole one is made while the reader decodes."""
         factor = 8 if image.width * image.height > 24_000_000 else 4
         nbytes = -(-image.width // factor) * -(-image.height // factor) * 4
-        memory = self._allocate(image, nbytes)
-        if memory is None:
-            return
+        whole = _Room()
 
-        def take(image: LevelImage, priority: int, values: dict[str, Any]) -> None:
-            if self._alive(image):
-                image.levels = [_view(memory, int(values["width"]), int(values["height"]), 0)]
-                memory.close()
-                self.changed.emit((image.path, image.page))
-                self._ask_levels(image, priority)
+        def ask(lease: Lease) -> None:
+            def take(image: LevelImage, priority: int, values: dict[str, Any]) -> None:
+                if self._alive(image):
+                    image.levels = [_view(lease, int(values["width"]), int(values["height"]), 0)]
+                    self.changed.emit((image.path, image.page))
+                    whole.when_there(lambda room: self._ask_levels(image, priority, room))
 
-        self._ask(image, priority, take, "reduced", factor=factor, out=memory.descriptor())
+            out = lease.memory.descriptor()
+            self._ask(image, priority, take, "reduced", factor=factor, out=out)
 
-    def _ask_levels(self, image: LevelImage, priority: int) -> None:
-        memory = self._allocate(image, pyramid_bytes(image.width, image.height))
-        if memory is None:
-            return
+        self._reserve(image, nbytes, ask)
+        self._reserve(image, pyramid_bytes(image.width, image.height), whole.take)
 
+    def _ask_levels(self, image: LevelImage, priority: int, lease: Lease) -> None:
         def take(image: LevelImage, _priority: int, values: dict[str, Any]) -> None:
             self._calls.pop((image.path, image.page), None)
+            self._wishes.pop((image.path, image.page), None)
             if self._alive(image):
-                image.take_memory(memory, [(int(width), int(height)) for width, height in values["sizes"]])
+                image.take_memory(lease, [(int(width), int(height)) for width, height in values["sizes"]])
                 self._trim()
                 self.changed.emit((image.path, image.page))
 
-        self._ask(image, priority, take, "levels", out=memory.descriptor(), range=None)
+        if self._alive(image):
+            self._ask(image, priority, take, "levels", out=lease.memory.descriptor(), range=None)
 
-    def _allocate(self, image: LevelImage, nbytes: int) -> MappedArray | None:
-        try:
-            return MappedArray.create((nbytes,), "u1")
-        except OSError as error:
-            needed = f"{nbytes / 2**20:.0f} MB"
+    def _reserve(self, image: LevelImage, nbytes: int, then: Callable[[Lease], None]) -> None:
+        """`then(lease)` when there is room; the picture fails where there is none."""
+        key = (image.path, image.page)
+
+        def take(found: Lease | OSError) -> None:
+            if not self._alive(image):
+                return
+            if isinstance(found, Lease):
+                then(found)
+                return
             problem = UserError(
-                f"There is no room for the {needed} that the picture takes",
+                f"There is no room for the {nbytes / 2**20:.0f} MB that the picture takes",
                 where=f"to show {image.path.name}",
                 action="Close other programs or free some disk space.",
-                details=str(error),
+                details=str(found),
             )
             self._fail(image, problem)
-            return None
+
+        self._wishes.setdefault(key, []).append(self._memory.ask(nbytes, take))
 
     def _fail(self, image: LevelImage, error: UserError) -> None:
         self._calls.pop((image.path, image.page), None)
+        self._drop_wishes((image.path, image.page))
         image.problem = error
         if self._alive(image):
             self.failed.emit((image.path, image.page), error)
@@ -198,7 +209,12 @@ class ImageCache(QObject):
                 continue
             del self._calls[key]
             self._images.pop(key, None)
+            self._drop_wishes(key)
             call.cancel()
+
+    def _drop_wishes(self, key: tuple[Path, int]) -> None:
+        for wish in self._wishes.pop(key, []):
+            wish.drop()
 
     def _trim(self) -> None:
         total = sum(image.nbytes for image in self._images.values())
@@ -228,9 +244,30 @@ def describe(header: dict[str, Any]) -> str:
     return words if pages < 2 else f"{words} · page 1 of {pages}"
 
 
-def _view(memory: MappedArray, width: int, height: int, offset: int) -> QImage:
-    pixels = memory.part((height, width, 4), "u1", offset).array
+class _Room:
+    """Memory that may be there before or after somebody is ready to use it."""
+
+    def __init__(self) -> None:
+        self._lease: Lease | None = None
+        self._then: Callable[[Lease], None] | None = None
+
+    def take(self, lease: Lease) -> None:
+        self._lease = lease
+        self._go()
+
+    def when_there(self, then: Callable[[Lease], None]) -> None:
+        self._then = then
+        self._go()
+
+    def _go(self) -> None:
+        if self._lease is not None and self._then is not None:
+            lease, self._lease = self._lease, None
+            self._then(lease)
+
+
+def _view(lease: Lease, width: int, height: int, offset: int) -> QImage:
+    pixels = lease.memory.part((height, width, 4), "u1", offset).array
     image = QImage(pixels.data, width, height, width * 4, QImage.Format.Format_RGB32)
     # Qt only keeps the pointer: the Python object must hold the memory as long as anybody paints it.
-    image.__dict__["memory"] = (memory, pixels)
+    image.__dict__["memory"] = (lease, pixels)
     return image
