@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     identify = verbs.add_parser("identify", help="which network a file belongs to")
     identify.add_argument("file", type=Path, metavar="FILE")
     identify.add_argument("--json", action="store_true", help="print one JSON document")
-    listing = verbs.add_parser("list", help="the published weights of a network")
-    listing.add_argument("model", metavar="NAME")
+    listing = verbs.add_parser("list", help="the published weights of a network, or of all")
+    listing.add_argument("model", nargs="?", default="", metavar="NAME")
     listing.add_argument("--json", action="store_true", help="print one JSON document")
     fetch = verbs.add_parser("fetch", help="fetch published weights over https")
     fetch.add_argument("model", metavar="NAME")
@@ -33,16 +33,27 @@ def _list(arguments: argparse.Namespace) -> int:
     from segstudio.core.downloaded_weights import downloaded
     from segstudio.registry import Registry
 
-    _, spec = Registry(arguments.plugin).find(arguments.model)
+    registry = Registry(arguments.plugin)
+    if arguments.model:
+        specs = [registry.find(arguments.model)[1]]
+    else:
+        specs = [spec for plugin in registry.plugins() for spec in plugin.models if spec.checkpoints]
     if arguments.json:
-        print(json.dumps([dataclasses.asdict(checkpoint) for checkpoint in spec.checkpoints], indent=2))
+        found = [
+            {"model": spec.id, **dataclasses.asdict(entry)} for spec in specs for entry in spec.checkpoints
+        ]
+        print(json.dumps(found, indent=2))
         return 0
-    for checkpoint in spec.checkpoints:
-        here = "here   " if checkpoint.path or (checkpoint.url and downloaded(checkpoint)) else "on line"
-        metrics = ", ".join(f"{name} {value:g}" for name, value in checkpoint.metrics)
-        print(f"{here}  {checkpoint.id}  {checkpoint.taxonomy}  {metrics}  licence: {checkpoint.licence}")
-    if not spec.checkpoints:
-        print(f"{spec.id} has no published weights that are known here")
+    for spec in specs:
+        for checkpoint in spec.checkpoints:
+            here = "here   " if checkpoint.path or (checkpoint.url and downloaded(checkpoint)) else "on line"
+            metrics = ", ".join(f"{name} {value:g}" for name, value in checkpoint.metrics)
+            layout = "key layout checked" if checkpoint.layout_checked else "key layout not checked"
+            name = f"{spec.name}  {checkpoint.id}" if not arguments.model else checkpoint.id
+            trained = checkpoint.dataset or checkpoint.taxonomy
+            print(f"{here}  {name}  {trained}  {metrics}  {layout}  licence: {checkpoint.licence}")
+        if not spec.checkpoints:
+            print(f"{spec.id} has no published weights that are known here")
     return 0
 
 
@@ -51,7 +62,8 @@ def _fetch(arguments: argparse.Namespace) -> int:
     from segstudio.registry import Registry
     from segstudio.worker.downloads import fetch
 
-    _, spec = Registry(arguments.plugin).find(arguments.model)
+    registry = Registry(arguments.plugin)
+    _, spec = registry.find(arguments.model)
     chosen = next((found for found in spec.checkpoints if found.id == arguments.checkpoint), None)
     if chosen is None:
         known = ", ".join(checkpoint.id for checkpoint in spec.checkpoints) or "none"
@@ -61,6 +73,9 @@ def _fetch(arguments: argparse.Namespace) -> int:
     bar = ProgressBar((chosen.bytes or 0) // 2**20 or 1, "MB")
     path = fetch(chosen, progress=lambda done, _total: bar.show(done / 2**20))
     bar.clear()
+    from segstudio.worker.published_copies import adopt
+
+    adopt(registry, spec.id, chosen.id)
     print(path)
     return 0
 

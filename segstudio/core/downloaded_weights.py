@@ -30,3 +30,21 @@ def downloaded(checkpoint: Checkpoint, folder: Path | None = None) -> Path | Non
     """The checkpoint's file where it was fetched before (or put there by hand), else None."""
     path = (folder or checkpoint_folder()) / file_name(checkpoint)
     return path if path.is_file() else None
+
+
+def part_path(path: Path) -> Path:
+    """Where a download grows until it is whole."""
+    return path.with_name(path.name + ".part")
+
+
+def part_bytes(checkpoint: Checkpoint, folder: Path | None = None) -> int:
+    """How much of a checkpoint an earlier try left behind; the next one goes on from there."""
+    try:
+        return part_path((folder or checkpoint_folder()) / file_name(checkpoint)).stat().st_size
+    except OSError:
+        return 0
+
+
+def safetensors_copy(path: Path) -> Path:
+    """Where the copy of a fetched checkpoint lies that carries its facts; `path` itself where it is one."""
+    return path.with_suffix(".safetensors")

@@ -26,7 +26,7 @@ class ProjectLock:
     def acquire(self) -> bool:
         """Takes the lock without waiting; False when another holds it. Raises OSError without access."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        if not _lock(descriptor):
+        if not try_lock(descriptor):
             os.close(descriptor)
             return False
         holder = json.dumps({"pid": os.getpid(), "host": platform.node()}).encode("utf-8")
@@ -50,8 +50,11 @@ class ProjectLock:
             self._descriptor = None
 
 
-def _lock(descriptor: int) -> bool:
-    """False when another holds the lock. A file system without locks counts as free."""
+def try_lock(descriptor: int) -> bool:
+    """Locks an open file until it is closed; False when another holds the lock.
+
+    A file system without locks counts as free.
+    """
     if sys.platform == "win32":
         import msvcrt
 

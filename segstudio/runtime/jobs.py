@@ -47,6 +47,7 @@ class Job(QObject):
         self._on_force_stop = on_force_stop
         self._done = 0.0
         self._started = 0.0
+        self._from = 0.0
         self._patience = QTimer(self, singleShot=True, interval=FORCE_STOP_AFTER_MS)
         self._patience.timeout.connect(self._offer_force_stop)
 
@@ -70,13 +71,19 @@ class Job(QObject):
     @property
     def left_text(self) -> str:
         """Such as "2 min left"; empty where it cannot be told."""
-        if self.state != "running" or not self.fraction or self.fraction < 0.02 or self.seconds < 1:
+        if self.state != "running" or not self.fraction or self.seconds < 1:
             return ""
-        return f"{_duration(self.seconds * (1 - self.fraction) / self.fraction)} left"
+        # Work that is taken up again begins in the middle: only what was done since tells the speed.
+        achieved = self.fraction - self._from
+        if achieved < 0.02:
+            return ""
+        return f"{_duration(self.seconds * (1 - self.fraction) / achieved)} left"
 
-    def begin(self) -> None:
+    def begin(self, *, at: float = 0.0) -> None:
+        """Starts the clock. `at` is the fraction done earlier, where work is taken up again."""
         if self.state == "queued":
             self.state = "running"
+            self._from = at
             self._started = time.monotonic()
             self.changed.emit()
 
@@ -89,6 +96,12 @@ class Job(QObject):
         self.text = text
         self._done = done
         self.changed.emit()
+
+    def hand_over(self, *, on_cancel: Callable[[], None], on_force_stop: Callable[[], None]) -> None:
+        """The work goes on elsewhere: a wish to stop reaches its next worker."""
+        self._on_cancel, self._on_force_stop = on_cancel, on_force_stop
+        if self.state == "cancelling":
+            on_cancel()
 
     def finish(self) -> None:
         self.fraction = 1.0

@@ -9,21 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
 from segstudio.core import atomic_file
-from segstudio.core.downloaded_weights import downloaded
+from segstudio.core.downloaded_weights import downloaded, safetensors_copy
 from segstudio.core.errors import UserError
 from segstudio.core.plugin_sources import PluginSource, find_sources, give_consent
 from segstudio.core.program import child_environment, program_command
 from segstudio.core.resources import resource
 from segstudio.core.settings import Settings, cache_folder
+from segstudio.core.taxonomies import load_taxonomy, taxonomy_names
 from segstudio.core.weights_facts import WeightsFacts, read_facts
-from segstudio.plugin_api import ModelSpec, Plugin, plugin_from_json
+from segstudio.plugin_api import Checkpoint, ModelSpec, Plugin, plugin_from_json
 
 LISTING_SECONDS = 10
 PATIENT_SECONDS = 60
@@ -132,6 +133,13 @@ class ModelShelf(QObject):
             self._settings.set("models.files", [*others, entry])
         self.weights_changed()
 
+    def forget_file(self, path: Path) -> None:
+        """Takes weights that were opened by hand off the list; the file stays where it is."""
+        if self._settings is not None:
+            kept = [known for known in self._opened() if known.get("path") != str(path)]
+            self._settings.set("models.files", kept)
+        self.weights_changed()
+
     def weights_changed(self) -> None:
         """Weights appeared or went, such as the checkpoint of a run."""
         self._runnable = None
@@ -234,7 +242,8 @@ class ModelShelf(QObject):
             path, ref = Path(str(entry.get("path", ""))), json.loads(str(entry.get("ref", "{}")))
             if path.is_file() and self.find(str(ref.get("model", ""))) is not None:
                 title = str(entry.get("title", "")) or path.stem
-                yield _runnable(f"file:{path}", title, ref, _facts(path), "file")
+                facts = _known_classes(_facts(path), str(ref.get("taxonomy", "")), ref.get("num_classes"))
+                yield _runnable(f"file:{path}", title, ref, facts, "file")
         for plugin in self.plugins:
             for spec in plugin.models:
                 yield from _of_spec(plugin, spec)
@@ -257,16 +266,38 @@ def _of_spec(plugin: Plugin, spec: ModelSpec) -> Iterable[RunnableModel]:
     """The spec's checkpoints on this computer; a plugin without `load` brings its own weights."""
     if spec.unavailable:
         return
-    for checkpoint in spec.checkpoints:
-        bundled = Path(checkpoint.path) if checkpoint.path else None
-        path = bundled if bundled is not None and bundled.is_file() else None
-        if path is None and checkpoint.url:
-            path = downloaded(checkpoint)
-        if path is not None:
-            ref = _ref(spec.id, checkpoint=checkpoint.id, num_classes=checkpoint.num_classes)
-            yield _runnable(f"{spec.id}@{checkpoint.id}", spec.title, ref, _facts(path), "checkpoint")
+    here = [
+        (checkpoint, path) for checkpoint in spec.checkpoints if (path := _file_of(checkpoint)) is not None
+    ]
+    names = [checkpoint.dataset for checkpoint, _ in here]
+    for checkpoint, path in here:
+        ref = _ref(spec.id, checkpoint=checkpoint.id, num_classes=checkpoint.num_classes)
+        title = " · ".join(filter(None, (spec.title, checkpoint.dataset)))
+        if names.count(checkpoint.dataset) > 1 and checkpoint.crop is not None:
+            title += f" {checkpoint.crop[1]} × {checkpoint.crop[0]}"
+        facts = _known_classes(_facts(path), checkpoint.taxonomy, checkpoint.num_classes)
+        yield _runnable(f"{spec.id}@{checkpoint.id}", title, ref, facts, "checkpoint")
     if not plugin.load and not spec.trainable:
         yield _runnable(spec.id, spec.title, _ref(spec.id), WeightsFacts(), "plugin")
+
+
+def _file_of(checkpoint: Checkpoint) -> Path | None:
+    """Bundled, or fetched earlier; of a fetched one the copy that knows its classes, where there is one."""
+    if checkpoint.path and Path(checkpoint.path).is_file():
+        return Path(checkpoint.path)
+    path = downloaded(checkpoint) if checkpoint.url else None
+    if path is None:
+        return None
+    copy = safetensors_copy(path)
+    return copy if copy.is_file() else path
+
+
+def _known_classes(facts: WeightsFacts, taxonomy: str, number: int | None) -> WeightsFacts:
+    """The facts with the classes of a data set, where they name none and the number is right."""
+    if facts.classes or taxonomy not in taxonomy_names():
+        return facts  # a plugin may name a data set of its own
+    classes = load_taxonomy(taxonomy).classes
+    return replace(facts, classes=classes) if number in (None, len(classes)) else facts
 
 
 def _ref(

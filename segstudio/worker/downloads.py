@@ -1,13 +1,15 @@
 """Fetches published checkpoints: only over https, resumable, checked, and kept in one folder.
 
 A download grows as "<name>.part" and takes its final name only when its checksum is right, so a file with
-its final name is always whole. The published address may redirect, but never away from https.
+its final name is always whole. The published address may redirect, but never away from https. Two windows
+that want the same file do not write into each other's part: the second one is told so.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -16,23 +18,27 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
-from segstudio.core.downloaded_weights import checkpoint_folder, file_name
+from segstudio.core.downloaded_weights import checkpoint_folder, file_name, part_path
 from segstudio.core.errors import UserError
+from segstudio.core.project_lock import try_lock
 from segstudio.plugin_api import Checkpoint
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 16
 _SILENCE_SECONDS = 30.0
 _ATTEMPTS = 3
 _LARGEST = 16 << 30
 
 
 class Response(Protocol):
-    """What `open_https` gives: an HTTP answer that can be read in blocks."""
+    """What `open_https` gives: an HTTP answer that can be read in blocks.
+
+    `read1` gives what has arrived, so that a slow line is seen to move and can be cancelled at any moment.
+    """
 
     status: int
     headers: Any
 
-    def read(self, amount: int) -> bytes: ...
+    def read1(self, amount: int) -> bytes: ...
     def close(self) -> None: ...
 
 
@@ -78,8 +84,8 @@ def fetch(
     `progress(bytes so far, bytes in all or None)` is called after every block. A connection that breaks is
     taken up again where it stopped, up to three times; so is the ".part" file of an earlier try.
 
-    Raises UserError where the address is not https, the server cannot be reached, the answer is too short or
-    the checksum is wrong; DownloadCancelled when `cancel()` turns true.
+    Raises UserError where the address is not https, the server cannot be reached, the answer is too short,
+    the disk too full or the checksum wrong; DownloadCancelled when `cancel()` turns true.
     """
     folder = folder or checkpoint_folder()
     if urlsplit(checkpoint.url).scheme != "https":
@@ -88,14 +94,14 @@ def fetch(
         )
     path = folder / file_name(checkpoint)
     if path.is_file():
-        if not _is_published(checkpoint, path):
+        if not is_published(checkpoint, path):
             raise UserError(
                 "The file is not the published checkpoint",
                 where=f"at {path} (its SHA-256 does not begin with {checkpoint.sha256[:8]})",
                 action="Remove it, and fetch it again.",
             )
         return path
-    part = path.with_name(path.name + ".part")
+    part = part_path(path)
     failure = ""
     for _ in range(_ATTEMPTS):
         try:
@@ -135,11 +141,20 @@ def _receive(
         total = have + int(length) if length and length.isdigit() else checkpoint.bytes
         if total is not None and total > _LARGEST:
             raise UserError("The server announces a file of", where=f"{total:,} bytes ({checkpoint.url})")
-        with part.open("ab" if have else "wb") as file:
+        with part.open("ab") as file:
+            if not try_lock(file.fileno()):
+                raise UserError(
+                    "Another window of SegStudio is fetching this checkpoint",
+                    where=f"to {part}",
+                    action="Wait for it, or cancel it there.",
+                )
+            if part.stat().st_size != have:
+                file.truncate(have)
+            _check_room(checkpoint, part.parent, have, total)
             while True:
                 if cancel():
                     raise DownloadCancelled
-                block = answer.read(_BLOCK)
+                block = answer.read1(_BLOCK)
                 if not block:
                     break
                 file.write(block)
@@ -159,9 +174,19 @@ def _receive(
     return have > 0 and (total is None or have == total)
 
 
+def _check_room(checkpoint: Checkpoint, folder: Path, have: int, total: int | None) -> None:
+    free = shutil.disk_usage(folder).free
+    if total is not None and total - have > free:
+        raise UserError(
+            f"There is no room for {(total - have) / 2**20:.0f} MB",
+            where=f"in {folder} ({free / 2**20:.0f} MB are free; {checkpoint.url})",
+            action="Make room, and fetch it again.",
+        )
+
+
 def _verify(checkpoint: Checkpoint, part: Path) -> None:
     """Compares the checksum, or its published prefix; a wrong file is removed, never used."""
-    if _is_published(checkpoint, part):
+    if is_published(checkpoint, part):
         return
     part.unlink()
     raise UserError(
@@ -171,7 +196,7 @@ def _verify(checkpoint: Checkpoint, part: Path) -> None:
     )
 
 
-def _is_published(checkpoint: Checkpoint, path: Path) -> bool:
+def is_published(checkpoint: Checkpoint, path: Path) -> bool:
     """Whether the SHA-256 begins as published; True where nothing was published."""
     if not checkpoint.sha256:
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ _LISTED_TENSORS = 2000
 def identify_file(registry: Registry, path: Path) -> Mapping[str, Any]:
     """`found`: [{"model", "name", "num_classes", "layout", "options"}], best first; maybe none.
 
-    Also `format`, `tensors` [[name, shape, type]], `values`, `facts` and `notes`. `model` is the spec's
-    id where one has that name, else empty. Raises UserError where the file cannot be read.
+    Also `format`, `tensors` [[name, shape, type]], `values`, `facts`, `notes`, and `published`: {"model",
+    "checkpoint"} where the file's hash is that of a listed checkpoint, else null. `model` is the spec's id
+    where one has that name, else empty. Raises UserError where the file cannot be read.
     """
     weights = read_weights(path)
     found = []
@@ -44,8 +46,25 @@ def identify_file(registry: Registry, path: Path) -> Mapping[str, Any]:
         "tensor_count": len(weights.tensors),
         "values": weights.values,
         "model": weights.facts.model,
+        "classes": [{"name": entry.name, "color": list(entry.color)} for entry in weights.facts.classes],
+        "published": _published(registry, path),
         "notes": list(weights.notes),
     }
+
+
+def _published(registry: Registry, path: Path) -> dict[str, str] | None:
+    """The listed checkpoint with this hash. Two that begin alike are told apart by the file's name."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    found = [
+        {"model": spec.id, "checkpoint": checkpoint.id}
+        for plugin in registry.plugins()
+        for spec in plugin.models
+        for checkpoint in spec.checkpoints
+        if checkpoint.sha256 and digest.startswith(checkpoint.sha256.lower())
+    ]
+    named = [entry for entry in found if entry["checkpoint"] == path.stem]
+    return next(iter(named or found), None)
 
 
 def _plain(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segstudio.core.downloaded_weights import downloaded
+from segstudio.core.downloaded_weights import downloaded, safetensors_copy
 from segstudio.core.errors import UserError
 from segstudio.core.taxonomies import default_palette, load_taxonomy
 from segstudio.core.weights_facts import WeightsFacts
@@ -131,7 +131,7 @@ def load_model(
         model=model,
         device=device,
         num_classes=number,
-        classes=class_table(number, facts, *_taxonomies(spec, checkpoint)),
+        classes=class_table(number, facts, ref.taxonomy, *_taxonomies(spec, checkpoint)),
         preprocess=preprocess,
         preprocess_source=source,
         parameters=sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else 0,
@@ -257,10 +257,14 @@ def _checkpoint(spec: ModelSpec, ref: ModelRef) -> Checkpoint | None:
 
 
 def _on_this_computer(checkpoint: Checkpoint) -> Path | None:
-    """The file of a declared checkpoint: bundled, or fetched earlier."""
+    """The file of a declared checkpoint: bundled, or fetched earlier (then its copy, where there is one)."""
     if checkpoint.path and Path(checkpoint.path).is_file():
         return Path(checkpoint.path)
-    return downloaded(checkpoint) if checkpoint.url else None
+    path = downloaded(checkpoint) if checkpoint.url else None
+    if path is None:
+        return None
+    copy = safetensors_copy(path)
+    return copy if copy.is_file() else path
 
 
 def _build_arguments(

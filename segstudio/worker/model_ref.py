@@ -16,7 +16,8 @@ class ModelRef:
     """`model` is a spec's id. Weights are a file, or the id of one of the spec's checkpoints, or neither for
     a plugin that brings its own; `untrained` asks for drawn weights (benchmarks, tests, a start of training).
 
-    `switches` replace parts for one run only; they do not make another model.
+    `taxonomy` names the classes of weights that do not name them themselves. `switches` replace parts for
+    one run only; they do not make another model.
     """
 
     model: str
@@ -27,6 +28,7 @@ class ModelRef:
     switches: Mapping[str, Any] = field(default_factory=dict)
     preprocess: Preprocess | None = None
     untrained: bool = False
+    taxonomy: str = ""
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ModelRef:
@@ -45,6 +47,7 @@ class ModelRef:
             if preprocess
             else None,
             untrained=bool(document.get("untrained", False)),
+            taxonomy=str(document.get("taxonomy") or ""),
         )
 
     def key(self) -> str:
@@ -54,9 +57,11 @@ class ModelRef:
             status = self.weights.stat()
             stamp = [str(self.weights.absolute()), status.st_size, status.st_mtime_ns]
         preprocess = [self.preprocess.mean, self.preprocess.std] if self.preprocess else None
-        parts = [self.model, str(self.weights), stamp, self.checkpoint, self.num_classes]
+        parts = [self.model, str(self.weights), stamp, self.checkpoint, self.num_classes, self.taxonomy]
         return json.dumps(
-            [*parts, dict(self.options), preprocess, self.untrained], sort_keys=True, default=str
+            [*parts, dict(self.options), preprocess, self.untrained],
+            sort_keys=True,
+            default=str,
         )
 
 

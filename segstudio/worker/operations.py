@@ -30,6 +30,7 @@ def worker_operations(plugin_files: Sequence[Path]) -> Mapping[str, Operation]:
         "predict": worker.predict,
         "probe": worker.probe,
         "identify": worker.identify,
+        "adopt": worker.adopt,
         "model_info": worker.model_info,
         "unload": worker.unload,
     }
@@ -170,6 +171,14 @@ class _Worker:
         from segstudio.worker.identification import identify_file
 
         return identify_file(engine.registry, Path(arguments["path"]))
+
+    def adopt(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
+        """`model`, `checkpoint`: tries a fetched file on its network and keeps a copy with its facts."""
+        engine = self._engine
+        from segstudio.worker.published_copies import adopt
+
+        control.check()
+        return adopt(engine.registry, str(arguments["model"]), str(arguments["checkpoint"]))
 
     def model_info(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
         """`model`, and `width`, `height` for `flops` -> parameters, classes, device, preprocessing."""

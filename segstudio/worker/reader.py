@@ -77,14 +77,18 @@ def confusion(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
 
 
 def fetch(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
-    """`checkpoint` {id, url, sha256, bytes}: fetches it over https at a person's wish -> `path`."""
+    """`checkpoint` {id, url, sha256, bytes}: fetches it over https at a person's wish -> `path`.
+
+    The words of its progress are two numbers: bytes here, bytes in all (0 where nobody knows).
+    """
     from segstudio.worker.downloads import DownloadCancelled, fetch
 
     fields = {name: arguments["checkpoint"].get(name) for name in ("id", "url", "sha256", "bytes")}
     checkpoint = Checkpoint(**{name: value for name, value in fields.items() if value is not None})
 
     def tell(done: int, total: int | None) -> None:
-        control.progress(done / total if total else 0.0, f"{done / 2**20:.0f} MB")
+        if not control.cancelled():  # the download stops at its next block, with all before it kept
+            control.progress(done / total if total else 0.0, f"{done} {total or 0}")
 
     try:
         return {"path": str(fetch(checkpoint, progress=tell, cancel=control.cancelled))}

@@ -1,0 +1,235 @@
+"""Published weights in the window's hands: real https, real processes, a network that runs in the end."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from pytestqt.qtbot import QtBot
+
+from segstudio.core import plugin_sources
+from segstudio.core.downloaded_weights import checkpoint_folder
+from segstudio.core.settings import Settings
+from segstudio.core.weights_facts import read_facts
+from segstudio.runtime import model_shelf
+from segstudio.runtime.jobs import JobQueue
+from segstudio.runtime.model_shelf import ModelShelf
+from segstudio.runtime.published_weights import Offer, PublishedWeights
+from segstudio.runtime.worker_client import WorkerClient
+from tests.worker.https_server import PUBLISHED, HttpsServer, https_server
+from tests.worker.plugins_for_tests import TINY, write_plugin
+
+SECONDS = 120_000
+PADDING = 3_000_000
+
+
+class Bench:
+    """A shelf over one plugin with checkpoints at a server, a worker, and the list of what is published."""
+
+    def __init__(self, server: HttpsServer, plugin: Path) -> None:
+        self.server = server
+        self.shelf = ModelShelf(plugin_files=[plugin], settings=Settings())
+        self.worker = WorkerClient(plugin_files=[plugin])
+        self.jobs = JobQueue()
+        self.weights = PublishedWeights(self.shelf, self.worker, self.jobs)
+
+    def offer(self, name: str) -> Offer:
+        found = self.weights.find("tiny/plain", name)
+        assert found is not None
+        return found
+
+    def kind(self, name: str) -> str:
+        return self.weights.standing(self.offer(name)).kind
+
+    def close(self) -> None:
+        self.weights.close()
+        self.worker.close()
+        self.shelf.close()
+
+
+def published_plugin(folder: Path, server: HttpsServer) -> Path:
+    """Writes the plugin; its files "good", "other" (of another network) and "wrong" lie on the server."""
+    plugin = write_plugin(folder, "tiny", TINY + PUBLISHED)
+    namespace: dict[str, object] = {"__file__": str(plugin)}
+    exec(compile(TINY, str(plugin), "exec"), namespace)
+    state = namespace["build"]("plain", num_classes=21).state_dict()  # type: ignore[operator]
+    facts = []
+    for name, tensors in (("good", state), ("other", {"a.weight": torch.zeros(3, 4)}), ("wrong", state)):
+        content = io.BytesIO()
+        torch.save({"state_dict": tensors, "log": torch.zeros(PADDING // 4)}, content)
+        data = content.getvalue()
+        digest = hashlib.sha256(data).hexdigest()[:8]
+        server.files[f"{name}.pth"] = data if name != "wrong" else data[:-1] + b"!"
+        facts.append(
+            {
+                "id": name,
+                "url": server.address(f"{name}.pth"),
+                "sha256": digest,
+                "taxonomy": "pascal_voc",
+                "dataset": "Pascal VOC 2012",
+                "num_classes": 21,
+                "metrics": 70.5,
+                "layout_checked": name == "good",
+            }
+        )
+    plugin.with_name("published.json").write_text(json.dumps({"plain": facts}))
+    return plugin
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpsServer]:
+    with https_server(monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def bench(
+    qtbot: QtBot, server: HttpsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    monkeypatch.setenv("SEGSTUDIO_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(
+        model_shelf,
+        "find_sources",
+        lambda files: tuple(plugin_sources.file_source(file, "file") for file in files),
+    )
+    made = Bench(server, published_plugin(tmp_path, server))
+    made.shelf.refresh()
+    qtbot.waitUntil(lambda: bool(made.shelf.specs), timeout=SECONDS)
+    yield made
+    made.close()
+
+
+def test_a_fetched_network_can_be_run_at_once_and_keeps_a_copy_that_knows_its_classes(
+    qtbot: QtBot, bench: Bench
+) -> None:
+    assert bench.kind("good") == "absent"
+    seen: list[tuple[str, float | None]] = []
+
+    def note(key: str) -> None:
+        standing = bench.weights.standing(bench.offer("good"))
+        seen.append((standing.kind, standing.fraction))
+
+    bench.weights.standing_changed.connect(note)
+    with qtbot.waitSignal(bench.weights.arrived, timeout=SECONDS) as arrived:
+        job = bench.weights.fetch(bench.offer("good"))
+    assert job is not None and job.state == "done"
+    assert [kind for kind, _ in dict.fromkeys((kind, None) for kind, _ in seen)] == [
+        "waiting",
+        "fetching",
+        "checking",
+        "here",
+    ]
+    assert any(fraction is not None and 0 < fraction <= 1 for kind, fraction in seen if kind == "fetching")
+    runnable = arrived.args[0]
+    assert runnable.title == "Tiny plain · Pascal VOC 2012"
+    assert (len(runnable.class_names), runnable.class_names[15]) == (21, "person")
+    facts = read_facts(checkpoint_folder() / "good.safetensors")
+    assert (facts.model, facts.num_classes, facts.classes[15].name) == ("tiny/plain", 21, "person")
+    assert facts.preprocess is not None and facts.preprocess.mean == (127.5, 127.5, 127.5)
+    with qtbot.waitSignal(bench.worker.request("model_info", model=runnable.ref).finished, timeout=SECONDS):
+        pass
+    bench.weights.remove(bench.offer("good"))
+    assert bench.kind("good") == "absent"
+    assert list(checkpoint_folder().iterdir()) == []
+
+
+def test_a_cancelled_download_goes_on_where_it_stopped(
+    qtbot: QtBot, bench: Bench, server: HttpsServer
+) -> None:
+    server.hold_after = 1_000_000
+    job = bench.weights.fetch(bench.offer("good"))
+    assert job is not None
+    qtbot.waitUntil(lambda: (job.fraction or 0) > 0.2, timeout=SECONDS)
+    assert "MB of" in job.text
+    assert bench.weights.fetch(bench.offer("good")) is job, "a second press starts nothing new"
+    job.cancel()
+    qtbot.waitUntil(lambda: job.is_over, timeout=SECONDS)
+    assert job.state == "cancelled"
+    standing = bench.weights.standing(bench.offer("good"))
+    assert standing.kind == "part" and standing.done >= 900_000
+    server.hold_after = None
+    with qtbot.waitSignal(bench.weights.arrived, timeout=SECONDS):
+        again = bench.weights.fetch(bench.offer("good"))
+    assert again is not None
+    assert server.ranges == [None, f"bytes={standing.done}-"]
+
+
+def test_a_killed_download_goes_on_by_itself_and_a_killed_window_s_the_next_time(
+    qtbot: QtBot, bench: Bench, server: HttpsServer
+) -> None:
+    server.hold_after = 1_000_000
+    job = bench.weights.fetch(bench.offer("good"))
+    assert job is not None
+    qtbot.waitUntil(lambda: (job.fraction or 0) > 0.2, timeout=SECONDS)
+    bench.weights.close()  # what the end of the window does to its processes
+    assert bench.kind("good") == "part"
+    server.hold_after = None
+    fresh = PublishedWeights(bench.shelf, bench.worker, bench.jobs)
+    with qtbot.waitSignal(fresh.arrived, timeout=SECONDS):
+        fresh.fetch(bench.offer("good"))
+    assert server.ranges[-1] is not None and int(server.ranges[-1].strip("bytes=-")) >= 900_000
+    fresh.close()
+
+
+def test_a_wrong_file_and_a_missing_one_say_so_in_one_sentence_and_leave_nothing(
+    qtbot: QtBot, bench: Bench, server: HttpsServer
+) -> None:
+    for name, words in (("wrong", "not the published file"), ("good", "404")):
+        if name == "good":
+            del server.files["good.pth"]
+        job = bench.weights.fetch(bench.offer(name))
+        assert job is not None
+        qtbot.waitUntil(lambda job=job: job.is_over, timeout=SECONDS)
+        standing = bench.weights.standing(bench.offer(name))
+        assert standing.kind == "failed" and standing.error is not None and words in str(standing.error)
+        assert "\n" not in str(standing.error)
+    assert list(checkpoint_folder().iterdir()) == []
+    assert [model for model in bench.shelf.runnable if model.origin == "checkpoint"] == []
+
+
+def test_weights_of_another_network_are_told_apart_after_the_download(qtbot: QtBot, bench: Bench) -> None:
+    job = bench.weights.fetch(bench.offer("other"))
+    assert job is not None
+    qtbot.waitUntil(lambda: job.is_over, timeout=SECONDS)
+    assert job.state == "failed" and "does not fit Tiny plain" in str(job.error)
+    assert not (checkpoint_folder() / "other.safetensors").exists()
+
+
+def test_without_a_connection_the_way_by_hand_is_told_and_works(
+    qtbot: QtBot, bench: Bench, server: HttpsServer
+) -> None:
+    content = server.files["good.pth"]
+    server.shutdown()
+    server.server_close()
+    job = bench.weights.fetch(bench.offer("good"))
+    assert job is not None
+    qtbot.waitUntil(lambda: job.is_over, timeout=SECONDS)
+    path = checkpoint_folder() / "good.pth"
+    words = str(bench.weights.standing(bench.offer("good")).error)
+    assert "no connection" in words and str(path) in words and server.address("good.pth") in words
+    path.write_bytes(content)
+    bench.weights.refresh()
+    assert bench.kind("good") == "here"
+    runnable = bench.weights.runnable(bench.offer("good"))
+    assert runnable is not None and runnable.class_names[0] == "background"
+
+
+def test_the_process_for_downloads_ends_when_there_is_nothing_to_fetch(qtbot: QtBot, bench: Bench) -> None:
+    job = bench.weights.fetch(bench.offer("wrong"))
+    assert job is not None
+    client = bench.weights._client
+    assert client is not None
+    qtbot.waitUntil(lambda: client.state == "busy", timeout=SECONDS)
+    process = client._process
+    assert process is not None
+    os.kill(process.processId(), signal.SIGKILL)  # once: the download is taken up again, or is told to fail
+    qtbot.waitUntil(lambda: job.is_over and bench.weights._client is None, timeout=SECONDS)
+    assert job.state == "failed"
+    assert client.state == "stopped"
