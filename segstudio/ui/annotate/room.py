@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import time
-
 from PySide6.QtCore import QObject, QPointF, QRectF, Qt, QTimer
 from PySide6.QtGui import QColor, QImage, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QWidget
 
 from segstudio.runtime.proposals import Proposals, Region
 from segstudio.ui.annotate.actions import ANNOTATE_ACTIONS
 from segstudio.ui.annotate.canvas import AnnotateCanvas
 from segstudio.ui.annotate.class_dock import ClassDock
+from segstudio.ui.annotate.dock import LEAST_WIDTH, MOST_WIDTH, AnnotateDock
 from segstudio.ui.annotate.ghost_chip import GhostChip
 from segstudio.ui.annotate.ghost_layer import GhostLayer
 from segstudio.ui.annotate.history_list import HistoryList
 from segstudio.ui.annotate.option_bar import OptionBar
+from segstudio.ui.annotate.overlay import Overlay
 from segstudio.ui.annotate.proposal_dock import ProposalDock
 from segstudio.ui.annotate.tool_column import TOOLS, ToolColumn
-from segstudio.ui.canvas.layers import OVERLAY_OPACITY, ImageLayer, LabelLayer
+from segstudio.ui.canvas.layers import ImageLayer, LabelLayer
 from segstudio.ui.canvas.tools.fill import FillTool
 from segstudio.ui.canvas.tools.paint_state import PaintState
 from segstudio.ui.canvas.tools.pen import PenTool
@@ -28,12 +28,8 @@ from segstudio.ui.canvas.tools.tool import Tool
 from segstudio.ui.remembered import remember_later, settings
 from segstudio.ui.room import Services
 from segstudio.ui.widgets.empty_state import EmptyState
-from segstudio.ui.widgets.section import FoldSection
 
-_TAP_SECONDS = 0.2
 _DOCK, _DOCK_NARROW = 320, 264
-_DOCK_LEAST, _DOCK_MOST = 240, 480
-_HISTORY_LEAST = 33 + 3 * 26
 
 
 class AnnotateRoom(QObject):
@@ -57,8 +53,7 @@ class AnnotateRoom(QObject):
         self.canvas.set_layers([self.image_layer, self.label_layer, self.ghost_layer])
         self.proposals: Proposals | None = None
         self.proposal_dock: ProposalDock | None = None
-        self._overlay_off = False
-        self._q_since: float | None = None
+        self.overlay = Overlay(self.label_layer, self)
         self.tools: dict[str, Tool] = {
             "pan": PanTool(),
             "brush": PenTool(self.state),
@@ -72,11 +67,8 @@ class AnnotateRoom(QObject):
         self._build()
         self._bind()
         self._follow_session()
-        self._follow_folds()
-        self._opacity = round(float(settings().get("view.overlay", OVERLAY_OPACITY)) * 100)
-        self._apply_overlay()
         self.use_tool("brush")
-        self._classes_changed()
+        self._recolor()
         self._current_changed()
         self._labels_loaded()
 
@@ -111,14 +103,10 @@ class AnnotateRoom(QObject):
     def _build(self) -> None:
         self.options = OptionBar(self.state)
         self.column = ToolColumn()
-        self.dock = AnnotateDock()
+        self.options.show_overlay(self.overlay.percent, self.overlay.off)
         self.classes = ClassDock(self._services, self.state)
         self._build_proposals()
-        self.history = HistoryList(self._session)
-        self.history_section = FoldSection("History", key="history")
-        self.history_section.set_body(self.history, stretch=True)
-        parts = [self.classes, self.proposal_dock] if self.proposal_dock is not None else [self.classes]
-        self.dock.set_parts(parts, self.history_section)
+        self.dock = AnnotateDock(self.classes, self.proposal_dock, HistoryList(self._session))
         self._stack = QStackedWidget()
         self._empty = EmptyState(
             "images",
@@ -162,7 +150,7 @@ class AnnotateRoom(QObject):
         proposals = self.proposals
         if proposals is not None:
             self.ghost_layer.set_regions(proposals.numbers, proposals.regions, proposals.current)
-            QTimer.singleShot(0, self, self.fit_heights)
+            QTimer.singleShot(0, self, self.dock.fit_heights)
             self.canvas.show_chip(self._chip_of(proposals.current))
             for action_id in ("proposal.accept", "proposal.reject"):
                 why = "No proposal on this image"
@@ -210,21 +198,17 @@ class AnnotateRoom(QObject):
             table.bind("proposal.accept", self.proposal_dock.accept)
             table.bind("proposal.reject", self.proposal_dock.reject)
             self._show_ghost()
-        table.bind("overlay.less", lambda: self.set_overlay(self._opacity - 8))
-        table.bind("overlay.more", lambda: self.set_overlay(self._opacity + 8))
+        table.bind("overlay.less", lambda: self.overlay.step(-8))
+        table.bind("overlay.more", lambda: self.overlay.step(8))
         self.column.tool_chosen.connect(self.use_tool)
-        self.options.overlay_changed.connect(self.set_overlay)
-        self.options.overlay_toggled.connect(lambda: self.hide_overlay(not self._overlay_off))
-        self.canvas.opacity_wheel.connect(lambda notch: self.set_overlay(self._opacity + 4 * notch))
+        self.options.overlay_changed.connect(self.overlay.set_percent)
+        self.options.overlay_toggled.connect(self.overlay.toggle)
+        self.overlay.changed.connect(self.options.show_overlay)
+        self.canvas.opacity_wheel.connect(lambda notch: self.overlay.step(4 * notch))
         self.canvas.hovered.connect(self._hovered)
         self._empty.clicked.connect(table.action("project.open").trigger)
         self.state.changed.connect(self._state_changed)
         self.state.protection_changed.connect(self._recolor)
-
-    def _follow_folds(self) -> None:
-        for section in (self.classes, self.proposal_dock, self.history_section):
-            if section is not None:
-                section.folded_changed.connect(lambda _folded: self.fit_heights())
 
     def _follow_session(self) -> None:
         session = self._session
@@ -233,8 +217,8 @@ class AnnotateRoom(QObject):
         session.image_ready.connect(self._image_ready)
         session.labels_loaded.connect(self._labels_loaded)
         session.labels_changed.connect(self.label_layer.update_labels)
-        session.classes_changed.connect(self._classes_changed)
-        session.history_changed.connect(self._history_changed)
+        session.classes_changed.connect(self._recolor)
+        session.history_changed.connect(self.dock.count_steps)
         session.undone.connect(lambda _tool, _index, rect, _redo: self.canvas.flash(rect))
         session.closed.connect(self._labels_loaded)
 
@@ -242,15 +226,8 @@ class AnnotateRoom(QObject):
         """The dock's usual width for a room this wide, or the one a person gave it."""
         usual = _DOCK_NARROW if width < 1300 else _DOCK
         dock = settings().get("view.class_dock", usual)
-        dock = max(_DOCK_LEAST, min(_DOCK_MOST, dock))
+        dock = max(LEAST_WIDTH, min(MOST_WIDTH, dock))
         self._split.setSizes([max(64, self._split.width() - dock), dock])
-
-    def fit_heights(self) -> None:
-        """The class table takes what proposal and history leave; on a low window it scrolls first."""
-        others = _HISTORY_LEAST if not self.history_section.folded else 33
-        if self.proposal_dock is not None and self.proposal_dock.isVisibleTo(self.dock):
-            others += self.proposal_dock.sizeHint().height()
-        self.classes.set_most(self.dock.height() - others)
 
     # -- tools -----------------------------------------------------------------------------------------
 
@@ -314,7 +291,7 @@ class AnnotateRoom(QObject):
 
     def _current_changed(self) -> None:
         self._show_page()
-        self._history_changed()
+        self.dock.count_steps()
         self.label_layer.set_labels(None)
         image, record = self._session.image, self._session.current
         if image is None or record is None:
@@ -344,14 +321,7 @@ class AnnotateRoom(QObject):
     def _labels_loaded(self) -> None:
         labels = self._session.label_map
         self.label_layer.set_labels(None if labels is None else labels.array)
-        self._history_changed()
-
-    def _history_changed(self) -> None:
-        steps = self.history.rows.rowCount()
-        self.history_section.set_count(f"{steps} steps" if steps > 1 else "1 step" if steps else "")
-
-    def _classes_changed(self) -> None:
-        self._recolor()
+        self.dock.count_steps()
 
     def _recolor(self) -> None:
         classes = self._session.classes
@@ -376,60 +346,6 @@ class AnnotateRoom(QObject):
         else:
             status.pointed.emit(pixel, (entry.name, QColor(*entry.color)))
 
-    # -- overlay ---------------------------------------------------------------------------------------
-
-    def set_overlay(self, percent: int) -> None:
-        """Opacity of the labels in per cent."""
-        self._opacity = max(0, min(100, percent))
-        self._overlay_off = False
-        remember_later("view.overlay", self._opacity / 100)
-        self._apply_overlay()
-
-    def hide_overlay(self, off: bool) -> None:
-        """Hide or show the labels."""
-        self._overlay_off = off
-        self._apply_overlay()
-
-    def _apply_overlay(self) -> None:
-        self.label_layer.set_opacity(0.0 if self._overlay_off else self._opacity / 100)
-        self.options.show_overlay(self._opacity, self._overlay_off)
-
-    def key_changed(self, event: QKeyEvent, down: bool) -> bool:
-        """Keys that act while held; True where the key is one of them."""
-        if event.key() != Qt.Key.Key_Q or event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
-            return False
-        if event.isAutoRepeat():
-            return True
-        if down:
-            self._q_since = time.monotonic()
-            self._q_was = self._overlay_off
-            self.hide_overlay(True)
-        elif self._q_since is not None:
-            tapped = time.monotonic() - self._q_since < _TAP_SECONDS
-            self._q_since = None
-            self.hide_overlay(not self._q_was if tapped else self._q_was)
-        return True
-
-
-class AnnotateDock(QFrame):
-    """The right column: classes, then the history with what height is left."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setObjectName("Dock")
-        self.setMinimumWidth(_DOCK_LEAST)
-        self.setMaximumWidth(_DOCK_MOST)
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(1, 0, 0, 0)
-        self._column.setSpacing(0)
-
-    def set_parts(self, upper: list[QWidget], history: QWidget) -> None:
-        """Put the sections one over the other."""
-        for part in upper:
-            self._column.addWidget(part)
-        self._column.addWidget(history, 1)
-        self._column.addStretch(0)
-
 
 class _RoomWidget(QWidget):
     """Hears the keys the canvas leaves, wherever the focus is inside the room."""
@@ -441,17 +357,15 @@ class _RoomWidget(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:
             self._room.canvas.setFocus(Qt.FocusReason.OtherFocusReason)
-        elif not self._room.key_changed(event, True):
+        elif not self._room.overlay.key_changed(event, True):
             super().keyPressEvent(event)
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
-        if not self._room.key_changed(event, False):
+        if not self._room.overlay.key_changed(event, False):
             super().keyReleaseEvent(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._room.fit_dock(self.width())
-        compact = self.window().height() < 850
-        self._room.classes.set_compact(compact)
-        self._room.history_section.fold_by_default(compact)
-        QTimer.singleShot(0, self, self._room.fit_heights)
+        self._room.dock.set_compact(self.window().height() < 850)
+        QTimer.singleShot(0, self, self._room.dock.fit_heights)
