@@ -75,7 +75,7 @@ def _take(arguments: argparse.Namespace) -> int:
         ("train", train),
     ]
     for name, step in steps:
-        titles = [entry.title for entry in window.entries]
+        titles = [entry.title for entry in window.rooms.entries]
         if name.title() in titles and wanted(name):
             window.enter(name.title())
             settle(0.5)

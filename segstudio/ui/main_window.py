@@ -6,16 +6,13 @@ and the reader process, then the worker process and the models. Rooms are made w
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.core.errors import UserError
 from segstudio.core.formats import FORMATS
@@ -30,7 +27,8 @@ from segstudio.ui.notices import Notices
 from segstudio.ui.rail import Rail
 from segstudio.ui.read_outs import ReadOuts
 from segstudio.ui.remembered import settings, write_remembered
-from segstudio.ui.room import Room, Services, WindowStatus
+from segstudio.ui.room import Services, WindowStatus
+from segstudio.ui.rooms import Rooms
 from segstudio.ui.status_bar import StatusBar
 from segstudio.ui.top_bar import TopBar
 from segstudio.ui.window_actions import (
@@ -38,6 +36,7 @@ from segstudio.ui.window_actions import (
     enable_project_actions,
     enable_steps,
     show_keys,
+    show_models,
     show_settings,
     use_theme,
 )
@@ -49,24 +48,7 @@ if TYPE_CHECKING:
 MINIMUM = (1024, 680)
 _PUSHES_FROM = 1336  # a narrower body lets the job drawer lie over the room
 _RECENT = 8
-
-
-@dataclass(frozen=True, slots=True)
-class RoomEntry:
-    """A room that exists where its module does."""
-
-    title: str
-    icon: str
-    module: str
-    name: str
-
-
-ROOMS = (
-    RoomEntry("Annotate", "annotate", "segstudio.ui.annotate.room", "AnnotateRoom"),
-    RoomEntry("Compare", "compare", "segstudio.ui.compare.room", "CompareRoom"),
-    RoomEntry("Attention", "attention", "segstudio.ui.attention.room", "AttentionRoom"),
-    RoomEntry("Train", "train", "segstudio.ui.train.room", "TrainRoom"),
-)
+_WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")  # dropped on the window: looked into
 
 
 class MainWindow(QWidget):
@@ -84,8 +66,6 @@ class MainWindow(QWidget):
         self._plugin_files = tuple(plugin_files)
         self._engines = engines
         self._is_painted = False
-        self._rooms: dict[str, Room] = {}
-        self._room: Room | None = None
         self._wish: tuple[Path, str] | None = None
         self._demo_wanted = False
         self._import_wanted = False
@@ -93,7 +73,6 @@ class MainWindow(QWidget):
         self.filmstrip: Filmstrip | None = None
         self.actions_table = ActionTable(self)
         self.status = WindowStatus()
-        self.entries = [entry for entry in ROOMS if importlib.util.find_spec(entry.module) is not None]
         self._build()
         bind_window_actions(self)
         self._connect()
@@ -104,7 +83,8 @@ class MainWindow(QWidget):
     def _build(self) -> None:
         self.top_bar = TopBar(self.actions_table)
         self.rail = Rail()
-        for number, entry in enumerate(self.entries, start=1):
+        self.rooms = Rooms()
+        for number, entry in enumerate(self.rooms.entries, start=1):
             self.rail.add_room(entry.title, entry.icon, f"Alt+{number}")
         self.status_bar = StatusBar()
         self.start_page = FirstLaunch(
@@ -112,18 +92,9 @@ class MainWindow(QWidget):
             import_formats=[entry.title for entry in FORMATS],
             has_demo=resource("demo").is_dir(),
         )
-        self.option_bars = QStackedWidget()
-        self.option_bars.setObjectName("OptionBar")
-        self.option_bars.setFixedHeight(40)
-        self.room_stack = QStackedWidget()
-        self.room_stack.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        workspace = QWidget()
-        self._work_column = _tight(QVBoxLayout(workspace))
-        self._work_column.addWidget(self.option_bars)
-        self._work_column.addWidget(self.room_stack, 1)
         self.pages = QStackedWidget()
         self.pages.addWidget(self.start_page)
-        self.pages.addWidget(workspace)
+        self.pages.addWidget(self.rooms)
         self._body = QFrame()
         self._body_row = _tight(QHBoxLayout(self._body))
         self._body_row.addWidget(self.pages)
@@ -185,13 +156,15 @@ class MainWindow(QWidget):
             return
         from segstudio.core.settings import data_folder
         from segstudio.ui.filmstrip import Filmstrip
+        from segstudio.ui.project.news import ProjectNews
 
         services = self.services = make_services(self, self._plugin_files)
         if services.jobs is not None:
             self.job_drawer.set_queue(services.jobs)
         self.filmstrip = services.filmstrip = Filmstrip(services.session)
-        self._work_column.addWidget(self.filmstrip)
+        self.rooms.set_foot(self.filmstrip)
         self.read_outs.follow(services)
+        self._news = ProjectNews(services.session, self.notices, self.actions_table, self.rooms, parent=self)
         self._follow(services.session)
         self.start_page.computer.show_disk(data_folder())
         self.start_page.show_pictures()
@@ -212,15 +185,13 @@ class MainWindow(QWidget):
 
     def _make_first_room(self) -> None:
         """While nobody waits, so that the first project opens without a pause."""
-        if self.services is not None and self.entries[0].title not in self._rooms:
-            self._make_room(self.entries[0])
+        if self.services is not None:
+            self.rooms.make(self.rooms.entries[0], self.services)
 
     def _follow(self, session: ProjectSession) -> None:
         session.opened.connect(self._opened)
         session.closed.connect(self._closed)
-        session.problem.connect(self._session_problem)
         session.scanned.connect(self._scanned)
-        session.undone.connect(self._undone)
         session.history_changed.connect(lambda: enable_steps(self))
         session.saved_changed.connect(lambda _saved: enable_steps(self))
         session.current_changed.connect(lambda: enable_steps(self))
@@ -288,83 +259,29 @@ class MainWindow(QWidget):
         enable_project_actions(self, True)
         self.status_bar.set_ready("")
         self.pages.setCurrentIndex(1)
-        self.enter(self._room.title if self._room is not None else self.entries[0].title)
-        for sentence in (session.read_only_reason, session.project.home_note):
-            if sentence:
-                self.show_error(UserError(sentence.rstrip(".")), warning=True)
+        room = self.rooms.current
+        self.enter(room.title if room is not None else self.rooms.entries[0].title)
 
     def _closed(self) -> None:
-        if self._room is not None:
-            self._room.deactivated()
-            self._room = None
+        self.rooms.leave()
         self.actions_table.set_scope("")
         enable_project_actions(self, False)
         self.rail.show_chosen("")
         self.start_page.set_recent(_recent())
         self.pages.setCurrentIndex(0)
 
-    def _session_problem(self, error: UserError) -> None:
-        """Annotate says in the picture's own place what is wrong with its file; no card on top of that."""
-        image = self.session.image if self.session is not None else None
-        in_place = (
-            image is not None and image.problem is error and getattr(self._room, "shows_problems", False)
-        )
-        if not in_place:
-            self.show_error(error)
-
-    def _scanned(self, report: Any) -> None:
-        if report.skipped:
-            count = len(report.skipped)
-            words = "1 entry of the folder was" if count == 1 else f"{count} entries of the folder were"
-            details = "\n".join(f"{path}: {why}" for path, why in report.skipped)
-            error = UserError(f"{words} left out", where="as no pictures to label", details=details)
-            self.show_error(error, warning=True)
+    def _scanned(self, _report: object) -> None:
         if self._import_wanted:
             self._import_wanted = False
             self.import_labels()
-        elif self.session is not None and not self.session.read_only_reason:
-            self.session.read(lambda project: project.changed_copies(), self._offer_copies)
-
-    def _offer_copies(self, changed: list[tuple[int, Path]]) -> None:
-        """Label pictures that another program wrote over: nothing is lost, and nothing taken unasked."""
-        session = self.session
-        if not changed or session is None:
-            return
-        names = "\n".join(str(path) for _image, path in changed)
-        count = len(changed)
-        error = UserError(
-            "1 label picture was changed" if count == 1 else f"{count} label pictures were changed",
-            where="by another program since SegStudio wrote it" if count == 1 else "by another program",
-            action="Take them over as a step that can be undone, or keep the project's labels.",
-            details=names,
-        )
-        from segstudio.runtime.label_import import take_copies
-
-        take = ("Take over", lambda: take_copies(session, changed))
-        self.notices.show_error(error, severity="warn", buttons=[take])
-
-    def _undone(self, tool: str, class_index: int, _where: object, redo: bool) -> None:
-        session = self.session
-        entry = session.class_of(class_index) if session is not None else None
-        what = tool.replace("_", " ").capitalize() + (f" · {entry.name}" if entry is not None else "")
-        action = self.actions_table.action("edit.undo" if redo else "edit.redo")
-        word = "Redone" if redo else "Undone"
-        self.notices.show_notice(f"{word}: {what}", "Undo" if redo else "Redo", action.trigger)
+        else:
+            self._news.look_for_changed_copies()
 
     # -- rooms -----------------------------------------------------------------------------------------
 
-    @property
-    def room(self) -> Room | None:
-        """The room in front."""
-        return self._room
-
-    def room_named(self, title: str) -> Room | None:
-        """A room that was made already."""
-        return self._rooms.get(title)
-
     def enter(self, title: str) -> None:
         """Bring a room to the front, making it the first time; without a project a notice says why not."""
-        entry = next((entry for entry in self.entries if entry.title == title), None)
+        entry = self.rooms.entry(title)
         if entry is None or self.services is None:
             return
         if self.services.session.project is None:
@@ -372,32 +289,14 @@ class MainWindow(QWidget):
             words = "Open a folder or the demo first"
             self.notices.show_notice(words, "Open a folder…", self.choose_folder, done=False)
             return
-        room = self._rooms.get(title) or self._make_room(entry)
-        if self._room is not None and self._room is not room:
-            self._room.deactivated()
-        self._room = room
+        room = self.rooms.make(entry, self.services)
         self.actions_table.set_scope(title.lower())
-        self.room_stack.setCurrentWidget(room.widget())
-        bar = room.option_bar()
-        self.option_bars.setVisible(bar is not None)
-        if bar is not None:
-            self.option_bars.setCurrentWidget(bar)
-        if self.filmstrip is not None:
-            self.filmstrip.setVisible(getattr(room, "shows_filmstrip", True))
+        self.rooms.enter(room)
         self.rail.show_chosen(title)
         self.pages.setCurrentIndex(1)
         room.activated()
         self.status_bar.set_hint(room.status_hint())
         self.read_outs.show_zoom()
-
-    def _make_room(self, entry: RoomEntry) -> Room:
-        room: Room = getattr(importlib.import_module(entry.module), entry.name)(self.services)
-        self._rooms[entry.title] = room
-        self.room_stack.addWidget(room.widget())
-        bar = room.option_bar()
-        if bar is not None:
-            self.option_bars.addWidget(bar)
-        return room
 
     # -- panels ----------------------------------------------------------------------------------------
 
@@ -448,14 +347,15 @@ class MainWindow(QWidget):
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         if paths:
             event.acceptProposedAction()
-            self.open(paths[0])
+            if paths[0].suffix.lower() in _WEIGHTS:
+                show_models(self, paths[0])
+            else:
+                self.open(paths[0])
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        for room in self._rooms.values():
-            may_close = getattr(room, "may_close", None)
-            if may_close is not None and not may_close():
-                event.ignore()
-                return
+        if not self.rooms.may_close():
+            event.ignore()
+            return
         write_remembered()
         if not self.isMaximized() and not self.isFullScreen():
             settings().set("window.size", [self.width(), self.height()])
@@ -469,10 +369,7 @@ class MainWindow(QWidget):
         services, self.services = self.services, None
         if services is None:
             return
-        for room in self._rooms.values():
-            closing = getattr(room, "shut_down", None)
-            if closing is not None:
-                closing()
+        self.rooms.shut_down()
         stop_engines(services)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
@@ -26,6 +27,7 @@ def bind_window_actions(window: MainWindow) -> None:
         "project.open": window.choose_folder,
         "project.import": window.import_labels,
         "project.close": window.close_project,
+        "window.networks": lambda: show_models(window),
         "window.palette": lambda: show_palette(window),
         "window.keys": lambda: show_keys(window),
         "window.settings": lambda: show_settings(window),
@@ -51,7 +53,7 @@ def bind_window_actions(window: MainWindow) -> None:
         verbs["project.demo"] = window.open_demo
     for action_id, deed in verbs.items():
         table.bind(action_id, deed)
-    for number, entry in enumerate(window.entries, start=1):
+    for number, entry in enumerate(window.rooms.entries, start=1):
         spec = ActionSpec(
             f"room.{entry.title.lower()}", f"Go to {entry.title}", (f"Alt+{number}",), icon=entry.icon
         )
@@ -87,7 +89,7 @@ def enable_steps(window: MainWindow) -> None:
 
 def next_region(window: MainWindow) -> None:
     """F6: the focus jumps from region to region, in the order of the screen."""
-    room = window.room
+    room = window.rooms.current
     regions = [
         region
         for region in (
@@ -128,6 +130,13 @@ def show_palette(window: MainWindow) -> None:
     from segstudio.ui.dialogs.palette import CommandPalette
 
     CommandPalette(window).show()
+
+
+def show_models(window: MainWindow, file: Path | None = None) -> None:
+    """Open the page of networks; `file` is a file of weights to look into."""
+    from segstudio.ui.models.opening import show_networks
+
+    show_networks(window, file)
 
 
 def show_keys(window: MainWindow) -> None:

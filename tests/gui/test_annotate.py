@@ -23,8 +23,8 @@ class Hand:
 
     def __init__(self, window: MainWindow, qtbot) -> None:
         self.window = window
-        self.room = window.room
-        self.canvas = window.room.canvas
+        self.room = window.rooms.current
+        self.canvas = window.rooms.current.canvas
         self.session = window.session
         self.qtbot = qtbot
         self.canvas.setFocus()
@@ -339,7 +339,7 @@ def test_q_tapped_toggles_the_overlay_and_held_shows_it_again_on_release(hand, m
     layer = hand.room.label_layer
     shown = layer.opacity
     clock = [0.0]
-    monkeypatch.setattr("segstudio.ui.annotate.room.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("segstudio.ui.annotate.overlay.time.monotonic", lambda: clock[0])
     QTest.keyPress(hand.canvas, Qt.Key.Key_Q)
     assert layer.opacity == 0
     clock[0] = 1.0
@@ -352,7 +352,7 @@ def test_q_tapped_toggles_the_overlay_and_held_shows_it_again_on_release(hand, m
 
 
 def test_comma_and_period_change_the_opacity_of_the_overlay(hand):
-    hand.room.set_overlay(48)
+    hand.room.overlay.set_percent(48)
     hand.key(Qt.Key.Key_Period)
     assert hand.room.label_layer.opacity == pytest.approx(0.56)
     hand.key(Qt.Key.Key_Comma)
@@ -396,9 +396,11 @@ def test_a_broken_file_says_what_is_wrong_in_its_own_place_and_the_next_one_open
     (folder / "aaa.jpg").write_bytes(b"no picture")
     window = make_window()
     window.open(folder)
-    qtbot.waitUntil(lambda: window.room is not None and window.session.current is not None, timeout=20_000)
+    qtbot.waitUntil(
+        lambda: window.rooms.current is not None and window.session.current is not None, timeout=20_000
+    )
     qtbot.waitUntil(lambda: window.session.current.status == "check", timeout=20_000)
-    room = window.room
+    room = window.rooms.current
     qtbot.waitUntil(lambda: room._stack.currentWidget() is room._broken, timeout=20_000)
     assert window.notices.cards == []
     QTest.keyClick(window, Qt.Key.Key_D)

@@ -32,7 +32,7 @@ def test_one_click_opens_labelled_pictures(own_home, make_window, qtbot):
     assert [entry.key for entry in session.classes][:3] == ["1", "2", "3"]
     values = set(np.unique(session.label_map.array).tolist()) - {255}
     assert values and values <= {entry.id for entry in session.classes}
-    assert window.room.title == "Annotate"
+    assert window.rooms.current.title == "Annotate"
 
 
 def test_return_on_the_first_page_opens_the_demo(own_home, make_window, qtbot):

@@ -9,8 +9,8 @@ from PySide6.QtTest import QTest
 
 from segstudio.core.label_map import LabelMap
 from segstudio.ipc import MappedArray
+from segstudio.runtime.mask_result import MaskResult, prediction_key
 from segstudio.runtime.model_shelf import RunnableModel
-from segstudio.runtime.predictions import MaskResult, prediction_key
 from segstudio.runtime.proposals import find_regions
 
 MODEL = RunnableModel("test/model", "Test model", {"model": "test/model"}, (), (), "file")
@@ -67,10 +67,10 @@ def room(make_window, make_folder, qtbot):
     key = prediction_key(MODEL)
     result = MaskResult(key, session.current.id, shared.array, confidence, None, {"ms": 12.0}, shared, shared)
     predictions._results[(key, session.current.id)] = result
-    window.room.proposals.run(MODEL)
-    qtbot.waitUntil(lambda: len(window.room.proposals.regions) == 3, timeout=10_000)
-    window.room.canvas.setFocus()
-    return window.room
+    window.rooms.current.proposals.run(MODEL)
+    qtbot.waitUntil(lambda: len(window.rooms.current.proposals.regions) == 3, timeout=10_000)
+    window.rooms.current.canvas.setFocus()
+    return window.rooms.current
 
 
 def test_y_writes_the_region_in_hand_as_one_step_and_goes_on(room, qtbot):

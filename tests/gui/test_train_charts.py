@@ -273,7 +273,7 @@ def room(make_window, make_folder, qtbot):
     reason = "CUDA ran out of memory at step 361 of 880. Take a smaller crop or batch and resume the run."
     add_run(root, 3, state="failed", reason=reason)
     window.enter("Train")
-    made = window.room_named("Train")
+    made = window.rooms.named("Train")
     qtbot.waitUntil(lambda: len(window.services.runs.views) == 3)
     made.table.choose("run-0001")
     return made
@@ -336,7 +336,7 @@ def test_without_a_second_run_there_is_nothing_to_compare_with(make_window, make
     window = make_window(make_folder())
     add_run(window.session.project.home / "runs", 1)
     window.enter("Train")
-    room = window.room_named("Train")
+    room = window.rooms.named("Train")
     qtbot.waitUntil(lambda: room.table.current == "run-0001")
     assert room.comparison.button.isHidden()
 

@@ -71,7 +71,7 @@ def window(qtbot, shapes_project):
 
 
 def room_of(window):
-    return window.room_named("Train")
+    return window.rooms.named("Train")
 
 
 def test_an_empty_tab_says_what_will_appear_and_offers_one_button(window, qtbot):

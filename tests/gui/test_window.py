@@ -28,7 +28,7 @@ window.painted.connect(lambda: at_paint.extend(sys.modules))
 while not at_paint:
     application.processEvents()
 window.complete()
-for entry in window.entries:
+for entry in window.rooms.entries:
     __import__(entry.module)
 application.processEvents()
 after = list(sys.modules)
@@ -97,7 +97,7 @@ def test_first_page_has_no_room_in_front_and_says_what_to_do_when_one_is_clicked
     window = make_window()
     assert window.pages.currentWidget() is window.start_page
     QTest.mouseClick(window.rail.button("Annotate"), Qt.MouseButton.LeftButton)
-    assert window.room is None
+    assert window.rooms.current is None
     assert not window.rail.button("Annotate").isChecked()
 
 
@@ -111,7 +111,7 @@ def test_dropping_a_folder_opens_it(make_window, make_folder, qtbot):
     assert enter.isAccepted()
     window.dropEvent(QDropEvent(QPointF(300, 300), Qt.DropAction.CopyAction, data, buttons, none))
     qtbot.waitUntil(lambda: labels_are_there(window), timeout=20_000)
-    assert window.room is not None and window.room.title == "Annotate"
+    assert window.rooms.current is not None and window.rooms.current.title == "Annotate"
 
 
 def test_keys_walk_the_images_in_the_order_of_the_strip(make_window, make_folder, qtbot):
@@ -179,10 +179,10 @@ def test_closing_ends_reader_and_threads(make_window, make_folder, qtbot):
 
 def test_no_two_verbs_share_a_key_where_both_are_alive(make_window, make_folder):
     window = make_window(make_folder())
-    for entry in window.entries:
+    for entry in window.rooms.entries:
         window.enter(entry.title)
     specs = [spec for spec in window.actions_table.available() if not spec.held]
-    for entry in window.entries:
+    for entry in window.rooms.entries:
         scope = entry.title.lower()
         taken: dict[str, str] = {}
         for spec in specs:
@@ -197,10 +197,10 @@ def test_every_room_says_a_hint_and_keeps_the_viewport(make_window, make_folder)
     viewport = window.services.viewport
     viewport.set_scale(2.0)
     center = viewport.center
-    for entry in (*window.entries, window.entries[0]):
+    for entry in (*window.rooms.entries, window.rooms.entries[0]):
         window.enter(entry.title)
-        assert window.room.title == entry.title
-        assert window.room.status_hint()
+        assert window.rooms.current.title == entry.title
+        assert window.rooms.current.status_hint()
     assert viewport.scale == 2.0 and viewport.center == center
 
 

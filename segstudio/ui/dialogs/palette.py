@@ -197,7 +197,7 @@ def commands(window: MainWindow) -> list[Entry]:
 
 def class_entries(window: MainWindow) -> list[Entry]:
     """The project's classes; Enter takes one into the hand."""
-    session, room = window.session, window.room_named("Annotate")
+    session, room = window.session, window.rooms.named("Annotate")
     if session is None or room is None:
         return []
     state: Any = getattr(room, "state", None)
