@@ -53,6 +53,9 @@ WINDOW_ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("project.import", "Import labels…", ("Ctrl+I",), icon="import"),
     ActionSpec("project.demo", "Open the demo", icon="play"),
     ActionSpec("project.close", "Close the project", ("Ctrl+W",), icon="close"),
+    ActionSpec(
+        "window.networks", "Networks and weights…", ("Ctrl+M",), "Models", "Find, fetch, open", "model"
+    ),
     ActionSpec("window.palette", "Search or run a command", ("Ctrl+K",), icon="search"),
     ActionSpec("window.keys", "Keys", ("F1",), icon="keyboard"),
     ActionSpec("window.jobs", "Jobs", ("Ctrl+J",), icon="panel-right", checkable=True),

@@ -67,6 +67,7 @@ def stop_engines(services: Services) -> None:
             stack.callback(services.worker.close)
         if services.shelf is not None:
             stack.callback(services.shelf.close)
+        stack.callback(services.end_downloads)
         stack.callback(services.session.shut_down)
 
 

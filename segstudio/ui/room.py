@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from segstudio.runtime.jobs import JobQueue
     from segstudio.runtime.model_shelf import ModelShelf
     from segstudio.runtime.predictions import Predictions
+    from segstudio.runtime.published_weights import PublishedWeights
     from segstudio.runtime.runs import Runs
     from segstudio.runtime.session import ProjectSession
     from segstudio.runtime.worker_client import WorkerClient
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 class Room(Protocol):
     """One tab. `key` is its shortcut ("Alt+1"); `icon` names a file in resources/icons.
 
-    A room may also have `shows_filmstrip = False`, `shows_problems = True` (it says itself what is wrong
-    with the file in front), `may_close() -> bool` (asked before the window closes) and `shut_down()`
-    (called when it closes).
+    A room may also have `shows_filmstrip = False`, `folds_filmstrip = True` (to its header, until somebody
+    unfolds it), `shows_problems = True` (it says itself what is wrong with the file in front),
+    `may_close() -> bool` (asked before the window closes) and `shut_down()` (called when it closes).
     """
 
     title: str
@@ -101,6 +102,7 @@ class Services:
         self.filmstrip: Filmstrip | None = None
         self._predictions: Predictions | None = None
         self._runs: Runs | None = None
+        self._weights: PublishedWeights | None = None
         # Runs count from the opening of their project: weights go on the shelf, work shows in the drawer.
         session.opened.connect(lambda: self.runs)
 
@@ -114,6 +116,22 @@ class Services:
                 self.session, self.worker, self.session.reader, self.jobs, parent=self.session
             )
         return self._predictions
+
+    @property
+    def weights(self) -> PublishedWeights | None:
+        """All networks and their published weights; made when first asked for. None without a worker."""
+        ready = self.shelf is not None and self.worker is not None and self.jobs is not None
+        if self._weights is None and ready:
+            from segstudio.runtime.published_weights import PublishedWeights
+
+            assert self.shelf is not None and self.worker is not None and self.jobs is not None
+            self._weights = PublishedWeights(self.shelf, self.worker, self.jobs, parent=self.session)
+        return self._weights
+
+    def end_downloads(self) -> None:
+        """What has arrived is kept; the next download goes on from there."""
+        if self._weights is not None:
+            self._weights.close()
 
     @property
     def runs(self) -> Runs:

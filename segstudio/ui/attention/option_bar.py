@@ -27,6 +27,7 @@ class AttentionBar(QWidget):
     models_wanted = Signal(object)
     switches_wanted = Signal()
     export_wanted = Signal(str)
+    more_wanted = Signal()
 
     def __init__(self, inspection: Inspection) -> None:
         super().__init__()
@@ -89,7 +90,7 @@ class AttentionBar(QWidget):
         self._show_choices(slot)
         spec = inspection.spec_of(front) if front is not None else None
         self.switches.setVisible(bool(spec is not None and spec.switches))
-        self.beside.setVisible(len(candidates) > 1)
+        self.beside.setVisible(bool(candidates))
 
     def _show_choices(self, slot: ProbeSlot | None) -> None:
         """The maps of one module, and the options of the one in front."""
@@ -175,6 +176,8 @@ class AttentionBar(QWidget):
             wanted = rest if model in chosen else [model, *chosen]
             action.setEnabled(bool(wanted))
             action.triggered.connect(lambda _=False, wanted=wanted: self.models_wanted.emit(wanted))
+        menu.addSeparator()
+        menu.addAction("More networks…").triggered.connect(self.more_wanted)
         menu.popup(self.beside.mapToGlobal(self.beside.rect().bottomLeft()))
 
     def _open_export(self) -> None:

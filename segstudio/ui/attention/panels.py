@@ -17,8 +17,8 @@ from segstudio.runtime.attention import ProbeResult, ProbeSlot
 from segstudio.runtime.inspection import Inspection
 from segstudio.ui.attention.multiples import short_name
 from segstudio.ui.attention.tables import MassRow, MassTable, PinRow, PinTable
-from segstudio.ui.compare.class_table import thousands
 from segstudio.ui.widgets.labels import label, tag
+from segstudio.ui.widgets.numbers import grouped
 from segstudio.ui.widgets.section import FoldSection
 
 MOST_CLASSES = 6
@@ -115,8 +115,8 @@ class CostTags(QFrame):
             return
         if scores is not None:
             count, words = scores
-            self._scores.setText(f"scores {thousands(count)}{words}")
-            self._full.setText(f"full {thousands(float(result.values.size) ** 2)}")
+            self._scores.setText(f"scores {grouped(count)}{words}")
+            self._full.setText(f"full {grouped(float(result.values.size) ** 2)}")
         self._time.setText(f"answer in {result.ms:.0f} ms" if result.ms >= 1 else "answer in < 1 ms")
 
     def resizeEvent(self, event: QResizeEvent) -> None:

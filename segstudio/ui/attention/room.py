@@ -45,6 +45,7 @@ class AttentionRoom(QObject):
     title = "Attention"
     icon = "attention"
     key = "Alt+3"
+    folds_filmstrip = True  # the small multiples need the height
 
     def __init__(self, services: Services) -> None:
         super().__init__(services.session)
@@ -129,11 +130,11 @@ class AttentionRoom(QObject):
         self._empty = EmptyState(
             "attention",
             "No model to look into yet",
-            "Attention maps of trained networks appear here. Train one, or open weights you have.",
-            button="Go to Compare",
-            keys="Alt+2",
+            "Attention maps of trained networks appear here. Train one, fetch one, or open weights you have.",
+            button="More networks…",
+            keys="Ctrl+M",
         )
-        self._empty.clicked.connect(self._go_to_compare)
+        self._empty.clicked.connect(self._services.actions.action("window.networks").trigger)
         self._pages = QStackedWidget()
         self._pages.addWidget(split)
         self._pages.addWidget(self._empty)
@@ -165,9 +166,6 @@ class AttentionRoom(QObject):
         table.list_held("attention.pin")
         table.bind("attention.png", self._export_png)
         table.bind("attention.npy", self._export_npy)
-
-    def _go_to_compare(self) -> None:
-        self._services.status.room_wanted.emit("Compare")
 
     # ------------------------------------------------------------------ showing
 

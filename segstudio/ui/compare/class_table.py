@@ -251,8 +251,3 @@ def signed(value: float) -> str:
         return "–"
     text = f"{abs(100 * value):.1f}"
     return text if text == "0.0" else ("+" if value > 0 else MINUS) + text
-
-
-def thousands(value: float) -> str:
-    """A whole number with narrow spaces between thousands."""
-    return f"{round(value):,}".replace(",", "\u202f")

@@ -12,10 +12,10 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolTip, QVBoxLayout, Q
 
 from segstudio.core.class_space import SharedClass
 from segstudio.ui import theme
-from segstudio.ui.compare.class_table import thousands
 from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.chip import paint_swatch
 from segstudio.ui.widgets.labels import ElidedLabel, label
+from segstudio.ui.widgets.numbers import grouped
 
 LARGEST = 192
 _EDGE = 16
@@ -222,7 +222,7 @@ class ConfusionView(QWidget):
         self._seen.show_class(seen, seen.name)
         self._share.setText(f"{100 * pixels / total:.1f} %" if total else "–")
         images = "this image" if self._images == 1 else f"{self._images} images"
-        self._pixels.setText(f"{thousands(pixels)} px in {images}")
+        self._pixels.setText(f"{grouped(pixels)} px in {images}")
 
     def _ask(self) -> None:
         cell = self.matrix.cell

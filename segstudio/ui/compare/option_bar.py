@@ -39,6 +39,7 @@ class CompareBar(QWidget):
     reference_wanted = Signal(int)
     run_wanted = Signal()
     run_all_wanted = Signal()
+    more_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,6 +137,8 @@ class CompareBar(QWidget):
             for model in found:
                 action = menu.addAction(model.title)
                 action.triggered.connect(lambda _=False, model=model: self.add_wanted.emit("model", model))
+        menu.addSeparator()
+        menu.addAction("More networks…").triggered.connect(self.more_wanted)
         menu.popup(self.add.mapToGlobal(self.add.rect().bottomLeft()))
 
     def _open_run(self) -> None:

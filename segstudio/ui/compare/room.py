@@ -128,6 +128,7 @@ class CompareRoom(QObject):
         bar.reference_wanted.connect(comparison.set_reference)
         bar.run_wanted.connect(self.run)
         bar.run_all_wanted.connect(self.run_all)
+        bar.more_wanted.connect(self._services.actions.action("window.networks").trigger)
         self.stage.wants_switches.connect(self._open_switches)
         self.stage.add_wanted.connect(self.bar.add.click)
         self.dock.scores_changed.connect(self.stage.set_scores)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QHeaderView
 
-from segstudio.ui.compare.class_table import percent, thousands
+from segstudio.ui.compare.class_table import grouped, percent
 from segstudio.ui.widgets.table import RowDelegate, RowTable
 
 Index = QModelIndex | QPersistentModelIndex
@@ -100,7 +100,7 @@ def cost_values(info: Mapping[str, Any], flops: float | None) -> tuple[str, ...]
         f"{parameters / 1e6:.1f}" if parameters else "–",
         f"{flops / 1e9:.0f}" if flops and flops >= 1e10 else (f"{flops / 1e9:.1f}" if flops else "–"),
         f"{milliseconds:.0f}" if milliseconds else "–",
-        thousands(peak / 2**20) if peak else "–",
+        grouped(peak / 2**20) if peak else "–",
     )
 
 

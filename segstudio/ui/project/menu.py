@@ -37,6 +37,8 @@ def project_menu(window: MainWindow) -> QMenu:
         for action_id in ("project.import", "project.close"):
             if action_id in offered:
                 menu.addAction(table.action(action_id))
+    menu.addSeparator()
+    menu.addAction(table.action("window.networks"))
     return menu
 
 

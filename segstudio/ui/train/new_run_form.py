@@ -44,6 +44,7 @@ class NewRunForm(QWidget):
 
     start_wanted = Signal(object)
     cancelled = Signal()
+    more_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +102,13 @@ class NewRunForm(QWidget):
         self.model.currentIndexChanged.connect(self._model_changed)
         self.title = QLineEdit()
         self.title.setAccessibleName("Name of the run")
-        form.addRow(field_name("Model"), self.model)
+        models = QHBoxLayout()
+        models.setSpacing(4)
+        more = IconButton("model", "More networks…\nTheir papers, parts and published weights", side=28)
+        more.clicked.connect(self.more_wanted)
+        models.addWidget(self.model, 1)
+        models.addWidget(more)
+        form.addRow(field_name("Model"), models)
         form.addRow(field_name("Name"), self.title)
         weights = QHBoxLayout()
         weights.setSpacing(4)
@@ -283,6 +290,12 @@ class NewRunForm(QWidget):
         for name, value in recipe.options.items():
             if name in self._options:
                 show_value(*self._options[name], value)
+
+    def choose(self, model: str) -> None:
+        """Brings a network in front, by its id."""
+        found = self.model.findData(model)
+        if found >= 0:
+            self.model.setCurrentIndex(found)
 
     def use_class_weights(self) -> None:
         self.class_weights.setCurrentIndex(CLASS_WEIGHTS.index("frequency"))

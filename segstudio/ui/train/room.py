@@ -206,6 +206,7 @@ class TrainRoom(QObject):
         self._new.clicked.connect(self.new_run)
         self._empty.clicked.connect(self.new_run)
         self.form.cancelled.connect(self._close_form)
+        self.form.more_wanted.connect(self._services.actions.action("window.networks").trigger)
         self.form.start_wanted.connect(self._create)
         self.check.fix_wanted.connect(self._fix)
         self._checked.connect(self._take_report)
@@ -293,6 +294,11 @@ class TrainRoom(QObject):
         self._right.setCurrentWidget(self.form)
         self.form.model.setFocus(Qt.FocusReason.OtherFocusReason)
         self._services.status.hint_changed.emit(self.status_hint())
+
+    def new_run_of(self, model: str) -> None:
+        """Shows the form with this network chosen."""
+        self.new_run()
+        self.form.choose(model)
 
     def _close_form(self) -> None:
         self._right.setCurrentWidget(self.progress)

@@ -1,0 +1,309 @@
+"""The list of networks and their weights: one row each, with how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRect, QRectF, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QPainter
+from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem
+
+from segstudio.runtime.published_weights import Offer, PublishedWeights, Standing, megabytes
+from segstudio.ui import theme
+from segstudio.ui.icons import paint_icon
+from segstudio.ui.widgets.table import RowDelegate, RowTable
+
+Index = QModelIndex | QPersistentModelIndex
+
+STANDING = Qt.ItemDataRole.UserRole + 130
+COLUMNS = ("network", "backbone", "dataset", "miou", "crop", "size", "state")
+_TITLES = {
+    "network": "Network",
+    "backbone": "Backbone",
+    "dataset": "Data set",
+    "miou": "mIoU",
+    "crop": "Crop",
+    "size": "Size",
+    "state": "State",
+}
+_TIPS = {
+    "miou": "In per cent, as the publisher reports it: single scale, not flipped",
+    "crop": "Width × height of what it saw in training",
+    "size": "Of the file, once that is known",
+}
+_WIDTHS = {"network": 208, "backbone": 128, "dataset": 168, "miou": 64, "crop": 96, "size": 72, "state": 176}
+_RIGHT = ("miou", "crop", "size")
+_ORIGINS = {"demo": "Demo", "run": "This project", "file": "Opened file", "plugin": "", "checkpoint": ""}
+_ORDER = ("here", "fetching", "checking", "waiting", "failed", "part", "absent", "none", "unavailable")
+
+
+class NetworksModel(QAbstractTableModel):
+    """The offers that are shown, in the chosen order."""
+
+    def __init__(self, weights: PublishedWeights) -> None:
+        super().__init__()
+        self._weights = weights
+        self._offers: list[Offer] = []
+        self._sort = "network"
+        self._ascending = True
+        weights.standing_changed.connect(self._standing_changed)
+
+    @property
+    def offers(self) -> list[Offer]:
+        return self._offers
+
+    def row_of(self, key: str) -> int:
+        return next((row for row, offer in enumerate(self._offers) if offer.key == key), -1)
+
+    def show(self, offers: Sequence[Offer]) -> None:
+        self.beginResetModel()
+        self._offers = list(offers)
+        self._order()
+        self.endResetModel()
+
+    def sort_by(self, section: int) -> None:
+        """The same column again turns the order round; figures begin with the largest."""
+        column = COLUMNS[section]
+        self.layoutAboutToBeChanged.emit()
+        self._ascending = not self._ascending if column == self._sort else column not in ("miou", "size")
+        self._sort = column
+        self._order()
+        self.layoutChanged.emit()
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(COLUMNS) - 1)
+
+    def _order(self) -> None:
+        def base(offer: Offer) -> tuple[Any, ...]:
+            return (offer.system.casefold(), offer.spec.title.casefold(), offer.dataset, offer.key)
+
+        def value(offer: Offer) -> Any:
+            if self._sort == "miou":
+                return offer.miou
+            if self._sort == "crop":
+                crop = offer.checkpoint.crop if offer.checkpoint is not None else None
+                return None if crop is None else (crop[0] * crop[1], crop[1])
+            if self._sort == "size":
+                standing = self._weights.standing(offer)
+                return standing.total or standing.done or None
+            if self._sort == "state":
+                return _ORDER.index(self._weights.standing(offer).kind)
+            if self._sort == "network":
+                return base(offer)
+            return (offer.spec.backbone if self._sort == "backbone" else offer.dataset).casefold() or None
+
+        known = [(value(offer), offer) for offer in sorted(self._offers, key=base)]
+        present = [pair for pair in known if pair[0] is not None]
+        present.sort(key=lambda pair: pair[0], reverse=not self._ascending)
+        self._offers = [offer for _, offer in present] + [offer for found, offer in known if found is None]
+
+    def _standing_changed(self, key: str) -> None:
+        row = self.row_of(key)
+        if row >= 0:
+            self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
+
+    def rowCount(self, parent: Index | None = None) -> int:
+        return len(self._offers)
+
+    def columnCount(self, parent: Index | None = None) -> int:
+        return len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        column = COLUMNS[section]
+        if role == Qt.ItemDataRole.DisplayRole:
+            arrow = (" ↑" if self._ascending else " ↓") if column == self._sort else ""
+            return _TITLES[column] + arrow
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return _TIPS.get(column)
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignRight if column in _RIGHT else Qt.AlignmentFlag.AlignLeft
+            return int(side | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def data(self, index: Index, role: int = 0) -> Any:
+        offer, column = self._offers[index.row()], COLUMNS[index.column()]
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return int(Qt.AlignmentFlag.AlignRight if column in _RIGHT else Qt.AlignmentFlag.AlignLeft)
+        if role not in (
+            Qt.ItemDataRole.DisplayRole,
+            Qt.ItemDataRole.ForegroundRole,
+            Qt.ItemDataRole.ToolTipRole,
+            Qt.ItemDataRole.FontRole,
+            STANDING,
+        ):
+            return None
+        standing = self._weights.standing(offer)
+        if role == STANDING:
+            return standing if column == "state" else None
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return state_tip(offer, standing) if column == "state" else None
+        if role == Qt.ItemDataRole.FontRole:
+            return 500 if column == "network" and standing.kind == "here" else None
+        if role == Qt.ItemDataRole.ForegroundRole:
+            if standing.kind == "unavailable":
+                return "t3"
+            return "t1" if column in ("network", "miou") else "t2"
+        return _text(offer, column, standing)
+
+
+def _text(offer: Offer, column: str, standing: Standing) -> str:
+    checkpoint = offer.checkpoint
+    if column == "network":
+        return offer.runnable.title if offer.runnable is not None else offer.spec.title
+    if column == "backbone":
+        return offer.spec.backbone
+    if column == "dataset":
+        if offer.runnable is not None:
+            return _ORIGINS[offer.runnable.origin]
+        return offer.dataset
+    if column == "miou":
+        return "" if offer.miou is None else f"{offer.miou:.1f}"
+    if column == "crop":
+        crop = checkpoint.crop if checkpoint is not None else None
+        return "" if crop is None else f"{crop[1]} × {crop[0]}"
+    if column == "size":
+        known = standing.total or (standing.done if standing.kind == "here" else 0)
+        known = known or (checkpoint.bytes or 0 if checkpoint is not None else 0)
+        return megabytes(known) if known else ""
+    return state_words(standing)
+
+
+def state_words(standing: Standing) -> str:
+    """How an offer stands, in a word or two."""
+    if standing.kind == "fetching":
+        return (
+            f"{standing.fraction * 100:.0f} %" if standing.fraction is not None else megabytes(standing.done)
+        )
+    if standing.kind == "part":
+        return f"{megabytes(standing.done)} fetched"
+    if standing.kind == "failed" and standing.error is not None:
+        return standing.error.what
+    return {
+        "here": "On this computer",
+        "absent": "Not fetched",
+        "waiting": "Waiting…",
+        "checking": "Checking…",
+        "none": "No published weights",
+        "unavailable": "Cannot run here",
+    }.get(standing.kind, "")
+
+
+def state_tip(offer: Offer, standing: Standing) -> str:
+    """The whole sentence behind a state."""
+    if standing.kind == "failed" and standing.error is not None:
+        return str(standing.error)
+    if standing.kind == "unavailable":
+        return offer.spec.unavailable
+    if standing.kind == "none":
+        return "It can be trained, or run with a file of weights that you have"
+    return ""
+
+
+_ICONS = {
+    "here": ("check", "ok"),
+    "failed": ("warning", "err"),
+    "part": ("pause", "t2"),
+    "checking": ("clock", "t2"),
+    "waiting": ("clock", "t2"),
+    "unavailable": ("info", "t3"),
+    "none": ("train", "t3"),
+}
+
+
+class NetworksDelegate(RowDelegate):
+    """Draws the state: an icon with its word, or a bar with the share that is here."""
+
+    def paint_text(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        standing = index.data(STANDING)
+        if standing is None:
+            super().paint_text(painter, option, index)
+            return
+        rect: QRect = option.rect.adjusted(self._padding, 0, -self._padding, -1)  # type: ignore[attr-defined]
+        painter.save()
+        painter.setFont(theme.font(12))
+        words = state_words(standing)
+        if standing.kind == "fetching":
+            painter.setPen(theme.color("t1"))
+            flags = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+            painter.drawText(rect, flags, words)
+            bar = QRectF(rect.left() + 52, rect.center().y() - 2, max(24, rect.width() - 52), 6)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(theme.color("line2"))
+            painter.drawRoundedRect(bar, 3, 3)
+            if standing.fraction:
+                bar.setWidth(max(6.0, bar.width() * standing.fraction))
+                painter.setBrush(theme.color("accent"))
+                painter.drawRoundedRect(bar, 3, 3)
+        else:
+            icon, role = _ICONS.get(standing.kind, ("", "t2"))
+            if icon:
+                paint_icon(painter, QRect(rect.left(), rect.center().y() - 6, 14, 14), icon, role)
+            rect.setLeft(rect.left() + 20)
+            painter.setPen(theme.color("err" if standing.kind == "failed" else "t2"))
+            if standing.kind in ("absent", "none", "unavailable"):
+                painter.setPen(theme.color("t3"))
+            shown = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, rect.width())
+            painter.drawText(rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), shown)
+        painter.restore()
+
+
+class NetworksTable(RowTable):
+    """`chosen(Offer or None)` follows the row in front, `entered` is Enter or a double click on it."""
+
+    chosen = Signal(object)
+    entered_row = Signal(object)
+
+    def __init__(self, weights: PublishedWeights) -> None:
+        super().__init__()
+        self.setAccessibleName("Networks")
+        self.networks = NetworksModel(weights)
+        self.setModel(self.networks)
+        self.use_delegate(NetworksDelegate(self))
+        head = self.horizontalHeader()
+        head.setSectionsClickable(True)
+        head.sectionClicked.connect(self._sort)
+        for section, column in enumerate(COLUMNS):
+            head.resizeSection(section, _WIDTHS[column])
+        head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        head.setSectionResizeMode(COLUMNS.index("state"), QHeaderView.ResizeMode.Stretch)
+        self.selectionModel().currentRowChanged.connect(lambda *_: self.chosen.emit(self.current))
+        self.doubleClicked.connect(lambda _index: self.entered_row.emit(self.current))
+
+    @property
+    def current(self) -> Offer | None:
+        row = self.currentIndex().row()
+        return self.networks.offers[row] if 0 <= row < len(self.networks.offers) else None
+
+    def show_offers(self, offers: Sequence[Offer]) -> None:
+        """The same row stays in front where it is still listed, else the first."""
+        current = self.current
+        self.networks.show(offers)
+        row = self.networks.row_of(current.key) if current is not None else -1
+        if offers:
+            self.select(max(0, row))
+        else:
+            self.chosen.emit(None)
+
+    def select(self, row: int) -> None:
+        self.setCurrentIndex(self.networks.index(row, 0))
+        self.scrollTo(self.networks.index(row, 0))
+
+    def fit_columns(self) -> None:
+        """Gives the words of a narrow table the room of what can be missed most easily."""
+        narrow = self.viewport().width() < 760
+        self.setColumnHidden(COLUMNS.index("size"), narrow)
+        self.setColumnHidden(COLUMNS.index("backbone"), self.viewport().width() < 640)
+
+    def _sort(self, section: int) -> None:
+        current = self.current
+        self.networks.sort_by(section)
+        if current is not None:
+            self.select(self.networks.row_of(current.key))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.entered_row.emit(self.current)
+            return
+        super().keyPressEvent(event)
