@@ -16,6 +16,7 @@ from segstudio.ui.icons import paint_icon
 from segstudio.ui.widgets.card import Card
 from segstudio.ui.widgets.labels import ElidedLabel, label
 from segstudio.ui.widgets.mark import IconMark
+from segstudio.ui.widgets.numbers import grouped
 
 if TYPE_CHECKING:
     from segstudio.runtime.model_shelf import ModelShelf, RunnableModel
@@ -76,7 +77,7 @@ class ComputerPanel(Card):
         """Room in the folder where projects without a writable folder of their own lie."""
         free = shutil.disk_usage(folder).free / 1e9
         plenty = free > 5
-        self._set("Free disk", f"{free:,.0f} GB".replace(",", "\u202f"), "ok" if plenty else "warn", "")
+        self._set("Free disk", f"{grouped(free)} GB", "ok" if plenty else "warn", "")
         self._values["Free disk"][1].show_state("ok" if plenty else "warn", "enough" if plenty else "little")
 
     def show_devices(self, devices: list[dict[str, object]]) -> None:

@@ -20,6 +20,7 @@ from segstudio.ui.thumbnail_row import ROW_HEIGHT, ThumbnailRow
 from segstudio.ui.widgets.buttons import IconButton
 from segstudio.ui.widgets.labels import label
 from segstudio.ui.widgets.mark import IconMark
+from segstudio.ui.widgets.numbers import grouped
 from segstudio.ui.widgets.segmented import Segment, SegmentedControl
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Filmstrip(QFrame):
         self.setObjectName("Filmstrip")
         self._session = session
         self._order: tuple[str, list[int], dict[int, str]] | None = None
-        self._folded = bool(settings().get("view.fold.filmstrip", False))
+        self._room = ""
+        self._folded = False
         self.strip = ThumbnailRow(session)
         self._count = label("", role="t2", size=12)
         self._title = label("Images", size=12, strong=600)
@@ -94,11 +96,11 @@ class Filmstrip(QFrame):
         session.images_changed.connect(self._refill)
         session.status_changed.connect(self._status_changed)
         session.current_changed.connect(self.strip.follow_current)
+        session.current_changed.connect(self._show_counts)
         session.thumbnail_ready.connect(self.strip.refresh)
         session.classes_changed.connect(self.strip.recolor)
         theme.appearance().changed.connect(self.strip.viewport().update)
         self._apply_fold()
-        self._refill()
 
     def add_control(self, control: QWidget) -> None:
         """Put a room's own control after the filters."""
@@ -131,11 +133,20 @@ class Filmstrip(QFrame):
                 return
             place += by
 
-    def toggle(self) -> None:
-        """Fold the strip to its header or unfold it, and remember that."""
-        self._folded = not self._folded
-        settings().set("view.fold.filmstrip", self._folded)
+    def stand_under(self, room: str, *, folded: bool) -> None:
+        """Be folded as a person left it in this room, or else as the room asks for."""
+        self._room = room
+        self._folded = bool(settings().get(self._remembered_as(), folded))
         self._apply_fold()
+
+    def toggle(self) -> None:
+        """Fold the strip to its header or unfold it, and remember that for this room."""
+        self._folded = not self._folded
+        settings().set(self._remembered_as(), self._folded)
+        self._apply_fold()
+
+    def _remembered_as(self) -> str:
+        return f"view.fold.filmstrip.{self._room}"
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._sort_word.setVisible(self.width() > 1000)
@@ -146,6 +157,7 @@ class Filmstrip(QFrame):
         self._fold.show_icon("chevron-up" if self._folded else "chevron-down")
         self._fold.setToolTip("Unfold the image strip" if self._folded else "Fold the image strip")
         self.setFixedHeight(33 if self._folded else 33 + ROW_HEIGHT)
+        self._refill()
 
     def _status_changed(self, image_id: int) -> None:
         self._show_counts()
@@ -154,16 +166,23 @@ class Filmstrip(QFrame):
         else:
             self.strip.refresh(image_id)
 
-    def _show_counts(self) -> None:
+    def _show_counts(self, *_: object) -> None:
         records = self._session.images
-        self._count.setText(f"{len(records):,}".replace(",", "\u202f") if records else "")
+        self._count.setText(self._place() if self._folded else grouped(len(records)) if records else "")
         for index, (text, _icon, _role, status) in enumerate(_FILTERS):
             if status:
                 number = sum(record.status == status for record in records)
                 self._filter.set_text(index, f"{text} {number}" if records else text)
 
+    def _place(self) -> str:
+        """Where the person is, for the folded strip: "33 of 468 · name"."""
+        current, ids = self._session.current, self.strip.ids
+        if current is None:
+            return ""
+        place = f"{grouped(ids.index(current.id) + 1)} of {grouped(len(ids))} · " if current.id in ids else ""
+        return place + current.display_name.rpartition("/")[2]
+
     def _refill(self, *_: object) -> None:
-        self._show_counts()
         ranked = self._order
         self._title.setText(ranked[0] if ranked else "Images")
         for part in (self._filter, self._sort, self._sort_word):
@@ -171,6 +190,7 @@ class Filmstrip(QFrame):
         self.class_filter.setVisible(ranked is None and bool(self._session.classes))
         if ranked is not None:
             self.strip.show_images(ranked[1], ranked[2])
+            self._show_counts()
             return
         status: Status | str = _FILTERS[self._filter.current][3]
         records = [record for record in self._session.images if not status or record.status == status]
@@ -180,6 +200,7 @@ class Filmstrip(QFrame):
         if key is not None:
             records.sort(key=key)
         self.strip.show_images([record.id for record in records], {})
+        self._show_counts()
 
     def _class_chosen(self, index: int) -> None:
         if index < 0:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.ui.room import Room, Services
+
+if TYPE_CHECKING:
+    from segstudio.ui.filmstrip import Filmstrip
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Rooms(QWidget):
         self.entries = [entry for entry in ROOMS if importlib.util.find_spec(entry.module) is not None]
         self.current: Room | None = None
         self._made: dict[str, Room] = {}
-        self._foot: QWidget | None = None
+        self._foot: Filmstrip | None = None
         self._bars = QStackedWidget()
         self._bars.setObjectName("OptionBar")
         self._bars.setFixedHeight(40)
@@ -49,7 +53,7 @@ class Rooms(QWidget):
         self._column.addWidget(self._bars)
         self._column.addWidget(self._stack, 1)
 
-    def set_foot(self, foot: QWidget) -> None:
+    def set_foot(self, foot: Filmstrip) -> None:
         """What lies below every room that does not refuse it."""
         self._foot = foot
         self._column.addWidget(foot)
@@ -87,6 +91,7 @@ class Rooms(QWidget):
             self._bars.setCurrentWidget(bar)
         if self._foot is not None:
             self._foot.setVisible(getattr(room, "shows_filmstrip", True))
+            self._foot.stand_under(room.title, folded=getattr(room, "folds_filmstrip", False))
 
     def leave(self) -> None:
         """No room is in front any more."""

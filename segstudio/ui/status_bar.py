@@ -10,6 +10,7 @@ from segstudio.ui import theme
 from segstudio.ui.icons import paint_icon
 from segstudio.ui.widgets.chip import paint_swatch
 from segstudio.ui.widgets.labels import KeyCaps
+from segstudio.ui.widgets.numbers import grouped
 
 
 class StatusBar(QFrame):
@@ -60,7 +61,7 @@ class StatusBar(QFrame):
             self._zoom.set_text("")
             return
         percent = scale * 100
-        words = f"{percent:.1f}" if percent < 10 else f"{percent:,.0f}".replace(",", "\u202f")
+        words = f"{percent:.1f}" if percent < 10 else grouped(percent)
         self._zoom.set_text(f"{words} %")
 
     def set_size(self, text: str) -> None:

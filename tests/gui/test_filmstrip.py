@@ -114,7 +114,7 @@ def test_folding_leaves_the_header_and_is_remembered(make_window, make_folder):
     full = strip.height()
     strip.toggle()
     assert not strip.strip.isVisible() and strip.height() < full
-    assert settings().get("view.fold.filmstrip") is True
+    assert settings().get("view.fold.filmstrip.Annotate") is True
     strip.toggle()
     assert strip.strip.isVisible() and strip.height() == full
 
@@ -164,3 +164,20 @@ def test_wheel_scrolls_the_strip(make_window, make_folder):
     )
     QApplication.sendEvent(strip.viewport(), event)
     assert strip.horizontalScrollBar().value() == 120
+
+
+def test_the_strip_is_folded_per_room_and_says_where_the_person_is(make_window, make_folder):
+    window = make_window(make_folder(3))
+    strip = window.filmstrip
+    strip.stand_under("Annotate", folded=False)
+    assert strip.strip.isVisible()
+    strip.stand_under("Attention", folded=True)
+    assert not strip.strip.isVisible()
+    assert strip._count.text() == "1 of 3 · image_00.png"
+    strip.step(1)
+    assert strip._count.text() == "2 of 3 · image_01.png"
+    QTest.mouseClick(strip._fold, LEFT)
+    assert strip.strip.isVisible() and strip._count.text() == "3"
+    strip.stand_under("Annotate", folded=False)
+    strip.stand_under("Attention", folded=True)
+    assert strip.strip.isVisible(), "what a person unfolded stays unfolded"

@@ -25,6 +25,7 @@ from segstudio.runtime.session import ProjectSession
 from segstudio.ui import theme
 from segstudio.ui.canvas.tools.paint_state import PaintState
 from segstudio.ui.icons import paint_icon
+from segstudio.ui.widgets.numbers import grouped
 from segstudio.ui.widgets.table import SWATCH, RowDelegate, RowTable
 
 Index = QModelIndex | QPersistentModelIndex
@@ -140,7 +141,7 @@ class ClassModel(QAbstractTableModel):
             if labels is None:
                 return ""
             index = entry.id if entry is not None else labels.ignore
-            return f"{self._session.class_counts.get(index, 0):,}".replace(",", "\u202f")
+            return grouped(self._session.class_counts.get(index, 0))
         return None
 
     def _tip(self, entry: LabelClass | None, column: int) -> str:

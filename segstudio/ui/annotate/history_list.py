@@ -13,6 +13,7 @@ from segstudio.core.records import HistoryRow
 from segstudio.runtime.session import ProjectSession
 from segstudio.ui import theme
 from segstudio.ui.icons import paint_icon
+from segstudio.ui.widgets.numbers import grouped
 
 Index = QModelIndex | QPersistentModelIndex
 
@@ -93,7 +94,7 @@ class _HistoryDelegate(QStyledItemDelegate):
         paint_icon(painter, icon, _ICONS.get(row.tool.split(" ")[0], "history"), "t3" if row.undone else "t2")
         painter.setFont(theme.font(12))
         sign = "\u2212" if row.tool == "erase" else "+" if row.tool in ("brush", "fill", "polygon") else ""
-        amount = f"{sign}{row.pixels:,} px".replace(",", "\u202f")
+        amount = f"{sign}{grouped(row.pixels)} px"
         width = painter.fontMetrics().horizontalAdvance(amount)
         flags = int(Qt.AlignmentFlag.AlignVCenter)
         painter.setPen(theme.color("t3" if row.undone else "t2"))

@@ -28,6 +28,7 @@ from segstudio.ui.canvas.tools.tool import Tool
 from segstudio.ui.remembered import remember_later, settings
 from segstudio.ui.room import Services
 from segstudio.ui.widgets.empty_state import EmptyState
+from segstudio.ui.widgets.numbers import grouped
 
 _DOCK, _DOCK_NARROW = 320, 264
 
@@ -160,7 +161,7 @@ class AnnotateRoom(QObject):
         entry = self._session.class_of(region.class_index) if region is not None else None
         if region is None or entry is None:
             return None
-        size = f"{region.pixels:,}".replace(",", "\u202f")
+        size = grouped(region.pixels)
         box = QRectF(region.rect.x0, region.rect.y0, region.rect.width, region.rect.height)
         return GhostChip(f"{entry.name} {region.confidence:.2f} · {size} px", QColor(*entry.color), box)
 
