@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QHeaderView
 
-from segstudio.ui.compare.class_table import grouped, percent
+from segstudio.ui.compare.class_table import percent
+from segstudio.ui.widgets.numbers import grouped
 from segstudio.ui.widgets.table import RowDelegate, RowTable
 
 Index = QModelIndex | QPersistentModelIndex
