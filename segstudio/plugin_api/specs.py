@@ -44,7 +44,8 @@ class Checkpoint:
 
     `sha256` may be the published prefix only. `path` is set for weights that lie on this computer.
     `layout_checked` says whether the key layout was compared with a reference implementation. `dataset` is
-    what it was trained on, as people call it; `crop` (height, width) what it saw of a picture in training.
+    what it was trained on, as people call it; `crop` (height, width) what it saw of a picture in training,
+    which took `steps`.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Checkpoint:
     options: tuple[tuple[str, OptionValue], ...] = ()
     dataset: str = ""
     crop: tuple[int, int] | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

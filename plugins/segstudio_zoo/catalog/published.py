@@ -66,6 +66,12 @@ class Published:
         return (int(found[1]), int(found[2])) if found else None
 
     @property
+    def steps(self) -> int | None:
+        """How long it was trained, as the configuration's name says ("-40k_")."""
+        found = re.search(r"-(\d+)k_", self.name)
+        return 1000 * int(found[1]) if found else None
+
+    @property
     def checkpoint(self) -> Checkpoint:
         taxonomy, classes = DATASETS[self.dataset]
         metrics = [("mIoU", self.miou)]
@@ -82,6 +88,7 @@ class Published:
             options=self._options,
             dataset=self.dataset,
             crop=self.crop,
+            steps=self.steps,
         )
 
 

@@ -48,6 +48,7 @@ class NetworkCard(QFrame):
         column.addWidget(self._foot)
         self._foot.main.clicked.connect(self.press)
         self._foot.second.clicked.connect(self._press_second)
+        self._foot.place_wanted.connect(lambda path: self._copy("Place of the file", path))
         weights.standing_changed.connect(self._standing_changed)
 
     @property
@@ -123,6 +124,8 @@ class NetworkCard(QFrame):
 class _Foot(QFrame):
     """How it stands, and at most two buttons; it stays in place while the card above scrolls."""
 
+    place_wanted = Signal(str)
+
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("CardFoot")
@@ -140,6 +143,15 @@ class _Foot(QFrame):
         self._text = label("", role="t2", size=12)
         self._text.setWordWrap(True)
         inner.addWidget(self._text)
+        self._path = ElidedLabel("", role="t2", size=12)
+        copy = IconButton("copy", "Copy this place")
+        copy.clicked.connect(lambda: self.place_wanted.emit(self._path.text()))
+        self._place = QWidget()
+        place = QHBoxLayout(self._place)
+        place.setContentsMargins(0, 0, 0, 0)
+        place.addWidget(self._path, 1)
+        place.addWidget(copy)
+        inner.addWidget(self._place)
         self._bar = ProgressBar()
         inner.addWidget(self._bar)
         under = QHBoxLayout()
@@ -190,6 +202,10 @@ class _Foot(QFrame):
         self._left.setText(rate[1] if kind == "fetching" else "")
         self._text.setText(_sentence(offer, standing))
         self._text.setVisible(bool(self._text.text()))
+        by_hand = offer.file is not None and kind in ("absent", "failed")
+        self._place.setVisible(by_hand)
+        if by_hand:
+            self._path.setText(str(offer.file))
         self._show_error(standing)
 
     def _show_error(self, standing: Standing) -> None:
@@ -232,7 +248,7 @@ def _sentence(offer: Offer, standing: Standing) -> str:
     if kind == "part":
         return f"{megabytes(standing.done)} were fetched earlier. The download goes on from there."
     if kind == "absent":
-        return f"Without a connection: fetch the file elsewhere and open it here, or put it at {offer.file}."
+        return "Without a connection: fetch the file elsewhere and open it here, or put it here:"
     if kind == "here" and standing.done:
         return f"On this computer, {megabytes(standing.done)}"
     return {
@@ -240,6 +256,7 @@ def _sentence(offer: Offer, standing: Standing) -> str:
         "checking": "The file is whole. It is being tried on its network…",
         "none": "Nobody has published weights of this network that are known here. It can be trained, or run "
         "with a file of weights that you have.",
+        "failed": "A file fetched by hand belongs here:",
         "unavailable": state_tip(offer, standing),
     }.get(kind, "")
 
@@ -316,7 +333,8 @@ def _facts(offer: Offer) -> QGridLayout:
             beside = f", {other:.1f} multi-scale and flipped" if other is not None else ""
             rows.append(("Reported mIoU", f"{metrics['mIoU']:.1f}{beside}"))
         if checkpoint.crop is not None:
-            rows.append(("Training crop", f"{checkpoint.crop[1]} × {checkpoint.crop[0]}"))
+            steps = f", {checkpoint.steps // 1000} 000 steps" if checkpoint.steps else ""
+            rows.append(("Training", f"crops of {checkpoint.crop[1]} × {checkpoint.crop[0]}{steps}"))
         if checkpoint.bytes:
             rows.append(("Size", megabytes(checkpoint.bytes)))
     rows.append(("Backbone", spec.backbone))

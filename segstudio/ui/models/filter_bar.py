@@ -34,9 +34,13 @@ class FilterBar(QFrame):
         self.setFixedHeight(40)
         self._title = label("Networks", size=15, strong=600)
         self.search = QLineEdit()
-        self.search.setPlaceholderText("Name, paper, backbone or data set")
+        self.search.setPlaceholderText("Name, paper, data set")
         self.search.setAccessibleName("Search networks")
-        self.search.setClearButtonEnabled(True)
+        self._clear = self.search.addAction(icon("close", 14), QLineEdit.ActionPosition.TrailingPosition)
+        self._clear.setToolTip("Clear the search\nEsc")
+        self._clear.setVisible(False)
+        self._clear.triggered.connect(self.search.clear)
+        self.search.textChanged.connect(lambda text: self._clear.setVisible(bool(text)))
         self.search.setMinimumWidth(160)
         self.search.setMaximumWidth(288)
         self._mark = QAction(icon("search", 14), "", self.search)
@@ -50,7 +54,7 @@ class FilterBar(QFrame):
         for box, word in ((self.systems, "All systems"), (self.datasets, "All data sets")):
             box.addItem(word, "")
             box.setMaxVisibleItems(24)
-            box.setFixedWidth(160)
+            box.setFixedWidth(152)
             box.currentIndexChanged.connect(lambda _index: self.changed.emit())
         self.standings = SegmentedControl(
             [Segment(word, tip=tip) for _, word, tip in STANDINGS], name="State"
@@ -121,4 +125,4 @@ class FilterBar(QFrame):
         """In a narrow window the title goes and the lists are short."""
         self._title.setVisible(not compact)
         for box in (self.systems, self.datasets):
-            box.setFixedWidth(128 if compact else 160)
+            box.setFixedWidth(128 if compact else 152)

@@ -205,7 +205,7 @@ class NetworksPage(QWidget):
         words = [f"{shown} of {len(offers)} shown"] if shown != len(offers) else []
         words += [f"{networks} networks", f"{len(published)} published weights", f"{here} on this computer"]
         if without:
-            words.append(f"{without} without published weights")
+            words.append(f"{without} networks without published weights")
         self._count.setText(" · ".join(words))
 
     def _show_card(self, offer: Offer | None) -> None:
@@ -330,7 +330,6 @@ class NetworksPage(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.table.fit_columns()
         self.bar.set_compact(self.width() < 1000)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRect, QRectF, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QPainter
+from PySide6.QtGui import QKeyEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem
 
 from segstudio.runtime.published_weights import Offer, PublishedWeights, Standing, megabytes
@@ -17,23 +17,34 @@ from segstudio.ui.widgets.table import RowDelegate, RowTable
 Index = QModelIndex | QPersistentModelIndex
 
 STANDING = Qt.ItemDataRole.UserRole + 130
-COLUMNS = ("network", "backbone", "dataset", "miou", "crop", "size", "state")
+COLUMNS = ("network", "backbone", "dataset", "miou", "crop", "steps", "size", "state")
 _TITLES = {
     "network": "Network",
     "backbone": "Backbone",
     "dataset": "Data set",
     "miou": "mIoU",
     "crop": "Crop",
+    "steps": "Steps",
     "size": "Size",
     "state": "State",
 }
 _TIPS = {
     "miou": "In per cent, as the publisher reports it: single scale, not flipped",
     "crop": "Width × height of what it saw in training",
+    "steps": "How long it was trained",
     "size": "Of the file, once that is known",
 }
-_WIDTHS = {"network": 208, "backbone": 128, "dataset": 168, "miou": 64, "crop": 96, "size": 72, "state": 176}
-_RIGHT = ("miou", "crop", "size")
+_WIDTHS = {
+    "network": 184,
+    "backbone": 124,
+    "dataset": 156,
+    "miou": 56,
+    "crop": 104,
+    "steps": 60,
+    "size": 72,
+    "state": 160,
+}
+_RIGHT = ("miou", "crop", "steps", "size")
 _ORIGINS = {"demo": "Demo", "run": "This project", "file": "Opened file", "plugin": "", "checkpoint": ""}
 _ORDER = ("here", "fetching", "checking", "waiting", "failed", "part", "absent", "none", "unavailable")
 
@@ -66,7 +77,9 @@ class NetworksModel(QAbstractTableModel):
         """The same column again turns the order round; figures begin with the largest."""
         column = COLUMNS[section]
         self.layoutAboutToBeChanged.emit()
-        self._ascending = not self._ascending if column == self._sort else column not in ("miou", "size")
+        self._ascending = (
+            not self._ascending if column == self._sort else column not in ("miou", "steps", "size")
+        )
         self._sort = column
         self._order()
         self.layoutChanged.emit()
@@ -82,6 +95,8 @@ class NetworksModel(QAbstractTableModel):
             if self._sort == "crop":
                 crop = offer.checkpoint.crop if offer.checkpoint is not None else None
                 return None if crop is None else (crop[0] * crop[1], crop[1])
+            if self._sort == "steps":
+                return offer.checkpoint.steps if offer.checkpoint is not None else None
             if self._sort == "size":
                 standing = self._weights.standing(offer)
                 return standing.total or standing.done or None
@@ -162,6 +177,9 @@ def _text(offer: Offer, column: str, standing: Standing) -> str:
     if column == "crop":
         crop = checkpoint.crop if checkpoint is not None else None
         return "" if crop is None else f"{crop[1]} × {crop[0]}"
+    if column == "steps":
+        steps = checkpoint.steps if checkpoint is not None else None
+        return f"{steps // 1000}k" if steps else ""
     if column == "size":
         known = standing.total or (standing.done if standing.kind == "here" else 0)
         known = known or (checkpoint.bytes or 0 if checkpoint is not None else 0)
@@ -184,7 +202,7 @@ def state_words(standing: Standing) -> str:
         "absent": "Not fetched",
         "waiting": "Waiting…",
         "checking": "Checking…",
-        "none": "No published weights",
+        "none": "None published",
         "unavailable": "Cannot run here",
     }.get(standing.kind, "")
 
@@ -290,11 +308,12 @@ class NetworksTable(RowTable):
         self.setCurrentIndex(self.networks.index(row, 0))
         self.scrollTo(self.networks.index(row, 0))
 
-    def fit_columns(self) -> None:
-        """Gives the words of a narrow table the room of what can be missed most easily."""
-        narrow = self.viewport().width() < 760
-        self.setColumnHidden(COLUMNS.index("size"), narrow)
-        self.setColumnHidden(COLUMNS.index("backbone"), self.viewport().width() < 640)
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """A narrow table gives the room of what can be missed most easily to its words."""
+        super().resizeEvent(event)
+        width = event.size().width()
+        self.setColumnHidden(COLUMNS.index("size"), width < 880)
+        self.setColumnHidden(COLUMNS.index("backbone"), width < 800)
 
     def _sort(self, section: int) -> None:
         current = self.current
