@@ -6,7 +6,7 @@ a miss. Everything is exact integer counting, so matrices of images may be added
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import cv2
@@ -175,9 +175,16 @@ def _mean(values: NDArray[np.float64]) -> float | None:
 
 
 def padded(matrix: Confusion, size: int) -> Confusion:
-    """A (K, K + 1) matrix as (size, size + 1), so that matrices of differently many classes can be added."""
+    """A (K, K) or (K, K + 1) matrix as (size, size + 1), so that matrices of different sizes can be added."""
     old = len(matrix)
     result = np.zeros((size, size + 1), np.int64)
     result[:old, :old] = matrix[:, :old]
-    result[:old, size] = matrix[:, old]
+    result[:old, size] = matrix[:, old:].sum(axis=1)
     return result
+
+
+def mean_iou(matrix: Confusion, counted: Iterable[int]) -> float:
+    """Mean over the classes `counted` that occur in labels or predictions, in 0-1; NaN where none does."""
+    ious = class_iou(matrix)
+    values = [ious[index] for index in counted if index < len(ious) and not np.isnan(ious[index])]
+    return float(np.mean(values)) if values else float("nan")

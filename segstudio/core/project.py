@@ -386,12 +386,12 @@ class Project:
     # Confusion matrices
 
     def put_confusion(self, image_id: int, model_key: str, matrix: NDArray[np.int64]) -> None:
-        """Keeps the confusion matrix (K, K) of one model on one image, for the labels as they are now."""
+        """Keeps the confusion matrix (K, K + 1) of one model on one image, for the labels as they are now."""
         self._must_write()
         self._confusions.put(image_id, model_key, matrix)
 
     def confusion(self, image_id: int, model_key: str) -> NDArray[np.int64] | None:
-        """The kept confusion matrix (K, K); None where there is none or the labels changed since."""
+        """The kept confusion matrix (K, K + 1); None where there is none or the labels changed since."""
         return self._confusions.get(image_id, model_key)
 
     @property

@@ -6,7 +6,7 @@ ranking is a sum of what is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from segstudio.core import metrics
 from segstudio.core.label_map import converted, ignore_value
 from segstudio.ipc import MappedArray
 from segstudio.runtime.mask_result import MaskResult
@@ -26,7 +27,8 @@ _SETTLE_MS = 250
 
 
 class Scores(QObject):
-    """Matrices at hand. Rows are the labels, columns the prediction, both in `Predictions.space`.
+    """Matrices (K, K + 1) at hand. Rows are the labels, columns the prediction, both in `Predictions.space`;
+    the last column is what a model saw as none of the classes.
 
     `changed(key, image id)` comes with every new matrix and with every one that is no longer true.
     """
@@ -73,25 +75,26 @@ class Scores(QObject):
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def get(self, key: str, image_id: int) -> Confusion | None:
-        """The matrix (K, K) of one model on one image; None where it is not counted (yet)."""
+        """The matrix (K, K + 1) of one model on one image; None where it is not counted (yet)."""
         slot = (key, image_id)
         if image_id in self._painted:
             return self._matrices.get(slot)
         if slot not in self._matrices:
             project = self._session.project
             kept = None if project is None else project.confusion(image_id, key)
-            self._matrices[slot] = kept if kept is not None and len(kept) >= self._size() else None
+            usable = kept is not None and len(kept) >= self._size()
+            self._matrices[slot] = metrics.padded(kept, len(kept)) if usable and kept is not None else None
         return self._matrices[slot]
 
     def total(self, key: str, image_ids: Iterable[int]) -> tuple[Confusion, int]:
         """The sum over images that are scored and labelled, and how many those are."""
         size, count = self._size(), 0
-        total = np.zeros((size, size), np.int64)
+        total = np.zeros((size, size + 1), np.int64)
         for image_id in image_ids:
             matrix = self.get(key, image_id)
             if matrix is not None and matrix.any():
                 side = max(len(total), len(matrix))
-                total = _grown(total, side) + _grown(matrix, side)
+                total = metrics.padded(total, side) + metrics.padded(matrix, side)
                 count += 1
         return total, count
 
@@ -249,26 +252,3 @@ class Scores(QObject):
         if failed is not None:
             call.failed.connect(lambda _error: failed())
             call.cancelled.connect(lambda: failed())
-
-
-def class_ious(matrix: Confusion) -> NDArray[np.float64]:
-    """Intersection over union of every class (K,), NaN where a class occurs in neither map."""
-    hits = np.diag(matrix).astype(float)
-    union = matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
-    ious: NDArray[np.float64] = np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
-    return ious
-
-
-def mean_iou(matrix: Confusion, counted: Sequence[int]) -> float:
-    """Mean over the classes `counted` (those of the project that are not ignored) with union > 0, or NaN."""
-    ious = class_ious(matrix)
-    values = [ious[index] for index in counted if index < len(ious) and not np.isnan(ious[index])]
-    return float(np.mean(values)) if values else float("nan")
-
-
-def _grown(matrix: Confusion, side: int) -> Confusion:
-    if len(matrix) == side:
-        return matrix
-    grown = np.zeros((side, side), np.int64)
-    grown[: len(matrix), : len(matrix)] = matrix
-    return grown

@@ -67,12 +67,14 @@ def rgb(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
 
 
 def confusion(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
-    """Counts of `truth` (rows) against `prediction` (columns) -> `confusion`, K lists of K counts."""
+    """Counts of `truth` (rows) against `prediction` (columns) -> `confusion`, K lists of K + 1 counts.
+
+    The last column holds the pixels predicted as none of the classes: they are missed, too.
+    """
     truth = MappedArray.attach(arguments["truth"]).array
     prediction = MappedArray.attach(arguments["prediction"]).array
-    counts = metrics.confusion(
-        truth, prediction, int(arguments["num_classes"]), ignore=int(arguments.get("ignore", 255))
-    )
+    size, ignore = int(arguments["num_classes"]), int(arguments.get("ignore", 255))
+    counts = metrics.confusion(truth, prediction, size, ignore, other=True)
     return {"confusion": counts.tolist()}
 
 

@@ -118,7 +118,22 @@ def test_the_reader_counts_a_confusion_matrix(qtbot: QtBot, reader: WorkerClient
             ignore=255,
         ),
     )
-    assert values["confusion"] == [[3, 1, 0], [1, 3, 0], [1, 0, 3]]
+    assert values["confusion"] == [[3, 1, 0, 0], [1, 3, 0, 0], [1, 0, 3, 0]]
+
+
+def test_the_reader_counts_what_is_predicted_as_no_class_as_missed(
+    qtbot: QtBot, reader: WorkerClient
+) -> None:
+    truth, prediction = MappedArray.create((2, 4), np.uint8), MappedArray.create((2, 4), np.uint8)
+    truth.array[...] = [[0, 0, 1, 1], [0, 255, 255, 1]]
+    prediction.array[...] = [[0, 255, 1, 9], [0, 255, 9, 1]]
+    values = end_of(
+        qtbot,
+        reader.request(
+            "confusion", truth=truth.descriptor(), prediction=prediction.descriptor(), num_classes=2
+        ),
+    )
+    assert values["confusion"] == [[2, 0, 1], [0, 2, 1]]
 
 
 def test_an_operation_nobody_knows_is_one_error(qtbot: QtBot, reader: WorkerClient) -> None:

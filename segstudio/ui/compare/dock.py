@@ -11,10 +11,11 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from segstudio.core.class_space import SharedClass
+from segstudio.core.metrics import class_iou, mean_iou
 from segstudio.runtime.comparison import Comparison, Pane
 from segstudio.runtime.mask_result import MaskResult
 from segstudio.runtime.predictions import Predictions
-from segstudio.runtime.scores import Scores, class_ious, mean_iou
+from segstudio.runtime.scores import Scores
 from segstudio.ui.compare.class_table import ClassRow, ClassTable, percent
 from segstudio.ui.compare.confusion_view import ConfusionView
 from segstudio.ui.compare.side_tables import (
@@ -180,7 +181,7 @@ class CompareDock(QFrame):
             return
         matrices = [found[pane.number][0] for pane in pair]
         known = [matrix for matrix in matrices if matrix is not None]
-        ious = [class_ious(matrix) for matrix in known]
+        ious = [class_iou(matrix) for matrix in known]
         truth = known[0].sum(1)
         total = max(int(truth.sum()), 1)
         rows = []

@@ -6,12 +6,13 @@ from PySide6.QtCore import QElapsedTimer, QEvent, QObject, QPoint, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QPlainTextEdit, QSplitter, QWidget
 
+from segstudio.core.metrics import mean_iou
 from segstudio.runtime.actions import ActionSpec
 from segstudio.runtime.comparison import Comparison, Pane
 from segstudio.runtime.image_runs import ImageRuns
 from segstudio.runtime.model_shelf import RunnableModel
 from segstudio.runtime.predictions import Predictions
-from segstudio.runtime.scores import Scores, mean_iou
+from segstudio.runtime.scores import Scores
 from segstudio.ui.compare.class_table import signed
 from segstudio.ui.compare.dock import WIDTH, CompareDock
 from segstudio.ui.compare.option_bar import CompareBar

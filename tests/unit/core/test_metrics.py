@@ -104,3 +104,16 @@ def test_labels_beyond_the_taxonomy_are_named():
         UserError, match=r"Label value 38 \(1 px\) is none of the 11 classes \(0-10\) in a.png"
     ):
         evaluation.add("a.png", np.array([[38]], np.uint8), np.array([[0]], np.uint8))
+
+
+def test_matrices_of_differently_many_classes_keep_what_was_predicted_as_no_class():
+    with_other = np.array([[5, 1, 2], [0, 3, 4]])
+    assert metrics.padded(with_other, 3).tolist() == [[5, 1, 0, 2], [0, 3, 0, 4], [0, 0, 0, 0]]
+    square = np.array([[5, 1], [0, 3]])
+    assert metrics.padded(square, 2).tolist() == [[5, 1, 0], [0, 3, 0]]
+
+
+def test_a_miss_outside_the_classes_lowers_the_mean_iou():
+    matrix = np.array([[8, 0, 2], [0, 9, 0]])
+    assert metrics.mean_iou(matrix, [0, 1]) == pytest.approx((8 / 10 + 1) / 2)
+    assert np.isnan(metrics.mean_iou(np.zeros((2, 3), np.int64), [0, 1]))
