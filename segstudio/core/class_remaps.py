@@ -27,7 +27,7 @@ def merges(connection: sqlite3.Connection) -> list[Merge]:
     """All merges, oldest first."""
     rows = connection.execute("SELECT id, removed, target, time, undone FROM remaps ORDER BY id")
     return [
-        Merge(number, class_from_json(json.loads(removed)), target, when, bool(undone))
+        Merge(number, LabelClass.from_json(json.loads(removed)), target, when, bool(undone))
         for number, removed, target, when, undone in rows
     ]
 
@@ -48,18 +48,6 @@ def position(connection: sqlite3.Connection, merge_id: int) -> int:
     """The place in the table that the class of a merge had."""
     row = connection.execute("SELECT removed FROM remaps WHERE id = ?", (merge_id,)).fetchone()
     return int(json.loads(row[0])["position"])
-
-
-def class_from_json(document: dict[str, Any]) -> LabelClass:
-    red, green, blue = document["color"]
-    return LabelClass(
-        id=document["id"],
-        name=document["name"],
-        color=(red, green, blue),
-        key=document["key"],
-        ignore=document["ignore"],
-        aliases=tuple(document["aliases"]),
-    )
 
 
 class RemapTables:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from segstudio.core.edits import Edit
 from segstudio.core.label_map import Rect
@@ -30,6 +31,19 @@ class LabelClass:
     key: str = ""
     ignore: bool = False
     aliases: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> LabelClass:
+        """The class whose fields (`dataclasses.asdict`) went through JSON. Raises KeyError, ValueError."""
+        red, green, blue = document["color"]
+        return cls(
+            int(document["id"]),
+            str(document["name"]),
+            (int(red), int(green), int(blue)),
+            str(document["key"]),
+            bool(document["ignore"]),
+            tuple(document["aliases"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class LabelImport(QObject):
         self.failed.emit(error)
 
     def _take(self, values: dict[str, Any]) -> None:
-        classes = tuple(_class(fields) for fields in values["classes"])
+        classes = tuple(LabelClass.from_json(fields) for fields in values["classes"])
         added = set(values["added"])
         self.result = FoundLabels(
             tuple((int(number), Path(file)) for number, file in values["items"]),
@@ -149,15 +149,3 @@ def take_copies(session: ProjectSession, changed: Sequence[tuple[int, Path]]) ->
             project.export_copy(image_id, overwrite=True)
 
     session.write(take, then=lambda _done: session.reload())
-
-
-def _class(fields: dict[str, Any]) -> LabelClass:
-    red, green, blue = fields["color"]
-    return LabelClass(
-        int(fields["id"]),
-        str(fields["name"]),
-        (int(red), int(green), int(blue)),
-        str(fields["key"]),
-        bool(fields["ignore"]),
-        tuple(fields["aliases"]),
-    )

@@ -44,7 +44,7 @@ def import_labels(arguments: dict[str, Any], control: Control) -> Mapping[str, A
         return sizes[record.id]
 
     entry = find_format(arguments["format"])
-    classes = tuple(_class(fields) for fields in arguments["classes"])
+    classes = tuple(LabelClass.from_json(fields) for fields in arguments["classes"])
     found = load_format(entry).read(Path(arguments["source"]), classes=classes, size_of=size_of)
     items: list[tuple[int, str]] = []
     notes = found.notes
@@ -75,15 +75,3 @@ def import_labels(arguments: dict[str, Any], control: Control) -> Mapping[str, A
         "added": [entry.id for entry in found.classes.added],
         "notes": [[note.file, note.what] for note in notes],
     }
-
-
-def _class(fields: dict[str, Any]) -> LabelClass:
-    red, green, blue = fields["color"]
-    return LabelClass(
-        int(fields["id"]),
-        str(fields["name"]),
-        (int(red), int(green), int(blue)),
-        str(fields["key"]),
-        bool(fields["ignore"]),
-        tuple(fields["aliases"]),
-    )
