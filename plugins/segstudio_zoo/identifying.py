@@ -1,8 +1,9 @@
 """Which network a state dict belongs to.
 
-Keys are brought into the network's own names by each layout whose tell-tale keys are there; then the
-catalog's networks are built on torch's "meta" device (no memory, no weights) and compared key by key and
-shape by shape. What keys cannot tell (output stride) is given in the order of the published variants.
+Keys are brought into the network's own names by each layout whose tell-tale keys are there. A listed
+network of the same keys and backbone shapes (`signatures`) is built on torch's "meta" device (no memory, no
+weights) and compared key by key and shape by shape; where there is none, every network whose parts are alike.
+What keys cannot tell (output stride) is given in the order of the published variants.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from segstudio_zoo import catalog
+from segstudio_zoo import catalog, signatures
 from segstudio_zoo.building import build_model, builder, option_names
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, SegmentorEntry
 from segstudio_zoo.key_map import OWN, KeyMap, key_maps, plan, tables_of_any_size, through_backbone, unwrap
@@ -49,9 +50,10 @@ def identify(state_dict: Mapping[str, Any]) -> list[Identified]:
     state = {key: value.to("meta") for key, value in unwrap(state_dict).items()}
     if not state:
         return []
-    found: list[Identified] = []
-    for segmentor in catalog.segmentors():
-        found.extend(_as_segmentor(segmentor, state))
+    found = list(_as_listed(state))
+    if not found:
+        for segmentor in catalog.segmentors():
+            found.extend(_as_segmentor(segmentor, state))
     if not found:
         for backbone in catalog.backbones():
             found.extend(_as_backbone(backbone, state))
@@ -69,15 +71,6 @@ def _file(build: str) -> str:
 def _layouts(file: str, state: Mapping[str, Tensor]) -> Iterator[KeyMap]:
     yield from (key_map for key_map in key_maps(file) if key_map.fits(state))
     yield OWN
-
-
-@cache
-def _pattern(key: str) -> str:
-    return re.sub(r"\d+", "#", key)
-
-
-def _patterns(keys: Any) -> set[str]:
-    return {_pattern(key) for key in keys if not key.endswith("num_batches_tracked")}
 
 
 class _Drawingless(TorchFunctionMode):
@@ -100,19 +93,20 @@ def _built(name: str, **arguments: Any) -> nn.Module:
 
 
 @cache
-def _skeleton(name: str) -> nn.Module:
+def skeleton(name: str) -> nn.Module:
+    """The network of this name on the meta device, built once."""
     return _built(name)
 
 
 @cache
 def _trunk_keys(name: str) -> frozenset[str]:
     """The keys of a bare backbone, without counters."""
-    return frozenset(k for k in _skeleton(name).state_dict() if not k.endswith("num_batches_tracked"))
+    return frozenset(k for k in skeleton(name).state_dict() if not k.endswith("num_batches_tracked"))
 
 
 def _same_shapes(name: str, trunk: Mapping[str, Tensor]) -> bool:
     """Whether every tensor that the bare backbone `name` also has is of the same shape, tables apart."""
-    model = _skeleton(name)
+    model = skeleton(name)
     own = model.state_dict()
     checked = own.keys() - tables_of_any_size(model)
     return all(own[key].shape == value.shape for key, value in trunk.items() if key in checked)
@@ -123,40 +117,36 @@ def _trunk_prefix(file: str) -> str:
     return str(getattr(importlib.import_module(file), "TRUNK_PREFIX", "backbone."))
 
 
-@cache
-def _head_forms(segmentor_id: str) -> tuple[frozenset[str], ...]:
-    """Key patterns outside the backbone and auxiliary heads, of each form the family's listed models have.
-
-    A family with two decoders (mask and linear) has two forms: models whose named settings differ.
-    """
-    forms: dict[frozenset[tuple[str, Any]], frozenset[str]] = {}
-    for name in list_models(segmentor_id):
-        found = resolve(name)
-        assert found.segmentor is not None
-        known = option_names(found.segmentor.build)
-        form = frozenset(
-            (k, v) for k, v in found.settings.items() if k in known and isinstance(v, str | bool)
-        )
-        if form not in forms:
-            keys = _skeleton(name).state_dict()
-            own = (k for k in keys if not k.startswith(("backbone.", "auxiliary_head.")))
-            forms[form] = frozenset(_patterns(own))
-    return tuple(forms.values())
-
-
-@cache
-def _trunk_patterns(backbone_id: str) -> frozenset[str]:
-    return frozenset(
-        pattern
-        for variant in next(e for e in catalog.backbones() if e.id == backbone_id).variants[:1]
-        for pattern in _patterns(_skeleton(variant.name).state_dict())
-    )
-
-
 def _alike(own: frozenset[str], given: set[str], share: float = 0.6) -> bool:
     """Whether `share` of both sets is common: worth building and comparing."""
     common = len(own & given)
     return common >= share * len(own) and common >= share * len(given)
+
+
+def _trunk_alike(entry: BackboneEntry, trunk: Mapping[str, Tensor]) -> bool:
+    given = signatures.patterns(trunk)
+    return any(_alike(form, given) for form in signatures.trunk_forms(entry.id))
+
+
+def _plausible_variants(entry: BackboneEntry, trunk: Mapping[str, Tensor], *, any_width: bool) -> set[str]:
+    """The variants that `trunk` equals; else those of nearly its keys and, unless `any_width`, its shapes."""
+    if not trunk:
+        return {variant.name for variant in entry.variants}
+    shapes = {key: tuple(value.shape) for key, value in trunk.items()}
+    equal = () if any_width else signatures.listed_like(shapes)
+    if equal:
+        return {resolve(name).variant.name for name in equal}
+    given = {key for key in trunk if not key.endswith("num_batches_tracked")}
+    alike = (variant.name for variant in entry.variants if _variant_alike(variant.name, given))
+    return {name for name in alike if any_width or _same_shapes(name, trunk)}
+
+
+def _variant_alike(variant: str, given: set[str], share: float = 0.85) -> bool:
+    """Whether a bare backbone has nearly the keys `given`; built only where their number allows it."""
+    size = signatures.trunk_size(variant)
+    if min(size, len(given)) < share * max(size, len(given)):
+        return False
+    return _alike(_trunk_keys(variant), given, share)
 
 
 def _renamed(state: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
@@ -168,6 +158,23 @@ def _renamed(state: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
     return result
 
 
+def _as_listed(state: Mapping[str, Tensor]) -> Iterator[Identified]:
+    """Listed segmentors with exactly these keys, in the networks' own layout."""
+    if not any(key.startswith("decode_head.") for key in state):
+        return
+    for name in signatures.listed_like({key: tuple(value.shape) for key, value in state.items()}):
+        found = resolve(name)
+        assert found.segmentor is not None
+        trunk_file, head_file = _file(found.backbone.build), _file(found.segmentor.build)
+        prefix = _trunk_prefix(head_file)
+        trunk = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        options = {**_inferred(trunk_file, trunk), **_inferred(head_file, state)}
+        classes = options.pop("num_classes", _num_classes(found.segmentor, state))
+        match = _fitting(name, classes, options, state, OWN)
+        if match is not None:
+            yield match
+
+
 def _as_segmentor(entry: SegmentorEntry, state: Mapping[str, Tensor]) -> Iterator[Identified]:
     file = _file(entry.build)
     prefix = _trunk_prefix(file)
@@ -175,8 +182,8 @@ def _as_segmentor(entry: SegmentorEntry, state: Mapping[str, Tensor]) -> Iterato
         if key_map is OWN and not any(key.startswith("decode_head.") for key in state):
             continue  # a bare backbone: spares building every family to compare heads
         renamed = _renamed(state, key_map)
-        heads = _patterns(k for k in renamed if not k.startswith(("backbone.", "auxiliary_head.")))
-        if not heads or not any(_alike(form, heads) for form in _head_forms(entry.id)):
+        heads = signatures.patterns(k for k in renamed if not k.startswith(("backbone.", "auxiliary_head.")))
+        if not heads or not any(_alike(form, heads) for form in signatures.head_forms(entry.id)):
             continue
         for backbone in catalog.backbones():
             whole = key_map
@@ -186,7 +193,7 @@ def _as_segmentor(entry: SegmentorEntry, state: Mapping[str, Tensor]) -> Iterato
                 whole = through_backbone(key_map, _file(backbone.build))
                 renamed = _renamed(state, whole)
             trunk = {k.removeprefix(prefix): v for k, v in renamed.items() if k.startswith(prefix)}
-            if trunk and not _alike(_trunk_patterns(backbone.id), _patterns(trunk)):
+            if trunk and not _trunk_alike(backbone, trunk):
                 continue
             yield from _matching_pairs(entry, backbone, state, whole, renamed, trunk)
 
@@ -206,26 +213,34 @@ def _matching_pairs(
         **key_map.options,
     }
     classes = options.pop("num_classes", classes)
-    fixed = bool(trunk) and not _inferred(_file(backbone.build), trunk)
-    given = {key for key in trunk if not key.endswith("num_batches_tracked")}
+    any_width = bool(_inferred(_file(backbone.build), trunk)) or key_map.transform is not None
+    variants = _plausible_variants(backbone, trunk, any_width=any_width)
     for name in _candidate_names(entry, backbone):
-        variant = resolve(name).variant.name
-        if given and not _alike(_trunk_keys(variant), given, share=0.85):
+        if resolve(name).variant.name not in variants:
             continue
-        if fixed and key_map.transform is None and not _same_shapes(variant, trunk):
+        match = _fitting(name, classes, options, state, key_map)
+        if match is not None:
+            yield match
+
+
+def _fitting(
+    name: str,
+    classes: int | None,
+    options: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    key_map: KeyMap,
+) -> Identified | None:
+    """The named network, as its name builds it or with `options`, where `state` fits without a problem."""
+    before: list[dict[str, Any]] = []
+    for tried in ({}, options):
+        chosen = {**_needed(name, tried, options), **_needed(name, key_map.options, key_map.options)}
+        if chosen in before:
             continue
-        before: list[dict[str, Any]] = []
-        for tried in ({}, options):
-            chosen = {**_needed(name, tried, options), **_needed(name, key_map.options, key_map.options)}
-            if chosen in before:
-                continue
-            before.append(chosen)
-            model = _build(name, classes, chosen)
-            if model is None:
-                continue
-            if plan(model, state, key_map).problems == 0:
-                yield Identified(name, classes, key_map.layout, chosen)
-                break
+        before.append(chosen)
+        model = _build(name, classes, chosen)
+        if model is not None and plan(model, state, key_map).problems == 0:
+            return Identified(name, classes, key_map.layout, chosen)
+    return None
 
 
 def _candidate_names(entry: SegmentorEntry, backbone: BackboneEntry) -> Iterator[str]:
@@ -303,17 +318,14 @@ def _inferred(file: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
 def _as_backbone(entry: BackboneEntry, state: Mapping[str, Tensor]) -> Iterator[Identified]:
     for key_map in _layouts(_file(entry.build), state):
         renamed = _renamed(state, key_map)
-        if not renamed or not _alike(_trunk_patterns(entry.id), _patterns(renamed)):
+        if not renamed or not _trunk_alike(entry, renamed):
             continue
         inferred = _inferred(_file(entry.build), renamed)
         options = {**inferred, **key_map.options}
         options.pop("num_classes", None)
-        given = {key for key in renamed if not key.endswith("num_batches_tracked")}
-        for variant in entry.variants:
-            if not _alike(_trunk_keys(variant.name), given, share=0.85):
-                continue
-            if not inferred and key_map.transform is None and not _same_shapes(variant.name, renamed):
-                continue
+        any_width = bool(inferred) or key_map.transform is not None
+        variants = _plausible_variants(entry, renamed, any_width=any_width)
+        for variant in (v for v in entry.variants if v.name in variants):
             before: list[dict[str, Any]] = []
             for tried in ({}, options):
                 chosen = {**_needed(variant.name, tried, options), **key_map.options}
