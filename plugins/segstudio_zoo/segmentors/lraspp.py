@@ -2,7 +2,9 @@
 
 Howard et al.: Searching for MobileNetV3, ICCV 2019, arXiv 1905.02244, section 6.4 and figure 10: a 1x1 on
 the last feature times the sigmoid of a 1x1 on its 49x49 average pooling (stride 16, 20), with skips of 64
-and 32 channels from strides 4 and 2, as mmsegmentation's published weights have them.
+and 32 channels from strides 4 and 2, as mmsegmentation's published weights have them. `skip="classifier"` is
+the figure's one skip: stride 8, classified by itself and added, with the whole map pooled, as torchvision's
+weights have it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, pyramid_indices
@@ -86,6 +89,43 @@ class LRASPPHead(SegmentationHead):
         return self.classify(x)
 
 
+class FigureHead(SegmentationHead):
+    """Figure 10: the gated feature and one early feature are each classified, and the logits added.
+
+    `gate_off` (a switch) sets the gate to 1.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        indices: Sequence[int],
+        channels: int,
+        num_classes: int,
+        *,
+        align_corners: bool = False,
+    ) -> None:
+        super().__init__(channels, num_classes, align_corners=align_corners, dropout=0.0)
+        low, high = in_channels
+        self.indices = tuple(indices)
+        self.gate_off = False
+        self.aspp_conv = ConvNormAct(high, channels, 1)
+        self.image_pool = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            ConvNormAct(high, channels, 1, norm=None, bias=False, act=nn.Sigmoid),
+        )
+        self.low_seg = nn.Conv2d(low, num_classes, 1)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """The pyramid -> logits (N, K, h, w) at the early feature's stride."""
+        low, high = (features[index] for index in self.indices)
+        x = self.aspp_conv(high)
+        if not self.gate_off:
+            x = x * self.image_pool(high)
+        # a 1x1 with bias and bilinear enlargement commute: classify the small map
+        x = resize(self.classify(x), low.shape[-2:], align_corners=self.align_corners)
+        return x + self.low_seg(low)
+
+
 def build(
     backbone: nn.Module,
     *,
@@ -93,9 +133,21 @@ def build(
     align_corners: bool = False,
     channels: int = 128,
     branch_channels: Sequence[int] = (32, 64),
+    skip: str = "two joined",
 ) -> EncoderDecoder:
-    """LR-ASPP on a backbone with features at strides 2 and 4."""
+    """LR-ASPP on a backbone with features at strides 2 and 4, or 8 for `skip="classifier"`."""
     features = backbone.features
+    if skip not in ("two joined", "classifier"):
+        raise ValueError(f'skip must be "two joined" or "classifier", not {skip!r}')
+    head: SegmentationHead
+    if skip == "classifier":
+        strides = [info.stride for info in features]
+        if 8 not in strides:
+            raise ValueError(f"expected a feature at stride 8; this backbone gives {sorted(set(strides))}")
+        indices = [strides.index(8), len(features) - 1]
+        widths = [features[index].channels for index in indices]
+        head = FigureHead(widths, indices, channels, num_classes, align_corners=align_corners)
+        return EncoderDecoder(backbone, head, num_classes=num_classes, align_corners=align_corners)
     indices = [*pyramid_indices(features, (2, 4)), len(features) - 1]
     head = LRASPPHead(
         [features[index].channels for index in indices],
@@ -109,9 +161,30 @@ def build(
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """Head width from tensor shapes."""
+    """Head width and kind of skip from tensor shapes."""
     classifier = shapes.get("decode_head.conv_seg.weight")
-    return {} if classifier is None else {"channels": classifier[1]}
+    options: dict[str, Any] = {} if classifier is None else {"channels": classifier[1]}
+    if "decode_head.low_seg.weight" in shapes:
+        options["skip"] = "classifier"
+    return options
+
+
+KEY_MAPS = (
+    KeyMap(
+        layout="torchvision",
+        telltale=(r"classifier\.cbr\.0\.weight", r"classifier\.low_classifier\.weight"),
+        rules=(
+            (r"classifier\.cbr\.0\.(.+)", r"decode_head.aspp_conv.conv.\1"),
+            (r"classifier\.cbr\.1\.(.+)", r"decode_head.aspp_conv.bn.\1"),
+            (r"classifier\.scale\.1\.(.+)", r"decode_head.image_pool.1.conv.\1"),
+            (r"classifier\.low_classifier\.(.+)", r"decode_head.low_seg.\1"),
+            (r"classifier\.high_classifier\.(.+)", r"decode_head.conv_seg.\1"),
+            (r"backbone\.(\d+\..+)", r"backbone.features.\1"),
+        ),
+        options={"skip": "classifier", "output_stride": 16, "out_indices": (4, 16)},
+        inner="torchvision",
+    ),
+)
 
 
 @contextmanager
