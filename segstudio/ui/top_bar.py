@@ -11,7 +11,7 @@ from segstudio.ui import theme
 from segstudio.ui.icons import icon, paint_icon, paint_logo
 from segstudio.ui.widgets.buttons import icon_button
 from segstudio.ui.widgets.labels import ElidedLabel, key_text, label
-from segstudio.ui.widgets.mark import IconMark
+from segstudio.ui.widgets.mark import IconMark, paint_key
 
 
 class TopBar(QFrame):
@@ -146,15 +146,7 @@ class _CommandField(QAbstractButton):
         painter.setFont(theme.font(13))
         painter.setPen(theme.color("t3"))
         painter.drawText(self.rect().adjusted(29, 0, 0, 0), int(Qt.AlignmentFlag.AlignVCenter), self._hint)
-        painter.setFont(theme.font(11))
-        keys = key_text("Ctrl+K")
-        width = painter.fontMetrics().horizontalAdvance(keys) + 10
-        box = QRect(self.width() - width - 9, 5, width, 17)
-        painter.setPen(theme.color("line2"))
-        painter.setBrush(theme.color("base"))
-        painter.drawRoundedRect(QRectF(box).translated(0.5, 0.5), 3, 3)
-        painter.setPen(theme.color("t2"))
-        painter.drawText(box, int(Qt.AlignmentFlag.AlignCenter), keys)
+        paint_key(painter, self.rect().adjusted(0, 0, -8, 0), key_text("Ctrl+K"), right=True)
         painter.end()
 
 

@@ -25,6 +25,7 @@ from segstudio.runtime.session import ProjectSession
 from segstudio.ui import theme
 from segstudio.ui.canvas.tools.paint_state import PaintState
 from segstudio.ui.icons import paint_icon
+from segstudio.ui.widgets.mark import paint_key
 from segstudio.ui.widgets.numbers import grouped
 from segstudio.ui.widgets.table import SWATCH, RowDelegate, RowTable
 
@@ -360,18 +361,3 @@ class ClassTable(RowTable):
     def _after_reset(self) -> None:
         self.show_class(self._state.class_index)
         self.updateGeometry()
-
-
-def paint_key(painter: QPainter, rect: QRect, text: str) -> None:
-    """A key cap in the middle of a cell."""
-    painter.save()
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setFont(theme.font(11))
-    width = max(18, painter.fontMetrics().horizontalAdvance(text) + 10)
-    box = QRect(rect.center().x() - width // 2 + 1, rect.center().y() - 8, width, 17)
-    painter.setPen(theme.color("line2"))
-    painter.setBrush(theme.color("base"))
-    painter.drawRoundedRect(QRectF(box).translated(0.5, 0.5), 3, 3)
-    painter.setPen(theme.color("t2"))
-    painter.drawText(box, int(Qt.AlignmentFlag.AlignCenter), text)
-    painter.restore()

@@ -16,7 +16,6 @@ from PySide6.QtCore import (
     QObject,
     QPersistentModelIndex,
     QRect,
-    QRectF,
     QSize,
     Qt,
 )
@@ -35,6 +34,7 @@ from segstudio.ui.dialogs.overlay import Overlay
 from segstudio.ui.icons import paint_icon, pixmap
 from segstudio.ui.widgets.chip import paint_swatch
 from segstudio.ui.widgets.labels import KeyCaps, key_text, label, rule
+from segstudio.ui.widgets.mark import paint_key
 
 if TYPE_CHECKING:
     from segstudio.ui.main_window import MainWindow
@@ -278,7 +278,7 @@ class _Delegate(QStyledItemDelegate):
         shown = painter.fontMetrics().elidedText(detail, Qt.TextElideMode.ElideRight, line.width())
         painter.drawText(line, int(Qt.AlignmentFlag.AlignVCenter), shown)
         if entry.key:
-            self._paint_key(painter, rect, entry.key)
+            paint_key(painter, rect.adjusted(0, 0, -16, 0), entry.key, right=True)
 
     def _paint_title(self, painter: QPainter, rect: QRect, title: str, role: str) -> int:
         """The title with the matched part in accent; the x where it ends."""
@@ -301,16 +301,3 @@ class _Delegate(QStyledItemDelegate):
             )
             x += width
         return x
-
-    def _paint_key(self, painter: QPainter, rect: QRect, key: str) -> None:
-        painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setFont(theme.font(11))
-        width = max(18, painter.fontMetrics().horizontalAdvance(key) + 10)
-        box = QRect(rect.right() - 16 - width, rect.center().y() - 8, width, 17)
-        painter.setPen(theme.color("line2"))
-        painter.setBrush(theme.color("base"))
-        painter.drawRoundedRect(QRectF(box).translated(0.5, 0.5), 3, 3)
-        painter.setPen(theme.color("t2"))
-        painter.drawText(box, int(Qt.AlignmentFlag.AlignCenter), key)
-        painter.restore()

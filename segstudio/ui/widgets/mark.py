@@ -1,14 +1,17 @@
-"""Small pictures in a row of words: an icon, a class's colour."""
+"""Small pictures in a row of words: an icon, a class's colour, a key."""
 
 from __future__ import annotations
 
+from PySide6.QtCore import QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
+from segstudio.ui import theme
 from segstudio.ui.icons import paint_icon
 from segstudio.ui.widgets.chip import paint_swatch
 
 _SWATCH = 14
+_KEY_LEAST, _KEY_TALL = 18, 17
 
 
 class IconMark(QWidget):
@@ -47,3 +50,19 @@ class Swatch(QWidget):
         painter = QPainter(self)
         paint_swatch(painter, self.rect(), self._color)
         painter.end()
+
+
+def paint_key(painter: QPainter, rect: QRect, text: str, *, right: bool = False) -> None:
+    """A key cap in the middle of `rect` or at its right end."""
+    painter.save()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setFont(theme.font(11))
+    width = max(_KEY_LEAST, painter.fontMetrics().horizontalAdvance(text) + 10)
+    left = rect.right() - width if right else rect.center().x() - width // 2 + 1
+    box = QRect(left, rect.center().y() - 8, width, _KEY_TALL)
+    painter.setPen(theme.color("line2"))
+    painter.setBrush(theme.color("base"))
+    painter.drawRoundedRect(QRectF(box).translated(0.5, 0.5), 3, 3)
+    painter.setPen(theme.color("t2"))
+    painter.drawText(box, int(Qt.AlignmentFlag.AlignCenter), text)
+    painter.restore()
