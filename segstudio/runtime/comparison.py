@@ -77,6 +77,8 @@ class Comparison(QObject):
         self._confused: tuple[int, int] | None = None
         self._reference = 0
         self._touched = False
+        self._awaited: list[tuple[int, Mapping[str, Any]]] = []
+        self._awaits_demo = False
         session.opened.connect(self._load)
         session.closed.connect(self._clear)
         shelf.changed.connect(self._models_changed)
@@ -214,9 +216,9 @@ class Comparison(QObject):
         self.panes_changed.emit()
 
     def _save(self) -> None:
-        if not self._touched:
+        if not self._touched or self._awaits_demo:
             return
-        kept = [
+        kept: list[Mapping[str, Any]] = [
             {
                 "kind": pane.kind,
                 "key": pane.runnable.key if pane.runnable is not None else "",
@@ -225,10 +227,13 @@ class Comparison(QObject):
             }
             for pane in self._panes
         ]
-        self._session.remember(_SETTING, kept)
+        for place, entry in self._awaited:
+            kept.insert(place, entry)
+        self._session.remember(_SETTING, kept[:MOST_PANES])
 
     def _clear(self) -> None:
         self._panes, self._touched, self._isolated, self._confused = [], False, None, None
+        self._awaited, self._awaits_demo = [], False
         self.panes_changed.emit()
 
     def _load(self) -> None:
@@ -236,32 +241,63 @@ class Comparison(QObject):
         self._touched = False
         project = self._session.project
         kept = project.settings.get(_SETTING, None) if project is not None else None
-        known = {runnable.key: runnable for runnable in self._shelf.runnable}
+        self._awaited, self._awaits_demo = [], False
         wanted: list[Pane] = []
         if kept:
-            for entry in kept:
-                runnable = known.get(str(entry.get("key", "")))
-                if entry.get("kind") == "model" and runnable is None:
-                    continue  # not listed yet, or its weights are gone
-                switches, view = dict(entry.get("switches", {})), entry.get("view", "mask")
-                wanted.append(Pane(next(self._numbers), entry["kind"], runnable, switches, view))
+            for place, entry in enumerate(kept):
+                pane = self._kept_pane(entry)
+                if pane is not None:
+                    wanted.append(pane)
+                else:
+                    self._awaited.append((place, entry))
         elif project is not None:
             wanted.append(Pane(next(self._numbers), "truth"))
-            demos = [each for each in self._shelf.runnable if each.origin == "demo"]
-            wanted += [Pane(next(self._numbers), "model", runnable) for runnable in demos[:3]]
+            demos = self._demos()
+            self._awaits_demo = not demos
+            wanted += [Pane(next(self._numbers), "model", runnable) for runnable in demos]
         if [_content(pane) for pane in wanted] != [_content(pane) for pane in self._panes]:
             self._panes = wanted
             self._after_panes()
 
+    def _kept_pane(self, entry: Mapping[str, Any]) -> Pane | None:
+        """None while its model is not listed, or its weights are gone."""
+        key = str(entry.get("key", ""))
+        runnable = next((each for each in self._shelf.runnable if each.key == key), None)
+        if entry.get("kind") == "model" and runnable is None:
+            return None
+        switches, view = dict(entry.get("switches", {})), entry.get("view", "mask")
+        return Pane(next(self._numbers), entry["kind"], runnable, switches, view)
+
+    def _demos(self) -> list[RunnableModel]:
+        return [each for each in self._shelf.runnable if each.origin == "demo"][:3]
+
     def _models_changed(self) -> None:
-        """Weights appeared or went: panes nobody touched follow, others keep what still exists."""
+        """Weights appeared or went: panes nobody touched follow, others keep what still exists, and those
+        whose models were not listed yet come to their places.
+        """
         if not self._touched:
             self._load()
             return
         known = {runnable.key for runnable in self._shelf.runnable}
         gone = [pane for pane in self.models if pane.runnable and pane.runnable.key not in known]
-        if gone and not self._shelf.is_listing:
-            self._panes = [pane for pane in self._panes if pane not in gone]
+        if self._shelf.is_listing:
+            gone = []
+        panes = [pane for pane in self._panes if pane not in gone]
+        still: list[tuple[int, Mapping[str, Any]]] = []
+        for place, entry in self._awaited:
+            pane = self._kept_pane(entry) if len(panes) < MOST_PANES else None
+            if pane is not None:
+                panes.insert(place, pane)
+            else:
+                still.append((place, entry))
+        self._awaited = still
+        if self._awaits_demo and self._demos():
+            self._awaits_demo = False
+            shown = {pane.runnable.key for pane in panes if pane.runnable is not None}
+            fresh = [each for each in self._demos() if each.key not in shown][: MOST_PANES - len(panes)]
+            panes += [Pane(next(self._numbers), "model", runnable) for runnable in fresh]
+        if panes != self._panes:
+            self._panes = panes
             self._after_panes()
 
 

@@ -12,7 +12,9 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from segstudio.core.attention_measures import dependence, entropy_bits, mass_by_class, mean_distance
 from segstudio.runtime.attention import PixelQuery
+from segstudio.ui.attention.multiples import spread_words
 from segstudio.ui.attention.room import AttentionRoom
+from segstudio.ui.canvas.heat_layer import HeatScale
 from tests.gui.looking_plugin import LOOKING
 from tests.gui.street_project import Bench, make_project, street
 
@@ -241,3 +243,17 @@ def test_entropy_distance_and_mass_of_known_maps():
     assert mass_by_class(signed, (32, 24), (0, 0), labels, 2)[:2] == pytest.approx([0.4375, 0.4375])
     assert dependence([one, flat]) == pytest.approx(1 - 1 / 24)
     assert dependence([flat, flat]) == 0.0
+
+
+def test_a_map_with_all_its_weight_in_one_cell_lights_one_cell_and_says_so():
+    values = np.full((30, 40), 1e-7, np.float32)
+    values[4, 5] = 1.0
+    scale = HeatScale("clip")
+    lit = scale.indices(values, scale.top_of(values)) > 8
+    assert np.argwhere(lit).tolist() == [[4, 5]], "the percentile lies among weights of nothing"
+    assert spread_words(values) == "99.9 % in one cell"
+    flat = np.ones((4, 4), np.float32)
+    assert spread_words(flat) == "4.00 bits"
+    assert scale.top_of(flat) == 1.0
+    broad = np.linspace(0.5, 1, 1000, dtype=np.float32).reshape(20, 50)
+    assert scale.top_of(broad) == pytest.approx(np.percentile(broad, 99.4)), "as before"

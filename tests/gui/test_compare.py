@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from segstudio.core.class_space import ClassSpace
 from segstudio.core.metrics import class_iou, mean_iou
 from segstudio.core.records import LabelClass
+from segstudio.runtime.model_shelf import ModelShelf
 from segstudio.ui.compare.class_table import ClassRow, ClassTable
 from segstudio.ui.compare.pane_layers import agreement_of_first
 from segstudio.ui.compare.room import TAP_MS, CompareRoom
@@ -291,3 +292,41 @@ def test_the_class_table_sorts_by_a_press_on_its_head(qtbot):
     head = table.horizontalHeader()
     qtbot.mouseClick(head.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(head.sectionPosition(0) + 10, 10))
     assert [row.name for row in table.table_model.rows] == ["Bus", "Car", "Sky"]
+
+
+def test_kept_panes_come_when_the_models_are_listed_even_after_a_pane_was_changed(qtbot, bench, monkeypatch):
+    session = bench.session
+    qtbot.waitUntil(lambda: bool(session.images), timeout=WAIT)
+    kept = [{"kind": "truth"}, *({"kind": "model", "key": f"answers/{name}"} for name in ("rough", "fine"))]
+    session.remember("compare.panes", kept)
+    session.saving.flush()
+    session.go(session.images[0].id)
+    qtbot.waitUntil(lambda: session.image is not None and session.image.complete, timeout=WAIT)
+    shelf = ModelShelf(plugin_files=bench.shelf.plugin_files)
+    monkeypatch.setattr(bench.services, "shelf", shelf)
+    room = CompareRoom(bench.services)
+    qtbot.addWidget(room.widget())
+    room.widget().resize(1200, 700)
+    room.widget().show()
+    room.activated()
+    (truth,) = room.comparison.panes
+    room.comparison.set_view(truth.number, "outline")
+    shelf.refresh()
+    qtbot.waitUntil(lambda: len(room.comparison.models) == 2, timeout=WAIT)
+    assert [pane.title for pane in room.comparison.panes] == ["Ground truth", "Rough net", "Fine net"]
+    assert room.comparison.panes[0].view == "outline", "what the person changed stays"
+    room.run()
+    qtbot.waitUntil(
+        lambda: all(room.stage.result(pane) is not None for pane in room.comparison.models), timeout=WAIT
+    )
+    session.saving.flush()
+    assert [entry["key"] for entry in session.project.settings.get("compare.panes", [])][1:] == [
+        "answers/rough",
+        "answers/fine",
+    ]
+    room.deactivated()
+    room.runs.stop()
+    room.scores.close()
+    shelf.close()
+    room.setParent(None)
+    room.deleteLater()

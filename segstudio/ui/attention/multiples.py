@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from segstudio.core.attention_measures import entropy_bits
+from segstudio.core.attention_measures import entropy_bits, shares
 from segstudio.core.errors import UserError
 from segstudio.runtime.attention import ProbeResult, ProbeSlot
 from segstudio.runtime.inspection import Inspection
@@ -20,11 +23,20 @@ from segstudio.ui.widgets.labels import label
 HEAD = 22
 GAP = 6
 LEAST_WIDTH = 176
+_NEARLY_ALL = 0.995
 
 
 def short_name(title: str) -> str:
     """The network's own name: what stands before the first separator of a title."""
     return title.split(" · ")[0].split(" (")[0]
+
+
+def spread_words(values: NDArray[np.float32]) -> str:
+    """How far a map is spread: its entropy, or that one cell holds nearly all of it."""
+    largest = float(shares(values).max(initial=0.0))
+    if largest >= _NEARLY_ALL:
+        return f"{math.floor(1000 * largest) / 10:.1f} % in one cell"
+    return f"{entropy_bits(values):.2f} bits"
 
 
 class MapTile(QWidget):
@@ -81,7 +93,7 @@ class MapTile(QWidget):
         if result.kind == "map" and "window" in result.extras:
             return "whole map"
         if result.kind == "map" and result.rows_sum_to_one:
-            return f"{entropy_bits(result.values):.2f} bits"
+            return spread_words(result.values)
         if result.kind == "matrix":
             rows = result.values.shape[0]
             step = max(1, -(-max(result.values.shape) // 128))

@@ -17,6 +17,9 @@ from segstudio.ui.canvas.layers import Layer, draw_indexed
 
 ScaleKind = Literal["linear", "log", "clip"]
 LOG_DECADES = 4.0
+LEAST_TOP = 1e-3
+"""The top of a clipped scale as a share of the largest value: where one cell holds nearly everything, the
+percentile lies among values of no weight at all, and would light them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,11 @@ class HeatScale:
         finite = np.abs(values[np.isfinite(values)]) if signed else values[np.isfinite(values)]
         if finite.size == 0:
             return 1.0
-        found = float(np.percentile(finite, self.clip)) if self.kind == "clip" else float(finite.max())
-        return found if found > 0 else max(float(finite.max()), 1e-12)
+        largest = max(float(finite.max()), 1e-12)
+        if self.kind != "clip":
+            return largest
+        found = float(np.percentile(finite, self.clip))
+        return max(found, LEAST_TOP * largest) if found > 0 else largest
 
     def position(self, value: float, top: float, *, signed: bool = False) -> float:
         """Where on the colour bar (0-1) a value lies."""
