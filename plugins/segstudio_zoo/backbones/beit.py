@@ -37,6 +37,7 @@ class Beit(PatchTransformer):
     """BEiT's trunk; see `PatchTransformer` for what it gives."""
 
     layer_decay = 0.9
+    cuts_patches = True
 
 
 def trunk(

@@ -28,6 +28,7 @@ class MaeEncoder(PatchTransformer):
     """The encoder with positions, bias tables and layer scales; see `PatchTransformer` for what it gives."""
 
     layer_decay = 0.65
+    cuts_patches = True
 
 
 def build(

@@ -19,17 +19,24 @@ from segstudio_zoo.layers.position import position_for, trained_grid
 
 
 class PatchEmbedding(nn.Module):
-    """Non-overlapping patches through one strided convolution, `projection`."""
+    """Non-overlapping patches through one strided convolution, `projection`.
 
-    def __init__(self, in_channels: int, dim: int, patch: int, *, bias: bool = True) -> None:
+    Where a side is no multiple of `patch`, the image is zero-padded at the right and bottom, or, with `cut`,
+    what is over is left out (of less than a patch nothing is).
+    """
+
+    def __init__(
+        self, in_channels: int, dim: int, patch: int, *, bias: bool = True, cut: bool = False
+    ) -> None:
         super().__init__()
-        self.patch = patch
+        self.patch, self.cut = patch, cut
         self.projection = nn.Conv2d(in_channels, dim, patch, patch, bias=bias)
 
     def forward(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """(N, 3, H, W), zero-padded at the right and bottom to whole patches -> (N, h w, D) and (h, w)."""
+        """(N, 3, H, W) -> (N, h w, D) and (h, w)."""
         height, width = image.shape[-2:]
-        image = F.pad(image, (0, -width % self.patch, 0, -height % self.patch))
+        if not self.cut or height < self.patch or width < self.patch:
+            image = F.pad(image, (0, -width % self.patch, 0, -height % self.patch))
         x = self.projection(image)
         return x.flatten(2).transpose(1, 2), (x.shape[2], x.shape[3])
 
@@ -42,6 +49,9 @@ class PatchTransformer(nn.Module):
     """
 
     tables_of_any_size = ("pos_embed",)
+
+    cuts_patches = False
+    """Whether the patch embedding leaves out what is over of an image (`PatchEmbedding.cut`)."""
 
     def __init__(
         self,
@@ -69,7 +79,9 @@ class PatchTransformer(nn.Module):
         self.pos_embed = None
         if positions is not None:
             self.pos_embed = nn.Parameter(positions, requires_grad=train_positions)
-        self.patch_embed = embedding or PatchEmbedding(in_channels, dim, patch, bias=patch_bias)
+        self.patch_embed = embedding or PatchEmbedding(
+            in_channels, dim, patch, bias=patch_bias, cut=self.cuts_patches
+        )
         self.rel_pos_bias = shared_bias
         self.layers = nn.ModuleList(blocks)
         self.num_depths = len(self.layers) + 1
@@ -130,7 +142,9 @@ class PatchTransformer(nn.Module):
 
     def attention_sites(self, height: int, width: int) -> Sequence[AttentionSite]:
         """All tokens attend to all; the class token comes first."""
-        size = (-(-height // self.patch), -(-width // self.patch))
+        cut = self.cuts_patches and min(height, width) >= self.patch
+        over = 0 if cut else self.patch - 1
+        size = ((height + over) // self.patch, (width + over) // self.patch)
         grid = TokenGrid(size, (float(self.patch), float(self.patch)), prefix=1)
         return [AttentionSite((1, place), grid, grid) for place in range(1, len(self.layers) + 1)]
 
