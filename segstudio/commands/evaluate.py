@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from segstudio.commands.model_arguments import add_model_arguments, model_ref
+from segstudio.commands.model_arguments import add_model_arguments, add_precision_argument, model_ref
 from segstudio.commands.progress import ProgressBar
 from segstudio.core.errors import UserError
 from segstudio.core.evaluation import Evaluation, pair_by_stem, table_text
@@ -25,6 +25,7 @@ from segstudio.core.taxonomies import load_taxonomy
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictions", type=Path, metavar="DIR", help="pictures of predicted class indices")
     add_model_arguments(parser)
+    add_precision_argument(parser)
     parser.add_argument("--model", metavar="NAME", help="a network, instead of --predictions")
     parser.add_argument("--images", type=Path, metavar="DIR", help="the images it is run on")
     parser.add_argument("--labels", type=Path, metavar="DIR", required=True, help="pictures of class indices")
@@ -80,7 +81,7 @@ def _predictor(arguments: argparse.Namespace, evaluation: Evaluation) -> Callabl
     from segstudio.core.images import read_rgb
     from segstudio.worker.engine import Engine
 
-    engine = Engine(arguments.plugin, device=arguments.device)
+    engine = Engine(arguments.plugin, device=arguments.device, precision=arguments.precision)
     reference = model_ref(arguments)
     loaded = engine.load(reference)
     evaluation.names = {index: entry.name for index, entry in enumerate(loaded.classes)}
@@ -88,6 +89,10 @@ def _predictor(arguments: argparse.Namespace, evaluation: Evaluation) -> Callabl
         print(f"segstudio: {note}", file=sys.stderr)
 
     def predict(path: Path) -> LabelArray:
-        return engine.predict(reference, read_rgb(path), confidence=False).label_map
+        first = loaded.agreement is None
+        result = engine.predict(reference, read_rgb(path), confidence=False)
+        if first and result.agreement is not None:
+            print(f"segstudio: {result.agreement.sentence(result.precision)}", file=sys.stderr)
+        return result.label_map
 
     return predict

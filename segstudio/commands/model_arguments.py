@@ -25,6 +25,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
 
 
+def add_precision_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="numbers of 16 bits, where the device multiplies them: tells how far that is float32's result",
+    )
+
+
 def model_ref(arguments: argparse.Namespace) -> ModelRef:
     """Raises UserError where the arguments do not fit together."""
     from segstudio.worker.model_ref import ModelRef

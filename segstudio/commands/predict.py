@@ -7,15 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from segstudio.commands.model_arguments import add_model_arguments, model_ref
+from segstudio.commands.model_arguments import add_model_arguments, add_precision_argument, model_ref
 from segstudio.commands.progress import ProgressBar
 from segstudio.core.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
+    add_precision_argument(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the masks go")
-    parser.add_argument("--half", action="store_true", help="half precision: faster on a GPU")
     parser.add_argument("--confidence", action="store_true", help="also write <stem>.confidence.png")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from segstudio.worker.engine import Engine
 
     ref = model_ref(arguments)
-    engine = Engine(arguments.plugin, device=arguments.device, half=arguments.half)
+    engine = Engine(arguments.plugin, device=arguments.device, precision=arguments.precision)
     loaded = engine.load(ref)
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
@@ -61,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
             "model": loaded.spec.id,
             "weights": str(ref.weights) if ref.weights else None,
             "device": str(loaded.device),
+            "precision": loaded.precision,
+            "agreement": loaded.agreement.to_json() if loaded.agreement is not None else None,
             "preprocess": {"mean": list(mean), "std": list(std), "source": loaded.preprocess_source},
             "classes": [{"name": entry.name, "color": list(entry.color)} for entry in loaded.classes],
             "results": done,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from segstudio.core.errors import UserError
+from segstudio.worker import kept_heap
 from segstudio.worker.memory import available_bytes
 
 
@@ -29,21 +30,41 @@ def choose(name: str = "auto") -> torch.device:
 
 
 def describe() -> list[dict[str, Any]]:
-    """All devices, the preferred one first: `id`, `title`, `memory` and `free` in bytes."""
+    """All devices, the preferred one first: `id`, `title`, `memory` and `free` in bytes, `bfloat16`."""
     found: list[dict[str, Any]] = []
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(index)
             title = torch.cuda.get_device_name(index)
-            found.append({"id": f"cuda:{index}", "title": title, "memory": total, "free": free})
+            bfloat16 = has_bfloat16(torch.device("cuda", index))
+            found.append(
+                {
+                    "id": f"cuda:{index}",
+                    "title": title,
+                    "memory": total,
+                    "free": free,
+                    "bfloat16": bfloat16,
+                }
+            )
     if _has_mps():
         total = int(torch.mps.recommended_max_memory())
         free = total - int(torch.mps.driver_allocated_memory())
         found.append({"id": "mps", "title": "Apple GPU", "memory": total, "free": free})
     free = available_bytes()
     threads = torch.get_num_threads()
-    found.append({"id": "cpu", "title": f"CPU, {threads} threads", "memory": _total(free), "free": free})
+    bfloat16 = has_bfloat16(torch.device("cpu"))
+    title = f"CPU, {threads} threads"
+    found.append({"id": "cpu", "title": title, "memory": _total(free), "free": free, "bfloat16": bfloat16})
     return found
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 itself; where it does not, torch imitates it slowly."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def free_bytes(device: torch.device) -> int:
@@ -54,7 +75,7 @@ def free_bytes(device: torch.device) -> int:
         return int(free + reusable)
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-    return available_bytes()
+    return available_bytes() + kept_heap.kept_bytes()
 
 
 def empty_cache(device: torch.device) -> None:
@@ -63,6 +84,8 @@ def empty_cache(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+    else:
+        kept_heap.release()
 
 
 def synchronize(device: torch.device) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,16 @@ from numpy.typing import NDArray
 
 from segstudio.core.errors import UserError
 from segstudio.core.weights_facts import WeightsFacts
-from segstudio.plugin_api import Prediction, ProbeMap, ProbeSpec, Query, TaxonomyClass
+from segstudio.plugin_api import Prediction, ProbeMap, ProbeSpec, Query, Scores, TaxonomyClass
 from segstudio.registry import Registry, plugin_error
-from segstudio.worker import devices, footprint, loaded_models
+from segstudio.worker import devices, footprint, kept_heap, loaded_models
 from segstudio.worker.control import Cancelled, Control
-from segstudio.worker.inference import SMALLEST_TILE, Network, Timing, make_plan, padded_size, run_plan
+from segstudio.worker.inference import SMALLEST_TILE, Network, Timing, make_plan, pad, padded_size, run_plan
 from segstudio.worker.kept_runs import KeptRun, KeptRuns, ask, capturing, switched
 from segstudio.worker.loaded_models import LoadedModel, ModelCache
 from segstudio.worker.memory import peak_resident_bytes
 from segstudio.worker.model_ref import ModelRef
+from segstudio.worker.precision import Agreement, compare, crop_of
 from segstudio.worker.resampling import Maps
 from segstudio.worker.tiles import Tile, TilePlan
 
@@ -38,7 +40,8 @@ _MEASURED_SIDES = (96, 192)
 @dataclass
 class PredictionResult:
     """`label_map` (H, W) uint8, or uint16 for more than 256 classes; `confidence` and `entropy` (H, W) uint8,
-    0..255 for 0..1, or None. `seconds` is all of it, `forward_seconds` the network alone.
+    0..255 for 0..1, or None. `seconds` is all of it, `forward_seconds` the network alone. `agreement` with
+    float32 is known where the `precision` is another.
     """
 
     label_map: NDArray[Any]
@@ -55,10 +58,12 @@ class PredictionResult:
     preprocess_source: str
     not_as_trained: bool
     notes: list[str] = field(default_factory=list)
+    precision: str = "float32"
+    agreement: Agreement | None = None
 
 
 class Engine:
-    """Runs models. `device` is the default of its runs; `half` runs networks in half precision.
+    """Runs models. `device` and `precision` are the defaults of its runs; see `worker.precision`.
 
     `memory` caps the bytes a pass may take, for tests and for people who share a computer.
     """
@@ -68,26 +73,28 @@ class Engine:
         plugin_files: Sequence[Path] = (),
         *,
         device: str = "auto",
-        half: bool = False,
+        precision: str = "float32",
         optimise: bool = True,
         memory: int | None = None,
         registry: Registry | None = None,
     ) -> None:
         self.registry = registry if registry is not None else Registry(plugin_files)
         self.device = device
-        self.half = half
+        self.precision = precision
         self.memory = memory
+        self._optimise = optimise
         self._models = ModelCache(self.registry, optimise=optimise)
         self._runs = KeptRuns()
 
-    def load(self, ref: ModelRef, *, device: str = "") -> LoadedModel:
+    def load(self, ref: ModelRef, *, device: str = "", precision: str = "") -> LoadedModel:
         """The model, from the cache or built anew. Raises UserError."""
-        return self._models.get(ref, devices.choose(device or self.device))
+        return self._models.get(ref, devices.choose(device or self.device), precision or self.precision)
 
     def unload(self) -> None:
         """Forgets all models and kept runs."""
         self._models.clear()
         self._runs.clear()
+        kept_heap.release()
 
     def predict(
         self,
@@ -95,6 +102,7 @@ class Engine:
         image: NDArray[np.uint8],
         *,
         device: str = "",
+        precision: str = "",
         maps: Maps | None = None,
         confidence: bool = True,
         entropy: bool = False,
@@ -111,7 +119,7 @@ class Engine:
         control = Control(cancel=cancel, progress=progress)
         _check_image(image)
         started = time.perf_counter()
-        loaded = self.load(ref, device=device)
+        loaded = self.load(ref, device=device, precision=precision)
         control.check()
         if maps is None:
             maps = _new_maps(image.shape[:2], loaded.num_classes, confidence, entropy)
@@ -119,7 +127,12 @@ class Engine:
         if loaded.is_torch:
             if loaded.num_classes > np.iinfo(maps.labels.dtype).max + 1:
                 raise UserError(f"{loaded.num_classes} classes do not fit a label map of {maps.labels.dtype}")
-            plan, timing, changed = self._run_torch(loaded, ref, image, maps, keep, key, control, notes)
+            with self._memory_kept(loaded):
+                plan, timing, changed = self._run_torch(loaded, ref, image, maps, keep, key, control, notes)
+            if loaded.agreement is None and loaded.dtype is not torch.float32:
+                loaded.agreement = self._agreement(loaded, ref, image)
+            if loaded.agreement is not None:
+                notes.append(loaded.agreement.sentence(loaded.precision))
         else:
             plan = make_plan(*image.shape[:2], loaded.spec, None)
             timing, changed = self._run_predictor(loaded, ref, image, maps, control), False
@@ -141,7 +154,24 @@ class Engine:
             preprocess_source=loaded.preprocess_source,
             not_as_trained=changed,
             notes=notes,
+            precision=loaded.precision,
+            agreement=loaded.agreement,
         )
+
+    def scores(
+        self, ref: ModelRef, image: NDArray[np.uint8], *, device: str = "", precision: str = ""
+    ) -> Scores:
+        """What `predict` makes its maps from: class scores at the head's own resolution, of one pass.
+
+        `image` (H, W, 3) uint8 RGB is padded to a size the network takes. Raises UserError.
+        """
+        _check_image(image)
+        loaded = self.load(ref, device=device, precision=precision)
+        if not loaded.is_torch:
+            raise UserError(f"{loaded.spec.title} gives no scores")
+        size = padded_size(*image.shape[:2], loaded.spec)
+        with switched(self.registry, loaded, dict(ref.switches)), self._memory_kept(loaded):
+            return self._network(loaded).scores(pad(image, size))
 
     def probe(
         self,
@@ -283,12 +313,32 @@ class Engine:
                 raise plugin_error(loaded.plugin.title, f"{loaded.spec.title} failed", error) from error
         return loaded.footprint
 
+    def _memory_kept(self, loaded: LoadedModel) -> AbstractContextManager[None]:
+        on_cpu = loaded.device.type == "cpu"
+        return kept_heap.kept() if self._optimise and on_cpu else nullcontext()
+
     def _network(self, loaded: LoadedModel) -> Network:
-        return Network(loaded.model, loaded.spec, loaded.preprocess, loaded.device, half=self.half)
+        return Network(
+            loaded.model,
+            loaded.spec,
+            loaded.preprocess,
+            loaded.device,
+            dtype=loaded.dtype,
+            autocast=loaded.autocast,
+        )
+
+    def _agreement(self, loaded: LoadedModel, ref: ModelRef, image: NDArray[np.uint8]) -> Agreement:
+        """How far a crop of `image` comes out as in float32, by the same network in float32."""
+        crop = crop_of(image)
+        pixels = pad(crop, padded_size(*crop.shape[:2], loaded.spec))
+        exact = self._models.get(ref, loaded.device, "float32")
+        return compare(
+            self._network(loaded).scores(pixels), self._network(exact).scores(pixels), crop.shape[:2]
+        )
 
     @staticmethod
     def _run_key(ref: ModelRef, loaded: LoadedModel, key: str) -> str:
-        return f"{ref.key()} {sorted(ref.switches.items())} {loaded.device} {key}"
+        return f"{ref.key()} {sorted(ref.switches.items())} {loaded.device} {loaded.precision} {key}"
 
     # -- other plugins -------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ class _FusedForward:
         conv, epilogue = self.conv, self.epilogue
         if not _plain_float(x) or x.numel() < _SMALL:
             return conv._conv_forward(x, conv.weight, conv.bias)
-        if self.winograd is not None and self.winograd.suits(x):
+        if self.winograd is not None and x.dtype is torch.float32 and self.winograd.suits(x):
             return self.winograd(x)
         rate, padding = conv.dilation, conv.padding
         if self.in_grids:
@@ -213,10 +213,10 @@ def _epilogue(module: nn.Module) -> _Epilogue | None:
 
 
 def _plain_float(x: Tensor) -> bool:
-    """Whether the operator takes it: a real float32 tensor of the CPU, and nobody wants gradients."""
+    """Whether the operator takes it: a real tensor of the CPU, and nobody wants gradients."""
     return (
         type(x) is Tensor
-        and x.dtype is torch.float32
+        and x.dtype in (torch.float32, torch.bfloat16)
         and x.device.type == "cpu"
         and x.dim() == 4
         and not torch.is_grad_enabled()

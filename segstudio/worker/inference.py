@@ -48,12 +48,15 @@ class Network:
         preprocess: Preprocess,
         device: torch.device,
         *,
-        half: bool = False,
+        dtype: torch.dtype = torch.float32,
+        autocast: bool = False,
     ) -> None:
+        """`dtype` is that of the model's weights, or with `autocast` that of the operations which bear it."""
         self.model = model
         self.spec = spec
         self.device = device
-        self.half = half
+        self.dtype = dtype
+        self.autocast = autocast
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(preprocess.mean, dtype=torch.float32, device=device).reshape(shape)
         self._std = torch.tensor(preprocess.std, dtype=torch.float32, device=device).reshape(shape)
@@ -66,8 +69,10 @@ class Network:
         return (image - self._mean) / self._std
 
     def scores(self, pixels: NDArray[np.uint8], timing: Timing | None = None) -> Scores:
-        """One pass. `pixels` (H, W, 3) have a size that the network takes."""
+        """One pass. `pixels` (H, W, 3) have a size that the network takes. The scores are float32."""
         image = self.tensor(pixels)
+        if not self.autocast:
+            image = image.to(self.dtype)
         started = time.perf_counter()
         with torch.no_grad(), self._precision():
             found = self.model.scores(image)
@@ -79,10 +84,9 @@ class Network:
         return scores
 
     def _precision(self) -> AbstractContextManager[object]:
-        if not self.half:
+        if not self.autocast:
             return nullcontext()
-        kind = torch.bfloat16 if self.device.type == "cpu" else torch.float16
-        return torch.autocast(self.device.type, dtype=kind)
+        return torch.autocast(self.device.type, dtype=self.dtype)
 
 
 def padded_size(height: int, width: int, spec: ModelSpec, step: int = 1) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from segstudio.worker.footprint import Footprint
 from segstudio.worker.fused_convolution import FusionReport, fuse_activations
 from segstudio.worker.memory import available_bytes
 from segstudio.worker.model_ref import ModelRef
+from segstudio.worker.precision import Agreement, dtype_of, lower
 
 _EXAMPLE_SIDE = 64
 
@@ -51,6 +52,10 @@ class LoadedModel:
     fold: FoldReport | None = None
     fusion: FusionReport | None = None
     footprint: Footprint | None = None
+    precision: str = "float32"
+    dtype: torch.dtype = torch.float32
+    autocast: bool = False
+    agreement: Agreement | None = None
     flops: dict[tuple[int, int], int | None] = field(default_factory=dict)
 
     @property
@@ -75,12 +80,12 @@ class ModelCache:
         self._optimise = optimise
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
 
-    def get(self, ref: ModelRef, device: torch.device) -> LoadedModel:
+    def get(self, ref: ModelRef, device: torch.device, precision: str = "float32") -> LoadedModel:
         """The model, loaded where it is not. Raises UserError."""
-        key = f"{ref.key()} {device}"
+        key = f"{ref.key()} {device} {precision}"
         loaded = self._models.get(key)
         if loaded is None:
-            loaded = load_model(self._registry, ref, device, optimise=self._optimise)
+            loaded = load_model(self._registry, ref, device, precision, optimise=self._optimise)
             self._models[key] = loaded
         self._models.move_to_end(key)
         while len(self._models) > 1 and sum(model.nbytes for model in self._models.values()) > self._budget:
@@ -99,9 +104,15 @@ class ModelCache:
 
 
 def load_model(
-    registry: Registry, ref: ModelRef, device: torch.device, *, optimise: bool = True
+    registry: Registry,
+    ref: ModelRef,
+    device: torch.device,
+    precision: str = "float32",
+    *,
+    optimise: bool = True,
 ) -> LoadedModel:
     """Builds the model of `ref` and loads its weights. Raises UserError with one sentence."""
+    dtype = dtype_of(precision, device)
     plugin, spec = registry.find(ref.model)
     if spec.unavailable:
         raise UserError(f"{spec.title} cannot run on this computer: {spec.unavailable}")
@@ -140,6 +151,9 @@ def load_model(
     )
     if loaded.is_torch:
         _make_ready(loaded, optimise=optimise)
+        if dtype is not torch.float32:
+            loaded.precision, loaded.dtype = precision, dtype
+            loaded.autocast = not lower(loaded.model, dtype, device, _example(loaded.spec))
     return loaded
 
 
@@ -334,10 +348,7 @@ def _make_ready(loaded: LoadedModel, *, optimise: bool) -> None:
         raise UserError(f"{loaded.plugin.title}: {loaded.spec.id} is a torch module without `scores`")
     try:
         if optimise:
-            step = max(1, loaded.spec.size_divisor)
-            side = -(-max(loaded.spec.min_size, _EXAMPLE_SIDE) // step) * step
-            generator = torch.Generator().manual_seed(0)
-            loaded.fold = fold_batch_norms(model, torch.randn((1, 3, side, side), generator=generator))
+            loaded.fold = fold_batch_norms(model, _example(loaded.spec))
             prepare = getattr(model, "optimise_for_inference", None)
             if callable(prepare):
                 prepare()
@@ -345,12 +356,20 @@ def _make_ready(loaded: LoadedModel, *, optimise: bool) -> None:
         if optimise:
             model.to(memory_format=torch.channels_last)
         if optimise and loaded.device.type == "cpu":
-            large = torch.randn((1, 3, 2 * side, 2 * side), generator=generator)
-            loaded.fusion = fuse_activations(model, large, budget=available_bytes() // 8)
+            loaded.fusion = fuse_activations(
+                model, _example(loaded.spec, scale=2), budget=available_bytes() // 8
+            )
     except RuntimeError as error:
         if devices.is_out_of_memory(error):
             raise
         raise plugin_error(loaded.plugin.title, f"{loaded.spec.title} cannot be moved", error) from error
+
+
+def _example(spec: ModelSpec, *, scale: int = 1) -> Tensor:
+    """(1, 3, H, W): a small normalised picture of noise, of a size that the network takes."""
+    step = max(1, spec.size_divisor)
+    side = scale * (-(-max(spec.min_size, _EXAMPLE_SIDE) // step) * step)
+    return torch.randn((1, 3, side, side), generator=torch.Generator().manual_seed(scale))
 
 
 def count_flops(loaded: LoadedModel, height: int, width: int) -> int | None:
@@ -366,7 +385,13 @@ def count_flops(loaded: LoadedModel, height: int, width: int) -> int | None:
         number: int | None
         try:
             with FakeTensorMode(allow_non_fake_inputs=True), counter, torch.no_grad():
-                loaded.model.scores(torch.empty((1, 3, height, width), device=loaded.device))
+                loaded.model.scores(
+                    torch.empty(
+                        (1, 3, height, width),
+                        device=loaded.device,
+                        dtype=torch.float32 if loaded.autocast else loaded.dtype,
+                    )
+                )
             number = int(counter.get_total_flops())
         except Exception:  # noqa: BLE001 - a network may look at values, which fake tensors have not
             number = None

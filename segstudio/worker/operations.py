@@ -77,7 +77,10 @@ class _Worker:
         return {"devices": devices.describe(), "torch": str(torch.__version__)}
 
     def predict(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
-        """`model`, `image`, `labels`, `confidence`, `entropy`, `keep`, `key`, `device` -> what it took."""
+        """`model`, `image`, `labels`, `confidence`, `entropy`, `keep`, `key`, `device`, `precision`
+
+        -> what it took, and how far a lower precision is from float32.
+        """
         engine = self._engine
         from segstudio.worker.model_ref import ModelRef
         from segstudio.worker.resampling import Maps
@@ -94,12 +97,17 @@ class _Worker:
             image,
             maps=maps,
             device=str(arguments.get("device") or ""),
+            precision=str(arguments.get("precision") or ""),
             keep=bool(arguments.get("keep", False)),
             key=str(arguments.get("key", "")),
             cancel=control.cancelled,
             progress=control.progress,
         )
-        loaded = engine.load(ref, device=str(arguments.get("device") or ""))
+        loaded = engine.load(
+            ref,
+            device=str(arguments.get("device") or ""),
+            precision=str(arguments.get("precision") or ""),
+        )
         return {
             "ms": result.seconds * 1000,
             "forward_ms": result.forward_seconds * 1000,
@@ -110,6 +118,8 @@ class _Worker:
             "parameters": result.parameters,
             "peak_bytes": result.peak_bytes,
             "flops": loaded.flops.get(result.tile_size),
+            "precision": result.precision,
+            "agreement": result.agreement.to_json() if result.agreement is not None else None,
             "preprocess": result.preprocess_source,
             "not_as_trained": result.not_as_trained,
             "notes": result.notes,

@@ -39,7 +39,8 @@ def best_device() -> torch.device | None:
 
 
 def make_engine(device: str, *, half: bool = False, memory: int | None = None) -> Engine:
-    return Engine(device=device, half=half, memory=memory, registry=Registry(given=[PLUGIN]))
+    precision = "float16" if half else "float32"
+    return Engine(device=device, precision=precision, memory=memory, registry=Registry(given=[PLUGIN]))
 
 
 def drawn_weights(name: str, folder: Path, *, spread: bool = True) -> ModelRef:
@@ -88,10 +89,10 @@ def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 
 def scores_of(engine: Engine, ref: ModelRef, image: NDArray[np.uint8]) -> Tensor:
     """Scores (K, h, w) of one pass at the network's resolution, on the CPU."""
-    from segstudio.worker.inference import Network, pad, padded_size
+    from segstudio.worker.inference import pad, padded_size
 
     loaded = engine.load(ref)
-    network = Network(loaded.model, loaded.spec, loaded.preprocess, loaded.device, half=engine.half)
+    network = engine._network(loaded)
     found = network.scores(pad(image, padded_size(*image.shape[:2], loaded.spec)))
     return found.logits[0].float().cpu()
 
