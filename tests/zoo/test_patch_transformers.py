@@ -84,9 +84,18 @@ def test_positions_of_every_kind_run_at_any_size_and_learn(position: str) -> Non
     assert [tuple(x.shape) for x in maps] == [(2, 32, 4, 4)] * 2
     sum(x.square().mean() for x in maps).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
-    assert model.eval()(torch.randn(1, 3, 33, 100))[0].shape == (1, 32, 3, 7)
+    assert model.eval()(torch.randn(1, 3, 33, 100))[0].shape == (1, 32, 2, 6)
     with pytest.raises(ValueError, match="position"):
         _small_beit("rotary")
+
+
+def test_what_is_over_of_an_image_is_left_out_unless_it_is_under_a_patch() -> None:
+    model, image = _small_beit(), torch.randn(1, 3, 37, 90)
+    with torch.no_grad():
+        for whole, cut in zip(model(image), model(image[..., :32, :80]), strict=True):
+            assert torch.equal(whole, cut)
+        assert model(image[..., :9, :40])[0].shape == (1, 32, 1, 3)
+    assert model.attention_sites(37, 90)[0].queries.size == (2, 5)
 
 
 def test_attention_with_bias_equals_the_full_matrix() -> None:
