@@ -82,10 +82,11 @@ def _render_part(
             painter.fillRect(part, ground)
     clip = bounds & inside
     if not clip.isEmpty():
-        painter.fillRect(clip, ground)
-        for layer in layers:
-            if layer.visible:
-                layer.render(painter, frame, clip)
+        shown = [layer for layer in layers if layer.visible]
+        if not shown or not shown[0].covers:
+            painter.fillRect(clip, ground)
+        for layer in shown:
+            layer.render(painter, frame, clip)
         if grid:
             _paint_grid(painter, frame, clip)
 

@@ -48,6 +48,11 @@ class Layer(QObject):
             self._visible = visible
             self.changed.emit(None)
 
+    @property
+    def covers(self) -> bool:
+        """Whether every pixel it paints is opaque, so that nothing has to be painted below."""
+        return False
+
     def render(self, painter: QPainter, frame: Frame, clip: QRect) -> None:
         """Paints the device pixels `clip`, which lie inside the image, in device coordinates."""
         raise NotImplementedError
@@ -72,6 +77,10 @@ class ImageLayer(Layer):
     @property
     def levels(self) -> list[QImage]:
         return self._levels
+
+    @property
+    def covers(self) -> bool:
+        return bool(self._levels)
 
     def set_grey(self, grey: bool, brightness: float = 1.0) -> None:
         """Draws luminance only, multiplied by `brightness`, so that an overlay's colours speak alone."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from segstudio.core.edits import StrokeRecorder
 from segstudio.core.label_map import LabelMap
-from segstudio.runtime.painting import Ink, Pen, fill_mask, fill_polygon, polygon_mask, region_mask
+from segstudio.runtime.painting import Ink, Pen, fill_mask, fill_polygon, region_mask
 
 WIDTH, HEIGHT = 61, 47
 coordinate = st.floats(-20, 80, allow_nan=False).map(lambda value: round(value, 3))
@@ -118,7 +118,7 @@ def test_cancel_and_finish_know_every_pixel_a_stroke_changed():
 
 def test_a_stroke_outside_the_map_changes_nothing():
     labels, recorder = blank()
-    assert Pen(recorder, Ink(1), 10).line((-50, -50), (-40, -60)) is None
+    assert Pen(recorder, Ink(1), 10).line((-50, -50), (-40, -60)) == []
     assert (labels.array == 255).all()
 
 
@@ -149,13 +149,41 @@ def test_a_polygon_of_two_points_is_nothing():
     assert (labels.array == 255).all()
 
 
-def test_polygon_mask_of_a_strip_is_the_strip_of_the_mask():
-    from segstudio.core.label_map import Rect
+@settings(max_examples=200, deadline=None)
+@given(
+    path=st.lists(point, min_size=1, max_size=6),
+    size=st.one_of(st.floats(1, 60), st.floats(100, 400)),
+    tip=st.sampled_from(["round", "square"]),
+    protected=st.booleans(),
+)
+def test_a_stroke_writes_what_its_lines_write_one_by_one_and_names_all_of_it(path, size, tip, protected):
+    ink = Ink(2, locked=frozenset({3})) if protected else Ink(2)
+    labels, recorder = blank()
+    labels.array[::3, 5:30] = 3
+    before = labels.array.copy()
+    expected = LabelMap(before.copy())
+    pen, named = Pen(recorder, ink, size, tip), np.zeros(before.shape, bool)
+    lines = list(zip([path[0], *path], path, strict=False))
+    for start, end in lines:
+        for rect in pen.line(start, end):
+            named[rect.y0 : rect.y1, rect.x0 : rect.x1] = True
+        Pen(StrokeRecorder(expected), ink, size, tip).line(start, end)
+    assert np.array_equal(labels.array, expected.array)
+    assert not ((labels.array != before) & ~named).any()
+    recorder.cancel()
+    assert np.array_equal(labels.array, before)
 
-    points = [(3.2, 2.1), (50.4, 10.3), (20.6, 44.7)]
-    whole = polygon_mask(points, Rect(0, 0, WIDTH, HEIGHT))
-    part = polygon_mask(points, Rect(5, 11, 40, 30))
-    assert np.array_equal(part, whole[11:30, 5:40])
+
+def test_the_crescent_of_a_big_moved_tip_is_named_in_parts_much_smaller_than_the_tip():
+    labels = LabelMap.unlabelled(3000, 3000)
+    pen = Pen(StrokeRecorder(labels), Ink(1), 2000)
+    assert sum(rect.width * rect.height for rect in pen.line((1500, 1500), (1500, 1500))) < 0.95 * 2000**2
+    moved = pen.line((1500, 1500), (1510, 1504))
+    assert 0 < sum(rect.width * rect.height for rect in moved) < 0.3 * 2000**2
+    x, y = np.meshgrid(np.arange(3000) + 0.5, np.arange(3000) + 0.5)
+    away = np.minimum(np.hypot(x - 1500, y - 1500), np.hypot(x - 1510, y - 1504))
+    assert (labels.array[away < 999.9] == 1).all()
+    assert (labels.array[away > 1001] == 255).all()
 
 
 @settings(max_examples=60, deadline=None)

@@ -167,7 +167,8 @@ class PenTool(Tool):
 
     def _draw(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         if self._pen is not None:
-            self._state.changed_labels(self._pen.line(start, end))
+            for rect in self._pen.line(start, end):
+                self._state.changed_labels(rect)
             self._last = end
 
     def _end(self) -> None:
