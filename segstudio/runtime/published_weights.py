@@ -182,6 +182,7 @@ class PublishedWeights(QObject):
         self._calls[offer.key] = job
         self._failed.pop(offer.key, None)
         self._jobs.add(job)
+        job.changed.connect(lambda: self._tell_cancelling(offer.key, job))
         progress = _Progress(job)
         self._set(offer, Standing("waiting"))
 
@@ -230,6 +231,11 @@ class PublishedWeights(QObject):
         call.failed.connect(lambda error: self._end(offer, error))
         # The file itself is here, whether or not its copy was made.
         call.cancelled.connect(lambda: self._end(offer))
+
+    def _tell_cancelling(self, key: str, job: Job) -> None:
+        """Cancelled here or in the drawer: it shows in both places in the same frame."""
+        if job.state == "cancelling":
+            self.standing_changed.emit(key)
 
     def _cancelled(self, offer: Offer) -> None:
         job = self._leave(offer)

@@ -71,7 +71,9 @@ class ComputerPanel(Card):
         """Put the right half below the left one where there is no room beside it."""
         direction = QBoxLayout.Direction.TopToBottom if stacked else QBoxLayout.Direction.LeftToRight
         self._sides.setDirection(direction)
-        self._sides.setSpacing(16 if stacked else 40)
+        self._sides.setSpacing(12 if stacked else 40)
+        self._grid.setVerticalSpacing(8 if stacked else 12)
+        self._models.setVerticalSpacing(4 if stacked else 8)
 
     def show_disk(self, folder: Path) -> None:
         """Room in the folder where projects without a writable folder of their own lie."""

@@ -12,6 +12,8 @@ from segstudio.ui.widgets.chip import paint_swatch
 from segstudio.ui.widgets.labels import KeyCaps
 from segstudio.ui.widgets.numbers import grouped
 
+_ROUND_HINT = 16
+
 
 class StatusBar(QFrame):
     """24 px; every read-out has its reserved place, so nothing moves with the pointer."""
@@ -40,7 +42,9 @@ class StatusBar(QFrame):
             if number:
                 self._add_separator(row)
             row.addWidget(part)
+        row.addSpacing(_ROUND_HINT)
         row.addWidget(self._hint, 1)
+        row.addSpacing(_ROUND_HINT)
         row.addWidget(self._jobs)
         self._add_separator(row)
         row.addWidget(self._device)

@@ -5,6 +5,9 @@ Its certificate is for "localhost" and nothing else; only a process that is told
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import ssl
 import threading
 from collections.abc import Iterator
@@ -13,8 +16,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
+
+from tests.worker.plugins_for_tests import TINY, write_plugin
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
+PADDING = 3_000_000
 _DRIP = 2048
 _DRIP_SECONDS = 0.06
 
@@ -119,3 +126,32 @@ PLUGIN = dataclasses.replace(
 )
 """
 """Goes behind the code of a plugin file: its models get checkpoints from "published.json" beside it."""
+
+
+def published_plugin(folder: Path, server: HttpsServer) -> Path:
+    """Writes the plugin; its files "good", "other" (of another network) and "wrong" lie on the server."""
+    plugin = write_plugin(folder, "tiny", TINY + PUBLISHED)
+    namespace: dict[str, object] = {"__file__": str(plugin)}
+    exec(compile(TINY, str(plugin), "exec"), namespace)
+    state = namespace["build"]("plain", num_classes=21).state_dict()  # type: ignore[operator]
+    facts = []
+    for name, tensors in (("good", state), ("other", {"a.weight": torch.zeros(3, 4)}), ("wrong", state)):
+        content = io.BytesIO()
+        torch.save({"state_dict": tensors, "log": torch.zeros(PADDING // 4)}, content)
+        data = content.getvalue()
+        digest = hashlib.sha256(data).hexdigest()[:8]
+        server.files[f"{name}.pth"] = data if name != "wrong" else data[:-1] + b"!"
+        facts.append(
+            {
+                "id": name,
+                "url": server.address(f"{name}.pth"),
+                "sha256": digest,
+                "taxonomy": "pascal_voc",
+                "dataset": "Pascal VOC 2012",
+                "num_classes": 21,
+                "metrics": 70.5,
+                "layout_checked": name == "good",
+            }
+        )
+    plugin.with_name("published.json").write_text(json.dumps({"plain": facts}))
+    return plugin

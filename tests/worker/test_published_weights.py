@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from pytestqt.qtbot import QtBot
 
 from segstudio.core import plugin_sources
@@ -23,11 +19,9 @@ from segstudio.runtime.jobs import JobQueue
 from segstudio.runtime.model_shelf import ModelShelf
 from segstudio.runtime.published_weights import Offer, PublishedWeights
 from segstudio.runtime.worker_client import WorkerClient
-from tests.worker.https_server import PUBLISHED, HttpsServer, https_server
-from tests.worker.plugins_for_tests import TINY, write_plugin
+from tests.worker.https_server import HttpsServer, https_server, published_plugin
 
 SECONDS = 120_000
-PADDING = 3_000_000
 
 
 class Bench:
@@ -52,35 +46,6 @@ class Bench:
         self.weights.close()
         self.worker.close()
         self.shelf.close()
-
-
-def published_plugin(folder: Path, server: HttpsServer) -> Path:
-    """Writes the plugin; its files "good", "other" (of another network) and "wrong" lie on the server."""
-    plugin = write_plugin(folder, "tiny", TINY + PUBLISHED)
-    namespace: dict[str, object] = {"__file__": str(plugin)}
-    exec(compile(TINY, str(plugin), "exec"), namespace)
-    state = namespace["build"]("plain", num_classes=21).state_dict()  # type: ignore[operator]
-    facts = []
-    for name, tensors in (("good", state), ("other", {"a.weight": torch.zeros(3, 4)}), ("wrong", state)):
-        content = io.BytesIO()
-        torch.save({"state_dict": tensors, "log": torch.zeros(PADDING // 4)}, content)
-        data = content.getvalue()
-        digest = hashlib.sha256(data).hexdigest()[:8]
-        server.files[f"{name}.pth"] = data if name != "wrong" else data[:-1] + b"!"
-        facts.append(
-            {
-                "id": name,
-                "url": server.address(f"{name}.pth"),
-                "sha256": digest,
-                "taxonomy": "pascal_voc",
-                "dataset": "Pascal VOC 2012",
-                "num_classes": 21,
-                "metrics": 70.5,
-                "layout_checked": name == "good",
-            }
-        )
-    plugin.with_name("published.json").write_text(json.dumps({"plain": facts}))
-    return plugin
 
 
 @pytest.fixture

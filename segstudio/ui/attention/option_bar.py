@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QSpinBox, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QWidget
 
 from segstudio.plugin_api import Option
 from segstudio.runtime.attention import ProbeSlot
@@ -14,6 +14,7 @@ from segstudio.runtime.inspection import Inspection
 from segstudio.ui.icons import icon
 from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.labels import label
+from segstudio.ui.widgets.number_field import NumberField
 from segstudio.ui.widgets.segmented import Segment, SegmentedControl
 
 _MOST_SEGMENTS = 4
@@ -143,10 +144,10 @@ class AttentionBar(QWidget):
             switch.setToolTip(option.help)
             return switch
         if option.kind == "int":
-            spin = QSpinBox()
-            spin.setRange(int(option.minimum or 0), int(option.maximum if option.maximum is not None else 99))
+            most = int(option.maximum if option.maximum is not None else 99)
+            spin = NumberField(int(option.minimum or 0), most, width=56)
+            spin.setKeyboardTracking(True)
             spin.setValue(int(value or 0))
-            spin.setFixedWidth(56)
             spin.setToolTip(option.help)
             spin.setAccessibleName(option.name)
             spin.valueChanged.connect(tell)

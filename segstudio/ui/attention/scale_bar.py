@@ -6,13 +6,14 @@ from dataclasses import replace
 
 from PySide6.QtCore import QRect, Qt, Signal
 from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFrame, QHBoxLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QHBoxLayout, QSizePolicy, QWidget
 
 from segstudio.ui import theme
 from segstudio.ui.attention.figures import Look
 from segstudio.ui.canvas.color_maps import COLOR_MAPS
 from segstudio.ui.canvas.heat_layer import HeatLayer, HeatScale, ScaleKind
 from segstudio.ui.widgets.labels import label
+from segstudio.ui.widgets.number_field import DecimalField
 from segstudio.ui.widgets.segmented import SegmentedControl
 
 KINDS: tuple[tuple[ScaleKind, str], ...] = (("linear", "Linear"), ("log", "Log"), ("clip", "Clip"))
@@ -76,14 +77,9 @@ class ScaleBar(QFrame):
         self.kinds = SegmentedControl([title for _, title in KINDS], tall=24, name="Scale")
         self.kinds.set_current(2)
         self._at = label("at", role="t2", size=12)
-        self.clip = QDoubleSpinBox()
-        self.clip.setProperty("tall", "24")
-        self.clip.setRange(50.0, 100.0)
-        self.clip.setDecimals(1)
+        self.clip = DecimalField(50.0, 100.0, suffix=" %", tall=24)
         self.clip.setSingleStep(0.2)
-        self.clip.setSuffix(" %")
         self.clip.setValue(99.4)
-        self.clip.setFixedWidth(72)
         self.clip.setAccessibleName("Percentile at the top of the scale")
         self.clip.setToolTip("Values above this percentile have the last colour")
         self.bar = ColorBar()

@@ -94,7 +94,7 @@ def field_of(option: Option) -> QWidget:
         made = QComboBox()
         for choice in option.choices:
             made.addItem(str(choice), choice)
-    elif option.kind == "int":
+    elif option.kind == "int" and option.default is not None:
         low = int(option.minimum) if option.minimum is not None else -(2**31)
         high = int(option.maximum) if option.maximum is not None else 2**31 - 1
         made = whole_number(low, high, 0, option.name)
@@ -145,6 +145,8 @@ def value_of(option: Option, field: QWidget) -> Any:
     try:
         if option.kind == "ints":
             return tuple(int(part) for part in text.replace("x", ",").split(","))
+        if option.kind == "int":
+            return int(text)
         return float(text) if option.kind == "float" else text
     except ValueError as error:
         raise UserError(f"{option.name} is {text!r}, expected {option.kind}") from error

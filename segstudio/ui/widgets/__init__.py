@@ -6,7 +6,7 @@ from segstudio.ui.widgets.chip import paint_chip, paint_swatch
 from segstudio.ui.widgets.choice_box import ChoiceBox
 from segstudio.ui.widgets.empty_state import EmptyState
 from segstudio.ui.widgets.labels import ElidedLabel, KeyCaps, key_cap, label, rule, tag
-from segstudio.ui.widgets.number_field import NumberField
+from segstudio.ui.widgets.number_field import DecimalField, NumberField
 from segstudio.ui.widgets.progress import ProgressBar
 from segstudio.ui.widgets.section import FoldSection
 from segstudio.ui.widgets.segmented import SegmentedControl
@@ -16,6 +16,7 @@ from segstudio.ui.widgets.table import RowDelegate, RowTable
 __all__ = [
     "Card",
     "ChoiceBox",
+    "DecimalField",
     "ElidedLabel",
     "EmptyState",
     "FoldSection",

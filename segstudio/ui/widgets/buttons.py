@@ -6,7 +6,7 @@ from typing import Literal
 
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QAction, QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QAbstractButton, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import QAbstractButton, QPushButton, QStyleOptionButton, QToolButton, QWidget
 
 from segstudio.ui import theme
 from segstudio.ui.icons import icon, paint_icon
@@ -16,7 +16,7 @@ Kind = Literal["plain", "primary", "quiet", "link"]
 
 def push_button(text: str, *, kind: Kind = "plain", tall: int = 28, icon_name: str = "") -> QPushButton:
     """A text button, 28 high; 24 in headers, 32 in cards. At most one primary in a region."""
-    made = QPushButton(text)
+    made = _PushButton(text)
     made.setProperty("kind", kind)
     made.setProperty("tall", str(tall))
     made.setFont(theme.font(12 if tall == 24 else 13, 500 if kind == "primary" else 400))
@@ -25,6 +25,25 @@ def push_button(text: str, *, kind: Kind = "plain", tall: int = 28, icon_name: s
         made.setIcon(icon(icon_name, 14, "on_accent" if kind == "primary" else "t2"))
         made.setIconSize(QSize(14, 14))
     return made
+
+
+class _PushButton(QPushButton):
+    """Keeps 8 px between its icon and its words, where the style would leave two."""
+
+    _SPACE = "\u2002"
+
+    def initStyleOption(self, option: QStyleOptionButton) -> None:
+        super().initStyleOption(option)
+        if option.text and not option.icon.isNull():  # type: ignore[attr-defined]
+            turned = self.layoutDirection() == Qt.LayoutDirection.RightToLeft  # the icon stands behind
+            words = option.text  # type: ignore[attr-defined]
+            option.text = words + self._SPACE if turned else self._SPACE + words  # type: ignore[attr-defined]
+
+    def sizeHint(self) -> QSize:
+        hint = super().sizeHint()
+        if self.text() and not self.icon().isNull():
+            hint.setWidth(hint.width() + self.fontMetrics().horizontalAdvance(self._SPACE))
+        return hint
 
 
 class IconButton(QToolButton):

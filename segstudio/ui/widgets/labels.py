@@ -98,7 +98,11 @@ class ElidedLabel(QLabel):
 
 
 class KeyCaps(QWidget):
-    """A line of words in which [bracketed] parts are drawn as key caps."""
+    """A line of words in which [bracketed] parts are drawn as key caps.
+
+    Where there is no room for all of it, whole clauses (between " · ") are left out from the end, and the
+    tooltip tells them.
+    """
 
     def __init__(self, text: str = "", *, size: int = 12, role: str = "t2") -> None:
         super().__init__()
@@ -111,18 +115,22 @@ class KeyCaps(QWidget):
 
     def set_text(self, text: str) -> None:
         """Replace the words; nothing else moves, the width is whatever the layout gave."""
-        self._parts = [
-            (part[1:-1], True) if part.startswith("[") else (part, False)
-            for part in re.split(r"(\[[^\]]+\]|\[\]\])", text)
-            if part
-        ]
+        self._text = text
+        self._parts = _caps_and_words(text)
         self.setAccessibleName(text)
         self.updateGeometry()
         self.update()
 
     def text_width(self) -> int:
         """Width in pixels of the words with their caps."""
-        return sum(self._width(part, cap) for part, cap in self._parts)
+        return self._width_of(self._parts)
+
+    def shown(self) -> str:
+        """The clauses there is room for."""
+        clauses = self._text.split(_CLAUSE)
+        while len(clauses) > 1 and self._width_of(_caps_and_words(_CLAUSE.join(clauses))) > self.width():
+            clauses.pop()
+        return _CLAUSE.join(clauses)
 
     def sizeHint(self) -> QSize:
         return QSize(self.text_width() + 2, 20)
@@ -133,8 +141,11 @@ class KeyCaps(QWidget):
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        x = max(0, (self.width() - self.text_width()) // 2)
-        for part, cap in self._parts:
+        shown = self.shown()
+        parts = self._parts if shown == self._text else _caps_and_words(shown)
+        self.setToolTip("" if shown == self._text else _CAP.sub(r"\1", self._text))
+        x = max(0, (self.width() - self._width_of(parts)) // 2)
+        for part, cap in parts:
             width = self._width(part, cap)
             if x + width > self.width():
                 break
@@ -155,7 +166,23 @@ class KeyCaps(QWidget):
                 x += width
         painter.end()
 
+    def _width_of(self, parts: list[tuple[str, bool]]) -> int:
+        return sum(self._width(part, cap) for part, cap in parts)
+
     def _width(self, part: str, cap: bool) -> int:
         if cap:
             return max(18, QFontMetrics(theme.font(11)).horizontalAdvance(part) + 10) + 8
         return QFontMetrics(self.font()).horizontalAdvance(part)
+
+
+_CLAUSE = " · "
+_CAP = re.compile(r"\[([^\]]+|\])\]")
+
+
+def _caps_and_words(text: str) -> list[tuple[str, bool]]:
+    """The parts of a line in order; True marks a key."""
+    return [
+        (part[1:-1], True) if part.startswith("[") else (part, False)
+        for part in re.split(r"(\[[^\]]+\]|\[\]\])", text)
+        if part
+    ]

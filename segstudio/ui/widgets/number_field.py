@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QSpinBox
+from PySide6.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QSpinBox
+
+_PADDING = 6
+"""Of a spin box, the style sheet's padding reaches the frame but not the words."""
 
 
 class NumberField(QSpinBox):
@@ -12,6 +15,31 @@ class NumberField(QSpinBox):
         super().__init__()
         self.setRange(low, high)
         self.setSuffix(suffix)
-        self.setFixedSize(width, tall)
+        _shape(self, width, tall)
         self.setKeyboardTracking(False)
-        self.lineEdit().setTextMargins(6, 0, 0, 0)
+
+
+class DecimalField(QDoubleSpinBox):
+    """Numbers with `decimals` places from `low` to `high`."""
+
+    def __init__(
+        self,
+        low: float,
+        high: float,
+        *,
+        decimals: int = 1,
+        suffix: str = "",
+        width: int = 72,
+        tall: int = 28,
+    ) -> None:
+        super().__init__()
+        self.setDecimals(decimals)
+        self.setRange(low, high)
+        self.setSuffix(suffix)
+        _shape(self, width, tall)
+
+
+def _shape(field: QAbstractSpinBox, width: int, tall: int) -> None:
+    field.setProperty("tall", str(tall))
+    field.setFixedSize(width, tall)
+    field.lineEdit().setTextMargins(_PADDING, 0, 0, 0)
