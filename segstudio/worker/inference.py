@@ -65,8 +65,8 @@ class Network:
         """(H, W, 3) uint8 -> (1, 3, H, W) float32, normalised, channels last."""
         # torch warns of arrays that it could write to by mistake, so a read-only one is copied.
         raw = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device)
-        image = raw.permute(2, 0, 1)[None].float()  # a view: the memory stays channels last
-        return (image - self._mean) / self._std
+        image = raw.permute(2, 0, 1)[None]  # a view: the memory stays channels last
+        return torch.sub(image, self._mean).div_(self._std)
 
     def scores(self, pixels: NDArray[np.uint8], timing: Timing | None = None) -> Scores:
         """One pass. `pixels` (H, W, 3) have a size that the network takes. The scores are float32."""
