@@ -2,7 +2,9 @@
 
 `<segmentor>_<backbone>[-d<stride>]`, or a bare backbone. Case, "-" and "_" are equal. Published
 configuration names are aliases up to their "_4xb2-..." part, also with backbone and segmentor swapped
-("mobilenet-v2-d8_deeplabv3"); suffixes that only say how a network was trained are ignored.
+("mobilenet-v2-d8_deeplabv3"). Of that part only what changes the network counts: a crop of 769 aligns
+corners, a data set has so many classes, and a family may have settings of its own for it (`recipes`).
+Suffixes that only say how a network was trained are ignored.
 """
 
 from __future__ import annotations
@@ -19,6 +21,23 @@ from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedMod
 
 _TRAINING = ("in1k-pre", "rsb", "scratch")
 _PUBLISHERS = ("torchvision", "timm", "transformers", "mmseg", "mmsegmentation", "backbone")
+
+
+_RECIPE = r"-\d+xb?\d+(-.*)?$"
+_CLASSES = {
+    "cityscapes": 19,
+    "ade20k": 150,
+    "voc12aug": 21,
+    "pascal-context-59": 59,
+    "pascal-context": 60,
+    "coco-stuff10k": 171,
+    "coco-stuff164k": 171,
+    "loveda": 7,
+    "potsdam": 6,
+    "vaihingen": 6,
+    "isaid": 16,
+    "mapillay-v1-65": 65,
+}
 
 
 class UnknownModel(ValueError):
@@ -45,7 +64,7 @@ def normal(name: str) -> str:
 
 def _cleaned(name: str) -> str:
     """`name` without what comes after "_4xb2-", and without suffixes that only speak of training."""
-    name = re.sub(r"-\d+xb?\d+(-.*)?$", "", normal(name))
+    name = re.sub(_RECIPE, "", normal(name))
     for word in _TRAINING:
         name = re.sub(rf"-{word}(?=-|$)", "", name)
     return name
@@ -128,8 +147,25 @@ def resolve(name: str, backbone: str | None = None) -> Resolved:
             found = _resolve(name, tried.removeprefix(f"{publisher}-"), backbone)
     if found is None:
         raise UnknownModel(f'No model is called "{name}". Nearest: {", ".join(nearest(name))}.')
-    found.settings.update(settings)
+    found.settings.update({**settings, **recipe_settings(name, found.segmentor)})
     return found
+
+
+def recipe_settings(name: str, segmentor: SegmentorEntry | None) -> dict[str, OptionValue]:
+    """What a published configuration's name says about the network after "_4xb2-"."""
+    recipe = re.search(_RECIPE, normal(name))
+    settings: dict[str, OptionValue] = {}
+    if recipe is None or segmentor is None:
+        return settings
+    classes = next((count for word, count in _CLASSES.items() if word in recipe[0]), None)
+    if classes is not None:
+        settings["num_classes"] = classes
+    if "769x769" in recipe[0]:
+        settings["align_corners"] = True
+    for word, own in segmentor.recipes:
+        if word in recipe[0]:
+            settings.update(dict(own))
+    return settings
 
 
 def _resolve(given: str, name: str, backbone: str | None) -> Resolved | None:

@@ -46,6 +46,30 @@ def test_769_configurations_align_corners() -> None:
     assert not create_model("deeplabv3plus_mobilenet-v2-d8").align_corners
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ann_r50-d8_4xb2-40k_cityscapes-769x769", {"num_classes": 19, "align_corners": True}),
+        ("deeplabv3_r101-d8_4xb4-40k_pascal-context-59-480x480", {"num_classes": 59}),
+        ("deeplabv3_r101-d8_4xb4-40k_pascal-context-480x480", {"num_classes": 60}),
+        ("psanet_r50-d8_4xb4-80k_ade20k-512x512", {"num_classes": 150, "mask_size": (66, 66)}),
+        ("psanet_r50-d8_4xb4-20k_voc12aug-512x512", {"num_classes": 21}),
+        ("mobilenet-v2-d8_fcn_4xb4-160k_ade20k-512x512", {"num_classes": 150}),
+        ("ann_r50-d8", {}),
+    ],
+)
+def test_configurations_name_what_their_network_has_of_its_own(
+    name: str, settings: dict[str, object]
+) -> None:
+    assert resolve(name).settings == settings
+
+
+def test_every_published_configuration_has_its_data_sets_classes() -> None:
+    for item in published():
+        assert resolve(item.name).settings["num_classes"] == item.checkpoint.num_classes, item.name
+        assert dict(item.options).items() <= resolve(item.name).settings.items()
+
+
 @needs_shared
 def test_every_published_configuration_has_a_model() -> None:
     listed = json.loads(shared("reference", "published_checkpoints.json").read_text())

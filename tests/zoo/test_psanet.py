@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segstudio.plugin_api import Query
-from segstudio_zoo import create_model
+from segstudio_zoo import create_model, load_checkpoint
 from segstudio_zoo.probes import psanet as psanet_probes
 from segstudio_zoo.segmentors import psanet
 from segstudio_zoo.segmentors.psanet import collect_logits, distribute_logits
@@ -143,6 +143,19 @@ def test_reach_names_the_cells_that_the_map_holds() -> None:
         expected = torch.zeros(10, 12)
         expected[y0:y1, x0:x1] = 1
         assert torch.equal(held, expected)
+
+
+def test_map_size_is_read_off_a_loaded_kernel() -> None:
+    published, image = small("psanet", mask_size=(8, 8)), picture()
+    model = small("psanet", mask_size=(5, 7))
+    report = load_checkpoint(model, published.state_dict())
+    assert not report.missing and model.decode_head.mask_size == (8, 8)
+    with torch.no_grad():
+        assert torch.equal(model(image), published(image))
+    kernel = model.decode_head.attention[1]
+    kernel.weight.data = kernel.weight.data[:60]
+    with pytest.raises(ValueError, match="60 offsets is not square"):
+        model(image)
 
 
 def test_branch_switch_silences_the_other_and_is_taken_back() -> None:

@@ -106,7 +106,8 @@ class SegmentorEntry:
     `build` is called as `build(backbone_module, num_classes=K, align_corners=False, **options)`.
     `backbones` lists the published pairs as written in names ("r50-d8"); the first is the default of the
     bare name. `models` are names with settings of their own ("deeplabv3_mobilenet-v2-d16"). `expects` is
-    the sentence shown where a backbone does not suit.
+    the sentence shown where a backbone does not suit. `recipes`: a word that names of published
+    configurations have behind the model's ("ade20k"), and the settings that go with it.
     """
 
     id: str
@@ -124,6 +125,7 @@ class SegmentorEntry:
     look_at: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()
     search_aliases: tuple[str, ...] = ()
+    recipes: tuple[tuple[str, Settings], ...] = ()
     expects: str = ""
     min_size: int = 1
     size_divisor: int = 1

@@ -86,5 +86,6 @@ ENTRY = SegmentorEntry(
         "The 1x1 after the attention has padding 1, as published.",
     ),
     search_aliases=("PsNet",),
+    recipes=(("ade20k", (("mask_size", (66, 66)),)),),
     reference_checked=True,
 )

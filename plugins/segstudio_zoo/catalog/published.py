@@ -44,20 +44,13 @@ class Published:
     sha256_prefix: str
     model: str
     layout_checked: bool
+    options: tuple[tuple[str, OptionValue], ...] = ()
+    """What the configuration has otherwise than the model of that name."""
 
     @property
     def id(self) -> str:
         """The file's name without ending; names of configurations are not unique."""
         return self.url.rpartition("/")[2].removesuffix(".pth")
-
-    @property
-    def _options(self) -> tuple[tuple[str, OptionValue], ...]:
-        """What the configuration has otherwise than the model of its name."""
-        if "769x769" in self.name:
-            return (("align_corners", True),)
-        if self.name.startswith("psanet") and self.dataset == "ADE20K":
-            return (("mask_size", (66, 66)),)
-        return ()
 
     @property
     def crop(self) -> tuple[int, int] | None:
@@ -85,7 +78,7 @@ class Published:
             num_classes=classes,
             metrics=tuple(metrics),
             layout_checked=self.layout_checked,
-            options=self._options,
+            options=self.options,
             dataset=self.dataset,
             crop=self.crop,
             steps=self.steps,
@@ -95,7 +88,7 @@ class Published:
 @cache
 def published() -> tuple[Published, ...]:
     """All listed checkpoints, in the order of the list."""
-    from segstudio_zoo.names import UnknownModel, resolve
+    from segstudio_zoo.names import UnknownModel, recipe_settings, resolve
 
     document = json.loads(Path(__file__).with_name("published.json").read_text())
     found = []
@@ -105,11 +98,13 @@ def published() -> tuple[Published, ...]:
             model = meaning.name
             entry = meaning.segmentor
             checked = entry is not None and entry.reference_checked
+            recipe = recipe_settings(name, entry)
+            recipe.pop("num_classes", None)
+            options = tuple(recipe.items())
         except UnknownModel:
-            model, checked = "", False
-        found.append(
-            Published(name, dataset, miou, miou_ms_flip, document["base"] + path, prefix, model, checked)
-        )
+            model, checked, options = "", False, ()
+        url = document["base"] + path
+        found.append(Published(name, dataset, miou, miou_ms_flip, url, prefix, model, checked, options))
     return tuple(found)
 
 

@@ -95,15 +95,17 @@ class PSAHead(SegmentationHead):
         if compact and grid_size is None:
             grid_size = mask_size
         super().__init__(channels, num_classes, align_corners=align_corners)
-        self.mask_size = (int(mask_size[0]), int(mask_size[1]))
+        self._mask_size = (int(mask_size[0]), int(mask_size[1]))
         self.grid_size = None if grid_size is None else (int(grid_size[0]), int(grid_size[1]))
         self.direction, self.compact = direction, compact
         self.shrink_factor, self.normalization_factor = shrink_factor, normalization_factor
         self.softmax = softmax
         self.zeroed: str | None = None
-        offsets = self.mask_size[0] * self.mask_size[1]
+        offsets = self._mask_size[0] * self._mask_size[1]
         if compact and self.grid_size is not None:
             offsets = self.grid_size[0] * self.grid_size[1]
+        else:  # a checkpoint's kernel says how many offsets its map holds
+            self.tables_of_any_size = ("attention.1.weight", "attention_p.1.weight")
         self.reduce = ConvNormAct(in_channels, channels, 1)
         self.attention = _map_predictor(channels, offsets)
         if direction == "both":
@@ -112,6 +114,17 @@ class PSAHead(SegmentationHead):
         joined = 2 * channels if direction == "both" else channels
         self.proj = ConvNormAct(joined, in_channels, 1, padding=1)
         self.bottleneck = ConvNormAct(2 * in_channels, channels, 3)
+
+    @property
+    def mask_size(self) -> tuple[int, int]:
+        """(M_h, M_w) as built, or the square map that a loaded kernel predicts."""
+        offsets = self.attention[1].weight.shape[0]
+        if self.compact or offsets == self._mask_size[0] * self._mask_size[1]:
+            return self._mask_size
+        side = isqrt(offsets)
+        if side * side != offsets:
+            raise ValueError(f"a map of {offsets} offsets is not square; give mask_size=(rows, columns)")
+        return side, side
 
     def shrunk(self, size: Sequence[int]) -> tuple[tuple[int, int], bool]:
         """(grid on which attention is computed, whether it aligns corners) of a feature map's size."""
