@@ -16,7 +16,8 @@ from typing import Any
 
 from segstudio.core.errors import UserError
 from segstudio.core.formats import FORMATS, find_format
-from segstudio.core.label_exchange import ExchangeReport, export_labels, import_labels
+from segstudio.core.label_exchange import ExchangeReport, import_labels
+from segstudio.core.label_export import export_labels
 from segstudio.core.project import Project
 from segstudio.core.project_check import check_project
 from segstudio.core.records import LabelClass, printable

@@ -73,6 +73,23 @@ def find_images(folder: Path) -> FoundImages:
     return found
 
 
+def would_be_found(folder: Path, path: Path) -> bool:
+    """Whether `find_images(folder)` would list a picture at `path`, which need not exist yet."""
+    try:
+        parts = path.relative_to(folder).parts
+    except ValueError:
+        return False
+    if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in parts):
+        return False
+    parent = folder
+    for part in parts[:-1]:
+        beside = {entry.name.casefold() for entry in parent.iterdir()} if parent.is_dir() else set()
+        if part.casefold() in _LABEL_FOLDERS and beside & _IMAGE_FOLDERS:
+            return False
+        parent = parent / part
+    return True
+
+
 def _sort_entry(
     entry: os.DirEntry[str],
     relative: str,

@@ -1,8 +1,8 @@
-"""Labels of a whole project in and out: which image a name in a file means, and what a person is told."""
+"""Labels of other programs into a project: which image a name in a file means, and what a person is told."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from segstudio.core.archives import is_archive, unpacked
 from segstudio.core.errors import UserError
 from segstudio.core.formats import Format, load_format
-from segstudio.core.formats.exchange import Labels, Note
+from segstudio.core.formats.exchange import Note
 from segstudio.core.images import read_header
 from segstudio.core.project import Project
 from segstudio.core.records import ImageRecord, LabelClass
@@ -123,34 +123,3 @@ def known_size(project: Project, record: ImageRecord) -> tuple[int, int]:
     header = read_header(project.image_path(record.id))
     project.set_size(record.id, header.width, header.height)
     return header.width, header.height
-
-
-def export_labels(
-    project: Project, target: Path, entry: Format, *, progress: Progress | None = None
-) -> ExchangeReport:
-    """Writes the labels of all images that have some. Raises UserError, OSError as UserError."""
-    report = ExchangeReport()
-    options = {"kind": entry.kind} if entry.kind else {}
-
-    def items() -> Iterator[Labels]:
-        for record in project.images():
-            if record.status == "none" or record.width is None:
-                continue
-            try:
-                labels = project.load_labels(record.id)
-            except UserError as error:
-                report.notes.append(Note(record.path, str(error)))
-                continue
-            yield Labels(record.path, labels.array)
-            report.done += 1
-            if progress is not None:
-                progress(report.done, record.display_name)
-
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        report.notes.extend(load_format(entry).write(target, project.classes, items(), **options))
-    except OSError as error:
-        raise UserError(
-            "The labels could not be written", where=f"to {target}", details=str(error)
-        ) from error
-    return report

@@ -14,7 +14,16 @@ import numpy as np
 from segstudio.core import atomic_file, palette_png
 from segstudio.core.errors import UserError
 from segstudio.core.formats import index_pictures
-from segstudio.core.formats.exchange import ClassNumbers, Imported, Labels, Note, SizeOf, output_path, plain
+from segstudio.core.formats.exchange import (
+    ClassNumbers,
+    Imported,
+    Labels,
+    LeftOut,
+    Note,
+    SizeOf,
+    output_path,
+    plain,
+)
 from segstudio.core.label_map import ignore_value
 from segstudio.core.records import LabelClass
 from segstudio.core.taxonomies import load_taxonomy
@@ -46,10 +55,12 @@ def write(target: Path, classes: Sequence[LabelClass], items: Iterable[Labels]) 
     if all(value < 0 for value in values.values()):
         raise UserError("No class of the project is named like one of ADE20K", action="Rename the classes.")
     palette = [(0, 0, 0), *index_pictures.palette_of(ade20k_classes())]
+    left_out = LeftOut([entry for entry in classes if values[entry.id] < 0], "ADE20K")
     notes: list[Note] = []
     for item in items:
-        array = index_pictures.mapped(item.array, ClassNumbers(ade20k_classes()), values, item.image, notes)
+        known = left_out.without(item.array)
+        array = index_pictures.mapped(known, ClassNumbers(ade20k_classes()), values, item.image, notes)
         shifted = np.where(array == ignore_value(array.dtype), 0, array + 1).astype(np.uint8)
         path = output_path(target, item.image, ".png")
         atomic_file.write_bytes(path, palette_png.encode(shifted, palette))
-    return notes
+    return [*left_out.notes(), *notes]

@@ -16,6 +16,7 @@ from segstudio.core.formats.exchange import (
     ClassNumbers,
     Imported,
     Labels,
+    LeftOut,
     Note,
     SizeOf,
     blank,
@@ -125,11 +126,12 @@ def write(target: Path, classes: Sequence[LabelClass], items: Iterable[Labels]) 
     own = {plain(entry.name): entry for entry in cityscapes_classes()}
     values = {entry.id: own[plain(entry.name)].id if plain(entry.name) in own else -1 for entry in classes}
     palette = index_pictures.palette_of(cityscapes_classes())
+    left_out = LeftOut([entry for entry in classes if values[entry.id] < 0], "Cityscapes")
     notes: list[Note] = []
     for item in items:
         name = item.image.rpartition(".")[0] or item.image
         path = output_path(target, name.removesuffix(_IMAGE_ENDING) + "_gtFine_labelTrainIds.x", ".png")
         numbers = ClassNumbers(cityscapes_classes())
-        array = index_pictures.mapped(item.array, numbers, values, item.image, notes)
+        array = index_pictures.mapped(left_out.without(item.array), numbers, values, item.image, notes)
         atomic_file.write_bytes(path, palette_png.encode(array, palette))
-    return notes
+    return [*left_out.notes(), *notes]

@@ -95,6 +95,42 @@ class ClassNumbers:
         return index
 
 
+class LeftOut:
+    """Classes that a format of fixed classes does not know: counted over all images, told once each."""
+
+    def __init__(self, missing: Sequence[LabelClass], format_title: str) -> None:
+        self._missing = missing
+        self._format = format_title
+        self._pixels: dict[int, int] = {}
+        self._images: dict[int, int] = {}
+
+    def without(self, array: LabelArray) -> LabelArray:
+        """The map with pixels of missing classes unlabelled; the same map where there are none."""
+        counts = np.bincount(array.ravel(), minlength=1)
+        gone = [entry.id for entry in self._missing if entry.id < len(counts) and counts[entry.id]]
+        if not gone:
+            return array
+        for index in gone:
+            self._pixels[index] = self._pixels.get(index, 0) + int(counts[index])
+            self._images[index] = self._images.get(index, 0) + 1
+        table = np.arange(int(np.iinfo(array.dtype).max) + 1).astype(array.dtype)
+        table[gone] = ignore_value(array.dtype)
+        kept: LabelArray = table[array]
+        return kept
+
+    def notes(self) -> list[Note]:
+        """One for every class that was left out."""
+        return [
+            Note(
+                entry.name,
+                f"{self._format} has no such class: {self._pixels[entry.id]} px become unlabelled "
+                f"(images: {self._images[entry.id]})",
+            )
+            for entry in self._missing
+            if entry.id in self._pixels
+        ]
+
+
 def plain(name: str) -> str:
     """A class name for comparing: case, spaces, "-" and "_" do not count."""
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
