@@ -10,7 +10,7 @@ import shutil
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from segstudio.core.formats.exchange import inside
 from segstudio.core.records import printable
 
 _PIECE = 1 << 20
+_MAC_FORKS = "__MACOSX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,26 @@ def unpacked(path: Path, limits: Limits | None = None) -> Iterator[Path]:
     """The folder that holds the archive's content while the block runs. Raises UserError."""
     with TemporaryDirectory(prefix="segstudio-") as folder:
         unpack(path, Path(folder), limits)
-        yield Path(folder)
+        yield content(Path(folder))
 
 
-def unpack(path: Path, target: Path, limits: Limits | None = None) -> int:
+def content(folder: Path) -> Path:
+    """Where the content of an unpacked archive begins: many hold one folder and nothing beside it."""
+    inner = [path for path in folder.iterdir() if path.name != _MAC_FORKS and not path.name.startswith(".")]
+    return content(inner[0]) if len(inner) == 1 and inner[0].is_dir() else folder
+
+
+def unpack(
+    path: Path, target: Path, limits: Limits | None = None, *, check: Callable[[], None] = lambda: None
+) -> int:
     """Unpacks a zip or tar into `target` and gives the number of files.
 
-    Raises UserError for names that leave the folder, links, passwords, and more than `limits` allow; what was
-    unpacked until then stays in `target`.
+    Raises UserError for names that leave the folder, links, passwords, and more than `limits` allow, and what
+    `check`, called every megabyte, raises; what was unpacked until then stays in `target`.
     """
     allowed = limits or Limits()
     try:
-        budget = _Budget(path, target, allowed)
+        budget = _Budget(path, target, allowed, check)
         if zipfile.is_zipfile(path):
             return _unpack_zip(path, target, budget)
         return _unpack_tar(path, target, budget)
@@ -70,7 +79,8 @@ def unpack(path: Path, target: Path, limits: Limits | None = None) -> int:
 class _Budget:
     """Counts files and bytes; raises ValueError where a limit is passed."""
 
-    def __init__(self, path: Path, target: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, target: Path, limits: Limits, check: Callable[[], None]) -> None:
+        self._check = check
         free = shutil.disk_usage(target).free - limits.free_bytes
         packed = max(path.stat().st_size, 4096)
         self._bytes = min(limits.total_bytes, limits.ratio * packed, max(0, free))
@@ -86,6 +96,7 @@ class _Budget:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
             while piece := source.read(_PIECE):
+                self._check()
                 self._bytes -= len(piece)
                 if self._bytes < 0:
                     raise ValueError("it grows beyond what its size or the disk allow")

@@ -21,7 +21,7 @@ from segstudio.core.errors import UserError
 from segstudio.core.formats import FORMATS, Format
 from segstudio.core.project import Project
 from segstudio.core.records import LabelClass
-from segstudio.runtime.jobs import Job, JobQueue
+from segstudio.runtime.jobs import JobQueue, job_of_call
 from segstudio.runtime.session import ProjectSession
 from segstudio.runtime.worker_client import Call
 
@@ -74,13 +74,7 @@ class LabelImport(QObject):
         )
         self._call = call
         if self._jobs is not None:
-            job = self._jobs.add(
-                Job(f"Read {entry.title}", on_cancel=call.cancel, on_force_stop=call.force_stop)
-            )
-            call.progressed.connect(lambda fraction, text: job.report(fraction, text))
-            call.finished.connect(lambda _values: job.finish())
-            call.failed.connect(job.fail)
-            call.cancelled.connect(job.end_cancelled)
+            self._jobs.add(job_of_call(f"Read {entry.title}", call))
         call.finished.connect(self._take)
         call.failed.connect(self._fail)
 

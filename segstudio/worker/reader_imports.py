@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from segstudio.core.archives import content, is_archive, unpack
 from segstudio.core.errors import UserError
 from segstudio.core.formats import find_format, load_format
 from segstudio.core.formats.exchange import Note
@@ -21,8 +22,9 @@ from segstudio.worker.control import Control
 def import_labels(arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
     """`format`, `source`, `folder`, `images`, `classes`, `out` -> what was found, one NPY file an image.
 
-    `images` are [id, path, width|null, height|null], `classes` the fields of LabelClass, `out` a folder of
-    the window's. The answer: `items` [id, file], `classes`, `added` (ids), `notes` [file, what].
+    `source` is a file, a folder, or a zip or tar of one, which is unpacked below `out`, a folder of the
+    window's. `images` are [id, path, width|null, height|null], `classes` the fields of LabelClass. The
+    answer: `items` [id, file], `classes`, `added` (ids), `notes` [file, what].
     """
     folder, out = Path(arguments["folder"]), Path(arguments["out"])
     records = [
@@ -43,9 +45,15 @@ def import_labels(arguments: dict[str, Any], control: Control) -> Mapping[str, A
             sizes[record.id] = header.width, header.height
         return sizes[record.id]
 
+    source = Path(arguments["source"])
+    if is_archive(source):
+        packed, source = source, out / "archive"
+        source.mkdir()
+        unpack(packed, source, check=control.check)
+        source = content(source)
     entry = find_format(arguments["format"])
     classes = tuple(LabelClass.from_json(fields) for fields in arguments["classes"])
-    found = load_format(entry).read(Path(arguments["source"]), classes=classes, size_of=size_of)
+    found = load_format(entry).read(source, classes=classes, size_of=size_of)
     items: list[tuple[int, str]] = []
     notes = found.notes
     for labels in found.items:
