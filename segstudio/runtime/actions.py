@@ -51,6 +51,7 @@ WINDOW_ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("edit.redo", "Redo", ("Ctrl+Shift+Z", "Ctrl+Y"), icon="redo"),
     ActionSpec("project.open", "Open a folder…", ("Ctrl+O",), icon="project"),
     ActionSpec("project.import", "Import labels…", ("Ctrl+I",), icon="import"),
+    ActionSpec("project.export", "Export labels…", ("Ctrl+E",), icon="export"),
     ActionSpec("project.demo", "Open the demo", icon="play"),
     ActionSpec("project.close", "Close the project", ("Ctrl+W",), icon="close"),
     ActionSpec(

@@ -51,6 +51,13 @@ class Saving(QObject):
         if self._writer is not None:
             self._writer.flush()
 
+    def when_durable(self, then: Callable[[], None]) -> None:
+        """Call `then` when everything handed over so far is durable: at once, or later in this thread."""
+        if self.saved or self.newest is None:
+            then()
+        else:
+            self._threads.after(self.newest, lambda _done: then())
+
     def allowed(self) -> bool:
         """Whether there is a project that may be changed; a `problem` says why an open one may not."""
         if self._writer is None:

@@ -244,6 +244,16 @@ class MainWindow(QWidget):
 
         ImportDialog(self).open()
 
+    def export_labels(self) -> None:
+        """Ask for format, images and folder; one dialog at a time."""
+        from segstudio.ui.dialogs.export_labels import ExportDialog
+
+        open_one = self.findChild(ExportDialog)
+        if open_one is not None:
+            open_one.activateWindow()
+        elif self.session is not None and self.session.project is not None:
+            ExportDialog(self).show()
+
     def close_project(self) -> None:
         """Close the project and show the first page."""
         if self.session is not None:

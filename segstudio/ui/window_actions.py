@@ -26,6 +26,7 @@ def bind_window_actions(window: MainWindow) -> None:
     verbs = {
         "project.open": window.choose_folder,
         "project.import": window.import_labels,
+        "project.export": window.export_labels,
         "project.close": window.close_project,
         "window.networks": lambda: show_models(window),
         "window.palette": lambda: show_palette(window),
@@ -71,9 +72,9 @@ def bind_window_actions(window: MainWindow) -> None:
 
 def enable_project_actions(window: MainWindow, on: bool) -> None:
     """Switch the verbs that need an open project."""
-    others = ("project.close", "project.import", "window.filmstrip", "edit.undo", "edit.redo")
+    others = ("project.close", "project.import", "project.export", "window.filmstrip")
     for spec in window.actions_table.available():
-        if spec.id.startswith(("image.", "view.")) or spec.id in others:
+        if spec.id.startswith(("image.", "view.", "edit.")) or spec.id in others:
             window.actions_table.enable(spec.id, on, why_not=_NEEDS_PROJECT)
 
 

@@ -15,6 +15,7 @@ from segstudio.ipc import MappedArray
 from segstudio.plugin_api import Checkpoint
 from segstudio.worker.control import Cancelled, Control
 from segstudio.worker.dispatch import Operation
+from segstudio.worker.reader_exports import deliver_export, stage_export
 from segstudio.worker.reader_imports import import_labels
 
 
@@ -107,6 +108,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "confusion": confusion,
     "fetch": fetch,
     "import_labels": import_labels,
+    "stage_export": stage_export,
+    "deliver_export": deliver_export,
 }
 
 

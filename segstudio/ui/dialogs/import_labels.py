@@ -28,6 +28,7 @@ from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.card import NoticeCard
 from segstudio.ui.widgets.labels import label, rule
 from segstudio.ui.widgets.mark import Swatch
+from segstudio.ui.widgets.numbers import counted
 from segstudio.ui.widgets.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class ImportDialog(QDialog):
         self.format.addItems([entry.title for entry in self._formats])
         self.format.currentIndexChanged.connect(self._show_hint)
         self.place = QLineEdit()
-        self.place.setPlaceholderText("A file or a folder")
+        self.place.setPlaceholderText("A file, a folder, or a zip or tar of one")
         self.place.textChanged.connect(self._check)
         folder, file = push_button("Folder…"), push_button("File…")
         folder.clicked.connect(self._ask_folder)
@@ -143,8 +144,7 @@ class ImportDialog(QDialog):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(12)
         count = len(found.items)
-        words = "1 image has labels here" if count == 1 else f"{count} images have labels here"
-        column.addWidget(label(words, size=17, strong=600))
+        column.addWidget(label(f"Labels for {counted(count, 'image')}", size=17, strong=600))
         fresh = {entry.id for entry in found.added}
         known = len(found.classes) - len(fresh)
         text = f"{known} classes of the project, {len(fresh)} new. Numbers of known classes do not change."
@@ -157,7 +157,8 @@ class ImportDialog(QDialog):
             column.addWidget(label(f"and {len(found.classes) - _MOST_CLASSES} more", role="t2", size=12))
         if found.notes:
             column.addWidget(rule())
-            column.addWidget(label(f"{len(found.notes)} notes: what is not kept", role="warn", strong=500))
+            words = f"{counted(len(found.notes), 'note')}: what is not kept"
+            column.addWidget(label(words, role="warn", strong=500))
             box = QPlainTextEdit("\n".join(f"{file}: {what}" for file, what in found.notes))
             box.setReadOnly(True)
             box.setFont(theme.mono(11))
@@ -181,8 +182,7 @@ class ImportDialog(QDialog):
         self._work.write()
 
     def _finished(self, changed: int) -> None:
-        words = "1 image has new labels" if changed == 1 else f"{changed} images have new labels"
-        self._window.status.notice.emit(words, "", None)
+        self._window.status.notice.emit(f"New labels for {counted(changed, 'image')}", "", None)
         self.accept()
 
 

@@ -1,4 +1,4 @@
-"""The project's menu: open, recent, import, close."""
+"""The project's menu: open, recent, import, export, close."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def project_menu(window: MainWindow) -> QMenu:
     if here and session is not None:
         menu.addSeparator()
         menu.addAction("Look for new images").triggered.connect(lambda: session.rescan())
-        for action_id in ("project.import", "project.close"):
+        for action_id in ("project.import", "project.export", "project.close"):
             if action_id in offered:
                 menu.addAction(table.action(action_id))
     menu.addSeparator()

@@ -1,0 +1,175 @@
+"""Importing and exporting labels by the window's own dialogs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+
+from segstudio.core import palette_png
+from segstudio.core.formats import FORMATS
+from segstudio.core.label_map import LabelMap
+from segstudio.core.records import LabelClass
+from segstudio.ui.dialogs.export_labels import ExportDialog
+from segstudio.ui.dialogs.import_labels import ImportDialog
+
+LEFT = Qt.MouseButton.LeftButton
+CONTROL = Qt.KeyboardModifier.ControlModifier
+
+
+@pytest.fixture
+def window(make_window, make_folder, qtbot):
+    """A project of four images, of which the first two have labels (one pixel block of class Road each)."""
+    window = make_window(make_folder(4))
+    session = window.session
+    for record in session.images[:2]:
+        labels = LabelMap.unlabelled(320, 240).array
+        labels[20:40, 30:60] = 3
+        session.write(session.project.set_size, record.id, 320, 240)
+        session.write(session.project.import_labels, record.id, labels)
+    session.write(lambda: None, then=lambda _done: session.reload())
+    qtbot.waitUntil(lambda: session.images[1].status == "draft", timeout=20_000)
+    qtbot.waitUntil(lambda: session.label_map is not None, timeout=20_000)
+    return window
+
+
+def export(window, **choices: str) -> ExportDialog:
+    """Open the dialog by its key and choose."""
+    QTest.keyClick(window, Qt.Key.Key_E, CONTROL)
+    dialog = window.findChild(ExportDialog)
+    for name, text in choices.items():
+        control = getattr(dialog, name)
+        if name == "place":
+            control.setText(text)
+        else:
+            place = next(at for at in range(control.count()) if text in control.itemText(at))
+            control.setCurrentIndex(place)
+    return dialog
+
+
+def press(dialog, button) -> None:
+    QTest.mouseClick(button, LEFT)
+
+
+def test_an_export_without_losses_needs_one_press_and_is_a_job(window, tmp_path, qtbot):
+    dialog = export(window, format="Index PNG", place=str(tmp_path / "out"))
+    assert dialog.images.currentText() == "Images with labels · 2"
+    assert not dialog.isModal()
+    with qtbot.waitSignal(dialog.destroyed, timeout=30_000):
+        press(dialog, dialog.export_button)
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["classes.txt", "image_00.png", "image_01.png"]
+    stored, _palette = palette_png.read(tmp_path / "out" / "image_00.png")
+    assert (stored[20:40, 30:60] == 3).all() and (stored == 3).sum() == 600
+    assert [job.state for job in window.services.jobs.jobs] == ["done", "done"]
+    assert not list(tmp_path.glob(".segstudio-export-*"))
+
+
+def test_losses_are_said_before_anything_is_written(window, tmp_path, qtbot):
+    session = window.session
+    session.set_classes([*session.classes[:3], LabelClass(3, "Lawn mower", (9, 9, 9))])
+    dialog = export(window, format="Cityscapes", place=str(tmp_path / "out"))
+    press(dialog, dialog.export_button)
+    qtbot.waitUntil(dialog._losses.isVisible, timeout=30_000)
+    told = dialog._losses._notes.toPlainText()
+    assert told == "Lawn mower: Cityscapes has no such class: 1200 px become unlabelled (images: 2)"
+    assert not (tmp_path / "out").exists()
+    press(dialog, dialog._losses.back)
+    qtbot.waitUntil(lambda: not list(tmp_path.glob(".segstudio-export-*")), timeout=10_000)
+    press(dialog, dialog.export_button)
+    qtbot.waitUntil(dialog._losses.isVisible, timeout=30_000)
+    with qtbot.waitSignal(dialog.destroyed, timeout=30_000):
+        press(dialog, dialog._losses.write)
+    assert len(list((tmp_path / "out").glob("*_labelTrainIds.png"))) == 2
+
+
+def test_files_that_would_be_replaced_are_named_first(window, tmp_path, qtbot):
+    (tmp_path / "image_01.json").write_text("{}")
+    dialog = export(window, format="labelme", place=str(tmp_path))
+    press(dialog, dialog.export_button)
+    qtbot.waitUntil(dialog._losses.isVisible, timeout=30_000)
+    assert "image_01.json" in dialog._losses._replaced.text()
+    assert (tmp_path / "image_01.json").read_text() == "{}"
+    dialog.close()
+    qtbot.waitUntil(lambda: not list(tmp_path.glob(".segstudio-export-*")), timeout=10_000)
+    assert (tmp_path / "image_01.json").read_text() == "{}"
+
+
+def test_pictures_are_not_overwritten_and_the_dialog_says_why(window, qtbot):
+    folder = window.session.project.folder
+    before = (folder / "image_00.png").read_bytes()
+    dialog = export(window, format="Index PNG", place=str(folder))
+    press(dialog, dialog.export_button)
+    qtbot.waitUntil(lambda: dialog._problem.count() == 1, timeout=30_000)
+    assert dialog.export_button.isEnabled()
+    assert (folder / "image_00.png").read_bytes() == before
+    dialog.close()
+
+
+@pytest.mark.parametrize("choice, expected", [("Only image_00", 1), ("All images", 4)])
+def test_which_images_go_out_can_be_chosen(window, tmp_path, qtbot, choice, expected):
+    dialog = export(window, format="NumPy", images=choice, place=str(tmp_path / "out"))
+    with qtbot.waitSignal(dialog.destroyed, timeout=30_000):
+        press(dialog, dialog.export_button)
+    assert len(list((tmp_path / "out").glob("*.npy"))) == expected
+
+
+def test_a_stroke_drawn_just_before_is_in_the_files(window, tmp_path, qtbot):
+    session = window.session
+    recorder = session.edits.begin_stroke()
+    recorder.touch(0, 0, 10, 10)
+    session.label_map.array[:10, :10] = 1
+    session.edits.finish_stroke("brush", 1)
+    dialog = export(window, format="NumPy", images="Only", place=str(tmp_path / "out"))
+    with qtbot.waitSignal(dialog.destroyed, timeout=30_000):
+        press(dialog, dialog.export_button)
+    assert (np.load(tmp_path / "out" / "image_00.npy")[:10, :10] == 1).all()
+
+
+def test_closing_the_project_ends_the_export(window, tmp_path, qtbot):
+    dialog = export(window, format="labelme", place=str(tmp_path / "out"))
+    press(dialog, dialog.export_button)
+    with qtbot.waitSignal(dialog.destroyed, timeout=30_000):
+        window.close_project()
+    qtbot.waitUntil(lambda: not list(tmp_path.glob(".segstudio-export-*")), timeout=10_000)
+
+
+def test_all_formats_can_be_chosen_and_a_second_key_press_opens_no_second_dialog(window):
+    dialog = export(window)
+    assert dialog.format.count() == len([entry for entry in FORMATS if entry.exports])
+    QTest.keyClick(window, Qt.Key.Key_E, CONTROL)
+    assert window.findChildren(ExportDialog) == [dialog]
+    dialog.close()
+
+
+def test_a_zip_of_labels_is_imported_like_its_folder(window, tmp_path, qtbot):
+    inner = tmp_path / "packed" / "labels of mine"
+    inner.mkdir(parents=True)
+    document = {
+        "version": "5.0.0",
+        "flags": {},
+        "imagePath": "image_02.png",
+        "imageData": None,
+        "imageWidth": 320,
+        "imageHeight": 240,
+        "shapes": [{"label": "Sky", "shape_type": "rectangle", "points": [[10, 10], [60, 40]]}],
+    }
+    (inner / "image_02.json").write_text(json.dumps(document))
+    packed = shutil.make_archive(str(tmp_path / "labels"), "zip", tmp_path / "packed")
+    window.import_labels()
+    dialog = window.findChild(ImportDialog)
+    place = [dialog.format.itemText(at) for at in range(dialog.format.count())].index("labelme")
+    dialog.format.setCurrentIndex(place)
+    dialog.place.setText(packed)
+    press(dialog, dialog.read_button)
+    qtbot.waitUntil(lambda: hasattr(dialog, "write_button"), timeout=30_000)
+    folder = dialog._work._folder
+    with qtbot.waitSignal(dialog.destroyed, timeout=30_000):
+        press(dialog, dialog.write_button)
+    third = window.session.images[2]
+    assert window.session.project.class_pixels(third.id)[0] > 0
+    assert not folder.exists()
