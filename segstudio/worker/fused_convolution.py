@@ -72,6 +72,33 @@ class _FusedForward:
             out.activated_at = out._version  # type: ignore[attr-defined]
         return out
 
+    def combined(self, x: Tensor, other: Tensor, operation: str) -> Tensor | None:
+        """The convolution of `x` "add" or "mul" `other`, in one pass; None where that cannot be."""
+        conv = self.conv
+        suits = self.epilogue.name == "none" and self.winograd is None and not self.in_grids
+        if not suits or not _plain_float(x) or x.numel() < _SMALL or other.dtype is not x.dtype:
+            return None
+        sides = zip(x.shape[2:], conv.kernel_size, conv.stride, conv.padding, conv.dilation, strict=True)
+        size = [(side + 2 * pad - rate * (k - 1) - 1) // step + 1 for side, k, step, pad, rate in sides]
+        if list(other.shape) != [x.shape[0], conv.out_channels, *size]:
+            return None
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
+            x,
+            other.contiguous(memory_format=torch.channels_last),
+            conv.weight,
+            conv.bias,
+            conv.padding,
+            conv.stride,
+            conv.dilation,
+            conv.groups,
+            operation,
+            1.0 if operation == "add" else None,
+            None,
+            [],
+            None,
+        )
+        return out
+
 
 class _ActivateOnce:
     """Stands in for `forward` of an activation: lets through what its convolution has activated."""

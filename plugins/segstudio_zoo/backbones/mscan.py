@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from segstudio.plugin_api import FeatureInfo, ProbeMap, Query
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.drop_path import DropPath, linear_rates
+from segstudio_zoo.layers.joined_output import conv_plus, conv_times
 from segstudio_zoo.layers.tokens import to_map, to_tokens
 
 SIZES: dict[str, tuple[tuple[int, int, int, int], tuple[int, int, int, int]]] = {
@@ -56,15 +57,28 @@ class MultiScaleAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
         first = self.conv0(x)
+        if self.recorders:
+            total = self._recorded_sum(first)
+        else:
+            total = first if BRANCHES[0] in self.active else None
+            for row, column in self._active_strips():
+                rows = row(first)
+                total = column(rows) if total is None else conv_plus(column, rows, total)
+        assert total is not None
+        return conv_times(self.conv3, total, x) if self.product else self.conv3(total)
+
+    def _recorded_sum(self, first: Tensor) -> Tensor:
         responses = [first] if BRANCHES[0] in self.active else []
-        for place, name in enumerate(BRANCHES[1:]):
-            if name in self.active:
-                row, column = self.get_submodule(f"conv{place}_1"), self.get_submodule(f"conv{place}_2")
-                responses.append(column(row(first)))
+        responses += [column(row(first)) for row, column in self._active_strips()]
         for kept in self.recorders:
             kept[:] = [response[0].detach().abs().mean(0) for response in responses]
-        attention = self.conv3(sum(responses[1:], responses[0]))
-        return attention * x if self.product else attention
+        return sum(responses[1:], responses[0])
+
+    def _active_strips(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """The row and column convolution of each active pair."""
+        for place, name in enumerate(BRANCHES[1:]):
+            if name in self.active:
+                yield self.get_submodule(f"conv{place}_1"), self.get_submodule(f"conv{place}_2")
 
 
 class SpatialAttention(nn.Module):
@@ -78,7 +92,12 @@ class SpatialAttention(nn.Module):
         self.proj_2 = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.proj_2(self.spatial_gating_unit(self.activation(self.proj_1(x))))
+        return x + self.proj_2(self.gated(x))
+
+    def gated(self, x: Tensor) -> Tensor:
+        """All but the last 1x1 and the residual."""
+        gated: Tensor = self.spatial_gating_unit(self.activation(self.proj_1(x)))
+        return gated
 
 
 class FeedForward(nn.Module):
@@ -92,7 +111,12 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.dwconv(self.fc1(x))))
+        return self.fc2(self.hidden(x))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """All but the last 1x1."""
+        hidden: Tensor = self.act(self.dwconv(self.fc1(x)))
+        return hidden
 
 
 class Block(nn.Module):
@@ -107,10 +131,52 @@ class Block(nn.Module):
         self.layer_scale_1 = nn.Parameter(torch.full((channels,), 1e-2))
         self.layer_scale_2 = nn.Parameter(torch.full((channels,), 1e-2))
         self.drop_path = DropPath(drop_path)
+        self.kept_share: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.kept_share is not None:
+            x = conv_plus(self.attn.proj_2, self.attn.gated(x), x * self.kept_share)
+            return conv_plus(self.mlp.fc2, self.mlp.hidden(x), x)
         x = x + self.drop_path(self.layer_scale_1[:, None, None] * self.attn(self.norm1(x)))
         return x + self.drop_path(self.layer_scale_2[:, None, None] * self.mlp(self.norm2(x)))
+
+    @torch.no_grad()
+    def split_joins(self) -> None:
+        """For inference: both norms and both layer scales into the 1x1 convolutions beside them.
+
+        With norm1(x) = a x + b and layer scale s, and the residual inside `attn`,
+        x + s (norm1(x) + proj_2(...)) = (1 + s a) x + (s proj_2(...) + s b), and 1 + s a is `kept_share`.
+        """
+        if not isinstance(self.norm1, nn.BatchNorm2d) or self.norm1.running_mean is None or self.training:
+            return
+        scale, shift = _affine(self.norm1)
+        _fold_before(scale, shift, self.attn.proj_1)
+        _fold_behind(self.layer_scale_1, shift, self.attn.proj_2)
+        _fold_before(*_affine(self.norm2), self.mlp.fc1)
+        _fold_behind(self.layer_scale_2, torch.zeros_like(shift), self.mlp.fc2)
+        kept = 1 + self.layer_scale_1.double() * scale
+        self.norm1, self.norm2 = nn.Identity(), nn.Identity()
+        del self.kept_share
+        self.register_buffer("kept_share", kept.float()[:, None, None], persistent=False)
+
+
+def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """a and b (C,) in double precision, with norm(x) = a x + b in evaluation."""
+    scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
+    return scale, norm.bias.double() - norm.running_mean.double() * scale
+
+
+def _fold_before(scale: Tensor, shift: Tensor, conv: nn.Conv2d) -> None:
+    """conv(scale x + shift) as a convolution of x; exact, since a 1x1 pads nothing."""
+    weight = conv.weight.double()
+    conv.bias.copy_(conv.bias.double() + weight.flatten(1) @ shift)
+    conv.weight.copy_(weight * scale[:, None, None])
+
+
+def _fold_behind(scale: Tensor, shift: Tensor, conv: nn.Conv2d) -> None:
+    """scale (conv(x) + shift) as a convolution of x."""
+    conv.bias.copy_(scale.double() * (conv.bias.double() + shift))
+    conv.weight.copy_(conv.weight.double() * scale.double()[:, None, None, None])
 
 
 class Stem(nn.Module):
