@@ -4,7 +4,7 @@
 configuration names are aliases up to their "_4xb2-..." part, also with backbone and segmentor swapped
 ("mobilenet-v2-d8_deeplabv3"). Of that part only what changes the network counts: a crop of 769 aligns
 corners, a data set has so many classes, and a family may have settings of its own for it (`recipes`).
-Suffixes that only say how a network was trained are ignored.
+Suffixes that only say how a network was trained are ignored, but "rsb": it stands on torchvision's stem.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def normal(name: str) -> str:
 def _cleaned(name: str) -> str:
     """`name` without what comes after "_4xb2-", and without suffixes that only speak of training."""
     name = re.sub(_RECIPE, "", normal(name))
+    name = re.sub(r"(^|-)(r\d+)((?:-d\d+)?)-rsb(?=-|$)", r"\1\2b\3", name)
     for word in _TRAINING:
         name = re.sub(rf"-{word}(?=-|$)", "", name)
     return name

@@ -25,6 +25,7 @@ from tests.zoo.reference import needs_shared, reference_names
         ("deeplabv3_r101-d16-mg124_4xb2-80k_cityscapes-512x1024", "deeplabv3_r101-d16-mg124"),
         ("mobilenet-v3-d8-scratch-s_lraspp", "lraspp_mobilenet-v3-small-d8"),
         ("psanet_r50-d8_769", "psanet_r50-d8"),
+        ("pspnet_r50-d8-rsb_4xb2-adamw-80k_cityscapes-512x1024", "pspnet_r50b-d8"),
         ("deeplabv3+_r50-d8", "deeplabv3plus_r50-d8"),
         ("backbone_resnet50-v1c-d8", "resnet50-v1c-d8"),
         ("resnet50-v1c", "resnet50-v1c"),
