@@ -81,6 +81,9 @@ def _take(arguments: argparse.Namespace) -> int:
             settle(0.5)
             step(window)
             keep(name)
+    if wanted("networks"):
+        networks(window)
+        keep("networks")
     window.close()
     window.shut_down()
     application.processEvents()
@@ -104,6 +107,16 @@ def attention(window: QWidget) -> None:
 
 def train(window: QWidget) -> None:
     settle(1.0)
+
+
+def networks(window: QWidget) -> None:
+    """Looks for the published weights of one network."""
+    from segstudio.ui.models.opening import networks_page
+
+    window.actions_table.action("window.networks").trigger()
+    settle(0.5)
+    QTest.keyClicks(networks_page(window).bar.search, "attention")
+    settle(0.5)
 
 
 def point_at(window: QWidget, x: float, y: float, *, click: bool = False) -> None:

@@ -330,3 +330,21 @@ def test_kept_panes_come_when_the_models_are_listed_even_after_a_pane_was_change
     shelf.close()
     room.setParent(None)
     room.deleteLater()
+
+
+def test_views_without_room_wait_in_a_menu_and_none_is_cut_off(qtbot, bench, room):
+    add(bench, room, "rough", "fine")
+    wait_scored(qtbot, bench, room)
+    bar = room.bar
+    assert not bar.more_views.isVisible()
+    everything = len(room.stage.views_for(room.comparison.active))
+    room.window.resize(960, 700)
+    qtbot.waitUntil(bar.more_views.isVisible)
+    segments = bar._segments
+    assert 1 < len(bar._shown) < everything
+    assert segments.width() >= segments.sizeHint().width()
+    assert bar.reference.geometry().left() > bar.views.geometry().right()
+    room.comparison.set_view(room.comparison.active.number, "difference")
+    qtbot.waitUntil(lambda: bar._shown[-1] == "difference")
+    assert segments is not bar._segments
+    room.comparison.set_view(room.comparison.active.number, "mask")

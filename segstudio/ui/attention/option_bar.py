@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QWidget
 
 from segstudio.plugin_api import Option
@@ -18,6 +19,7 @@ from segstudio.ui.widgets.number_field import NumberField
 from segstudio.ui.widgets.segmented import Segment, SegmentedControl
 
 _MOST_SEGMENTS = 4
+_ROOMY = 1160
 
 
 class AttentionBar(QWidget):
@@ -35,6 +37,7 @@ class AttentionBar(QWidget):
         self._inspection = inspection
         self._slots: list[ProbeSlot] = []
         self._shown: tuple[Any, ...] = ()
+        self._compact = False
         self.model = QComboBox()
         self.model.setMinimumWidth(176)
         self.model.setAccessibleName("Model")
@@ -86,8 +89,8 @@ class AttentionBar(QWidget):
         self.module.addItems(groups)
         if slot is not None:
             self.module.setCurrentText(slot.spec.group or slot.spec.title)
-        for widget in (self._module_word, self.module):
-            widget.setVisible(len(groups) > 1)
+        self.module.setVisible(len(groups) > 1)
+        self._show_words()
         self._show_choices(slot)
         spec = inspection.spec_of(front) if front is not None else None
         self.switches.setVisible(bool(spec is not None and spec.switches))
@@ -153,6 +156,24 @@ class AttentionBar(QWidget):
             spin.valueChanged.connect(tell)
             return spin
         return None
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """In a narrow window the verbs at the end are their icons."""
+        super().resizeEvent(event)
+        compact = self.width() < _ROOMY
+        if compact != self._compact:
+            self._compact = compact
+            for button, text in (
+                (self.beside, "Models"),
+                (self.switches, "Switches"),
+                (self.export, "Export"),
+            ):
+                button.setText("" if compact else text)
+                button.setAccessibleName(text)
+            self._show_words()
+
+    def _show_words(self) -> None:
+        self._module_word.setVisible(self.module.isVisibleTo(self) and not self._compact)
 
     def _choose_model(self, place: int) -> None:
         candidates: Sequence[Any] = self._inspection.candidates

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 from PySide6.QtCore import QRect, Qt, Signal
 from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QHBoxLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QHBoxLayout, QMenu, QSizePolicy, QWidget
 
 from segstudio.ui import theme
 from segstudio.ui.attention.figures import Look
 from segstudio.ui.canvas.color_maps import COLOR_MAPS
 from segstudio.ui.canvas.heat_layer import HeatLayer, HeatScale, ScaleKind
+from segstudio.ui.widgets.buttons import IconButton
 from segstudio.ui.widgets.labels import label
 from segstudio.ui.widgets.number_field import DecimalField
 from segstudio.ui.widgets.segmented import SegmentedControl
@@ -19,6 +20,7 @@ from segstudio.ui.widgets.segmented import SegmentedControl
 KINDS: tuple[tuple[ScaleKind, str], ...] = (("linear", "Linear"), ("log", "Log"), ("clip", "Clip"))
 CHOICES = ("Ember", "Grey", "Sea")
 _ROOMY = 820
+_NARROW = 740
 
 
 class ColorBar(QWidget):
@@ -99,11 +101,15 @@ class ScaleBar(QFrame):
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 0, 12, 0)
         row.setSpacing(8)
-        row.addWidget(label("Scale", role="t2", size=12))
+        self._word = label("Scale", role="t2", size=12)
+        row.addWidget(self._word)
         for widget in (self.kinds, self._at, self.clip, self._low, self.bar, self._high):
             row.addWidget(widget)
         row.addStretch(1)
-        for widget in (self.maps, self.grey, self.interpolate):
+        self.more = IconButton("more", "Colours, grey image, interpolation")
+        self.more.clicked.connect(self._open_more)
+        self.more.hide()
+        for widget in (self.maps, self.grey, self.interpolate, self.more):
             row.addWidget(widget)
         self.kinds.changed.connect(self._choose)
         self.clip.valueChanged.connect(self._choose)
@@ -136,9 +142,28 @@ class ScaleBar(QFrame):
         self._high.setText(figure(layer.top, shares=shares and not layer.signed))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """A narrow column shortens the colour bar before anything else is squeezed."""
+        """A narrow column shortens the colour bar; a narrower one puts what is rarely changed into a menu."""
         super().resizeEvent(event)
         self.bar.setFixedWidth(130 if self.width() >= _ROOMY else 72)
+        narrow = self.width() < _NARROW
+        for widget in (self._word, self.maps, self.grey, self.interpolate):
+            widget.setVisible(not narrow)
+        self.more.setVisible(narrow)
+
+    def _open_more(self) -> None:
+        menu = QMenu(self)
+        for place, name in enumerate(CHOICES):
+            action = menu.addAction(name)
+            action.setCheckable(True)
+            action.setChecked(place == self.maps.currentIndex())
+            action.triggered.connect(lambda _=False, place=place: self.maps.setCurrentIndex(place))
+        menu.addSeparator()
+        for box in (self.grey, self.interpolate):
+            action = menu.addAction(box.text())
+            action.setCheckable(True)
+            action.setChecked(box.isChecked())
+            action.triggered.connect(box.setChecked)
+        menu.popup(self.more.mapToGlobal(self.more.rect().topLeft()))
 
     def set_mark(self, layer: HeatLayer, value: float | None) -> None:
         """Marks the value under the cursor."""

@@ -107,7 +107,7 @@ class PinTable(RowTable):
         self.use_delegate(_PinDelegate(self))
         head = self.horizontalHeader()
         head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        for section, width in enumerate((40, 150, 96, 88, 104, 132, 36)):
+        for section, width in enumerate((36, 150, 88, 80, 92, 116, 32)):
             self.setColumnWidth(section, width)
         head.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.table_model.modelReset.connect(self._mark)

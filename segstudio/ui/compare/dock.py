@@ -202,7 +202,6 @@ class CompareDock(QFrame):
         has_labels = labels is not None and any(
             n > 0 for index, n in counts.items() if index != labels.ignore
         )
-        button = self._empty.button
         if not self._comparison.models:
             self._empty.set_texts("No scores yet", "Add a model, and its IoU for each class appears here.")
         elif self.scope.current == 1:
@@ -213,9 +212,7 @@ class CompareDock(QFrame):
             )
         else:
             self._empty.set_texts("Not scored yet", "Run the models, and the table fills by itself.")
-        if button is not None:
-            button.parentWidget()
-            button.setVisible(bool(self._comparison.models) and not has_labels and self.scope.current == 0)
+        self._empty.offer(bool(self._comparison.models) and not has_labels and self.scope.current == 0)
 
     def _show_confusion(
         self, counted: list[SharedClass], found: dict[int, tuple[NDArray[np.int64] | None, int]]

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QWidget
 
 from segstudio.runtime.comparison import VIEWS, Layout, View
 from segstudio.runtime.model_shelf import RunnableModel
-from segstudio.ui.widgets.buttons import push_button
+from segstudio.ui.widgets.buttons import IconButton, push_button
 from segstudio.ui.widgets.labels import label
 from segstudio.ui.widgets.segmented import Segment, SegmentedControl
 
@@ -54,10 +54,17 @@ class CompareBar(QWidget):
         self.views = QWidget()
         self._views_row = QHBoxLayout(self.views)
         self._views_row.setContentsMargins(0, 0, 0, 0)
+        self._views_row.setSpacing(0)
         self._segments: SegmentedControl | None = None
+        self._shown: tuple[View, ...] = ()
+        self._current: View = "mask"
+        self.more_views = IconButton("more", "More views", side=28)
+        self.more_views.hide()
+        self.more_views.clicked.connect(self._open_views)
+        self._views_row.addWidget(self.more_views)
         self._reference_word = label("Reference", role="t2")
         self.reference = QComboBox()
-        self.reference.setMinimumWidth(128)
+        self.reference.setMinimumWidth(140)
         self.reference.setAccessibleName("Reference")
         self.reference.setToolTip("What ticks, errors and scores are held against")
         self.run = push_button("Run models  R", kind="primary", icon_name="play")
@@ -97,23 +104,54 @@ class CompareBar(QWidget):
 
     def set_views(self, views: tuple[View, ...], current: View) -> None:
         """What the active pane can show."""
-        if views != self._views:
-            self._views = views
+        self._views, self._current = views, current
+        self._fit_views()
+
+    def _fit_views(self) -> None:
+        """A segment is shown whole or not at all: those without room wait in the menu at the end."""
+        titles, views = dict(VIEWS), self._views
+        shown = views if len(views) > 1 else ()
+        taken = self.more_views.width()
+        while len(shown) > 2 and _width(shown) + (taken if len(shown) < len(views) else 0) > self._room():
+            shown = shown[:-1]
+        if shown and self._current not in shown:
+            shown = (*shown[:-1], self._current)
+        self.more_views.setVisible(len(shown) < len(views) and bool(shown))
+        if shown != self._shown:
+            self._shown = shown
             if self._segments is not None:
                 self._views_row.removeWidget(self._segments)
                 self._segments.hide()
                 self._segments.deleteLater()
                 self._segments = None
-            if len(views) > 1:
-                titles = dict(VIEWS)
-                self._segments = SegmentedControl([titles[view] for view in views], name="View")
-                self._segments.set_current(views.index(current))
-                self._segments.changed.connect(lambda index: self.view_wanted.emit(self._views[index]))
-                self._views_row.addWidget(self._segments)
+            if shown:
+                self._segments = SegmentedControl([titles[view] for view in shown], name="View")
+                self._segments.set_current(shown.index(self._current))
+                self._segments.changed.connect(lambda index: self.view_wanted.emit(self._shown[index]))
+                self._views_row.insertWidget(0, self._segments)
         if self._segments is not None:
             self._segments.blockSignals(True)
-            self._segments.set_current(views.index(current))
+            self._segments.set_current(shown.index(self._current))
             self._segments.blockSignals(False)
+
+    def _room(self) -> int:
+        """Width that is left for the views."""
+        others = [self.add, self.layouts, self._reference_word, self.reference, self.run, self.run_all]
+        shown = [widget for widget in others if not widget.isHidden()]
+        taken = sum(max(widget.sizeHint().width(), widget.minimumWidth()) for widget in shown)
+        if not self.run_all.isHidden():
+            taken += self.run_all.width() - max(self.run_all.sizeHint().width(), self.run_all.minimumWidth())
+        return self.width() - taken - 8 * (len(shown) + 3)
+
+    def _open_views(self) -> None:
+        menu = QMenu(self)
+        titles = dict(VIEWS)
+        for view in self._views:
+            if view not in self._shown:
+                menu.addAction(titles[view]).triggered.connect(
+                    lambda _=False, view=view: self.view_wanted.emit(view)
+                )
+        menu.popup(self.more_views.mapToGlobal(self.more_views.rect().bottomLeft()))
 
     def set_references(self, entries: Sequence[tuple[int, str]], current: int) -> None:
         """(pane number, title) of what may be held to be right; 0 is the ground truth."""
@@ -157,3 +195,13 @@ class CompareBar(QWidget):
                 self.layouts.set_text(place, "" if compact else text)
             self.run.setText("" if compact else "Run models  R")
             self._reference_word.setVisible(not compact)
+        self._fit_views()
+
+
+def _width(views: Sequence[View]) -> int:
+    """What a control of these views takes."""
+    titles = dict(VIEWS)
+    control = SegmentedControl([titles[view] for view in views])
+    width = control.sizeHint().width()
+    control.deleteLater()
+    return width

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.labels import key_cap, key_text, label
@@ -18,6 +18,7 @@ class EmptyState(QWidget):
     def __init__(self, icon: str, title: str, why: str, *, button: str = "", keys: str = "") -> None:
         super().__init__()
         self._button: QPushButton | None = None
+        self._key: QLabel | None = None
         outer = QHBoxLayout(self)
         outer.setContentsMargins(16, 16, 16, 16)
         inner = QWidget()
@@ -47,7 +48,8 @@ class EmptyState(QWidget):
             self._button.clicked.connect(self.clicked)
             row.addWidget(self._button)
             if keys:
-                row.addWidget(key_cap(key_text(keys)))
+                self._key = key_cap(key_text(keys))
+                row.addWidget(self._key)
             row.addStretch(1)
             column.addLayout(row)
         column.addStretch(1)
@@ -55,6 +57,12 @@ class EmptyState(QWidget):
     @property
     def button(self) -> QPushButton | None:
         return self._button
+
+    def offer(self, shown: bool) -> None:
+        """Show the button with its key, or neither, where it would lead nowhere now."""
+        for widget in (self._button, self._key):
+            if widget is not None:
+                widget.setVisible(shown)
 
     def set_texts(self, title: str, why: str) -> None:
         """Say something else in the same place."""
