@@ -84,6 +84,20 @@ class StrokeRecorder:
                 self._before[key] = self.label_map.tile(*key).copy()
         return rect
 
+    @property
+    def tiles(self) -> int:
+        """How many tiles were touched so far: what `finish` and `cancel` go through."""
+        return len(self._before)
+
+    @property
+    def extent(self) -> Rect | None:
+        """The smallest rectangle that holds all touched tiles."""
+        extent: Rect | None = None
+        for key in self._before:
+            rect = self.label_map.tile_rect(*key)
+            extent = rect if extent is None else extent.united(rect)
+        return extent
+
     def before(self, tx: int, ty: int) -> LabelArray:
         """A tile as it was when the stroke began."""
         kept = self._before.get((tx, ty))

@@ -1,18 +1,22 @@
 """The labels of the image in front and their changes: strokes, undo and redo, pixels by class.
 
-A stroke is painted into `label_map` at once and is handed to the writer when it is finished. There is one
-stroke and one step back at a time; the next one starts from the result of the one before.
+A stroke is painted into `label_map` at once and is handed to the writer when it is finished. What may take
+longer than a frame (a fill, a big polygon, comparing what a huge stroke changed, a step back) happens on a
+thread. There is one such change at a time; the next one starts from the result of the one before.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from PySide6.QtCore import QObject, QRect, Signal
 
 from segstudio.core.edits import Edit, StrokeRecorder
-from segstudio.core.label_map import LabelMap
+from segstudio.core.label_map import TILE, LabelMap, Rect
 from segstudio.core.project import Project
 from segstudio.core.records import AppliedEdit, HistoryRow
 from segstudio.runtime.hand_over import HandOver
@@ -20,6 +24,7 @@ from segstudio.runtime.label_counts import count_changes, count_classes
 from segstudio.runtime.saving import Saving
 
 _READY_SECONDS = 5.0
+_FEW_TILES = 48  # compared in 2 ms; more are compared on the thread
 
 
 class LabelEdits(QObject):
@@ -38,7 +43,9 @@ class LabelEdits(QObject):
         self._threads = threads
         self._project: Project | None = None
         self._image: int | None = None
-        self._step: Future[AppliedEdit | None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="label changes")
+        self._changing: tuple[Future[Any], Callable[[], None]] | None = None
+        self._steps: deque[bool] = deque()  # steps wished for while one is under way; True for redo
         self._recorder: StrokeRecorder | None = None
         self.label_map: LabelMap | None = None
         self.class_counts: dict[int, int] = {}
@@ -51,9 +58,10 @@ class LabelEdits(QObject):
         self._project, self._image = project, image_id
 
     def leave(self) -> None:
-        """No image is in front: a stroke under way is put back, a step under way is finished."""
+        """No image is in front: a stroke under way is put back, what the thread changes is finished."""
         self.cancel_stroke()
-        self._finish_step()
+        self._finish_change()
+        self._steps.clear()
         self.forget()
         self._project = self._image = None
 
@@ -92,32 +100,93 @@ class LabelEdits(QObject):
         """Start recording changes of `label_map`; None (with a `problem`) where nothing may be changed."""
         if not self._saving.allowed() or self.label_map is None:
             return None
-        self._finish_step()
+        if not self._finish_change():
+            return None
         if self._recorder is None:
             self._recorder = StrokeRecorder(self.label_map)
         return self._recorder
 
-    def finish_stroke(self, tool: str, class_index: int) -> Edit | None:
+    def finish_stroke(self, tool: str, class_index: int) -> None:
         """Hand the recorded change to the writer; `saved_changed(True)` when it is durable."""
         recorder, self._recorder = self._recorder, None
         image_id, project = self._image, self._project
         if recorder is None or image_id is None or project is None:
-            return None
+            return
+        if recorder.tiles > _FEW_TILES:
+            self._change(recorder, project, image_id, lambda: recorder.finish(tool, class_index), None)
+            return
         edit = recorder.finish(tool, class_index)
         if edit is None:
-            return None
+            return
         self._count(edit, recorder.label_map)
         future = self._saving.submit(project.commit, image_id, edit)
         self._threads.after(future, lambda done: self._committed(image_id, done))
         self.drawn.emit(image_id)
-        return edit
+
+    def change(
+        self, tool: str, class_index: int, work: Callable[[StrokeRecorder], object], *, pixels: int = -1
+    ) -> bool:
+        """Let `work(recorder)` change labels as one edit; False where nothing may be changed.
+
+        It runs on a thread, and `labels_changed` follows, unless `pixels` (how many it looks at, -1 unknown)
+        says that it is done within a frame.
+        """
+        recorder = self.begin_stroke()
+        image_id, project = self._image, self._project
+        if recorder is None or image_id is None or project is None:
+            return False
+        if 0 <= pixels <= _FEW_TILES * TILE * TILE:
+            work(recorder)
+            touched = recorder.extent
+            self.finish_stroke(tool, class_index)
+            if touched is not None:
+                self.labels_changed.emit(_where(touched))
+            return True
+        self._recorder = None
+
+        def act() -> Edit | None:
+            work(recorder)
+            return recorder.finish(tool, class_index)
+
+        self._change(recorder, project, image_id, act, self.labels_changed.emit)
+        return True
+
+    def _change(
+        self,
+        recorder: StrokeRecorder,
+        project: Project,
+        image_id: int,
+        act: Callable[[], Edit | None],
+        show: Callable[[QRect], None] | None,
+    ) -> None:
+        """Run `act` on the thread, commit the edit it gives, and `show` where it changed something."""
+        changing = self._thread.submit(act)
+
+        def commit() -> None:
+            edit = changing.result()
+            if edit is not None:
+                project.commit(image_id, edit)
+
+        def end() -> None:
+            edit = changing.result() if changing.exception() is None else None
+            if edit is None:
+                return
+            if self.label_map is recorder.label_map:
+                self._count(edit, recorder.label_map)
+                if show is not None:
+                    show(_where(edit.rect))
+            self.drawn.emit(image_id)
+
+        committed = self._saving.submit(commit)
+        self._threads.after(committed, lambda done: self._committed(image_id, done))
+        self._wait_for(changing, end)
 
     def cancel_stroke(self) -> None:
         """Put back what the stroke under way has changed."""
         recorder, self._recorder = self._recorder, None
         changed = recorder.cancel() if recorder is not None else None
         if changed is not None:
-            self.labels_changed.emit(QRect(changed.x0, changed.y0, changed.width, changed.height))
+            self.labels_changed.emit(_where(changed))
 
     def _committed(self, image_id: int, future: Future[Any]) -> None:
         labels = self.label_map
@@ -157,37 +226,60 @@ class LabelEdits(QObject):
         return any(not row.undone for row in rows), any(row.undone for row in rows)
 
     def _start_step(self, *, redo: bool) -> None:
-        project, image_id = self._project, self._image
-        if not self._saving.allowed() or project is None or image_id is None or self.label_map is None:
+        project, image_id, labels = self._project, self._image, self.label_map
+        if not self._saving.allowed() or project is None or image_id is None or labels is None:
             return
-        self._finish_step()
+        if self._changing is not None:
+            self._steps.append(redo)
+            return
         self.cancel_stroke()
-        future = self._saving.submit(project.redo if redo else project.undo, image_id)
-        self._step = future
-        self._threads.after(future, lambda done: self._apply_step(done, redo))
+        take = project.redo if redo else project.undo
 
-    def _finish_step(self) -> None:
-        """Wait for an undo under way: the next stroke must start from its result."""
-        future = self._step
-        if future is not None:
-            future.exception(timeout=_READY_SECONDS)
-            self._apply_step(future, None)
+        def step() -> AppliedEdit | None:
+            applied = take(image_id)
+            if applied is not None:
+                applied.edit.apply(labels)
+            return applied
 
-    def _apply_step(self, future: Future[AppliedEdit | None], redo: bool | None) -> None:
-        if self._step is not future:
+        future = self._saving.submit(step)
+
+        def end() -> None:
+            applied = future.result() if future.exception() is None else None
+            if applied is None or self.label_map is not labels:
+                return
+            self._count(applied.edit, labels)
+            self.labels_changed.emit(_where(applied.edit.rect))
+            self.history_changed.emit()
+            self.undone.emit(applied.edit.tool, applied.edit.class_index, _where(applied.edit.rect), redo)
+
+        self._wait_for(future, end)
+
+    # -- what is under way on a thread -----------------------------------------------------------------
+
+    def _wait_for(self, future: Future[Any], end: Callable[[], None]) -> None:
+        """The labels are in the hands of another thread until `future` is done; then `end` runs here."""
+        self._changing = (future, end)
+        self._threads.after(future, lambda _done: self._end_change(future))
+
+    def _finish_change(self) -> bool:
+        """Wait for what is under way: the next change must start from its result. False where it takes
+        too long."""
+        end = time.monotonic() + _READY_SECONDS
+        while self._changing is not None:
+            future = self._changing[0]
+            wait([future], max(0.0, end - time.monotonic()))
+            if not future.done():
+                return False
+            self._end_change(future)
+        return True
+
+    def _end_change(self, future: Future[Any]) -> None:
+        if self._changing is None or self._changing[0] is not future:
             return
-        self._step = None
-        if future.exception() is not None or self.label_map is None:
-            return
-        applied = future.result()
-        if applied is None:
-            return
-        rect = applied.edit.apply(self.label_map)
-        self._count(applied.edit, self.label_map)
-        changed = QRect(rect.x0, rect.y0, rect.width, rect.height)
-        self.labels_changed.emit(changed)
-        self.history_changed.emit()
-        self.undone.emit(applied.edit.tool, applied.edit.class_index, changed, bool(redo))
+        (_future, end), self._changing = self._changing, None
+        end()
+        if self._steps:
+            self._start_step(redo=self._steps.popleft())
 
     def _count(self, edit: Edit, labels: LabelMap) -> None:
         """Keep the pixel counts of the classes up to date; counting a big stroke is not the window's work."""
@@ -199,3 +291,7 @@ class LabelEdits(QObject):
                 self.counts_changed.emit()
 
         self._threads.load(lambda: count_changes(edit, labels.ignore), done)
+
+
+def _where(rect: Rect) -> QRect:
+    return QRect(rect.x0, rect.y0, rect.width, rect.height)

