@@ -22,9 +22,13 @@ _ICONS = {
     "erase": "eraser",
     "fill": "fill",
     "polygon": "polygon",
+    "lasso": "lasso",
+    "rectangle": "rectangle",
+    "ellipse": "ellipse",
     "import": "import",
     "proposal": "sparkle",
 }
+_DRAWN = ("brush", "fill", "polygon", "lasso", "rectangle", "ellipse")
 _LIMIT = 200
 
 
@@ -93,7 +97,8 @@ class _HistoryDelegate(QStyledItemDelegate):
         icon = QRect(rect.left() + 8, rect.center().y() - 6, 14, 14)
         paint_icon(painter, icon, _ICONS.get(row.tool.split(" ")[0], "history"), "t3" if row.undone else "t2")
         painter.setFont(theme.font(12))
-        sign = "\u2212" if row.tool == "erase" else "+" if row.tool in ("brush", "fill", "polygon") else ""
+        erased = row.tool == "erase" or (row.tool in _DRAWN and row.class_index < 0)
+        sign = "\u2212" if erased else "+" if row.tool in _DRAWN else ""
         amount = f"{sign}{grouped(row.pixels)} px"
         width = painter.fontMetrics().horizontalAdvance(amount)
         flags = int(Qt.AlignmentFlag.AlignVCenter)

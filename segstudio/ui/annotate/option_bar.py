@@ -43,6 +43,7 @@ class OptionBar(QFrame):
         row.addWidget(self._pen)
         self._hint = KeyCaps("", size=13)
         row.addWidget(self._hint)
+        row.addSpacing(8)
         self.preserve = QCheckBox("Preserve other labels")
         self.preserve.setToolTip("Preserve other labels  Shift+R\nOnly unlabelled pixels are painted on")
         self.preserve.toggled.connect(state.set_preserve)
@@ -85,7 +86,6 @@ class OptionBar(QFrame):
         )
         self.tip.changed.connect(lambda index: self._state.set_tip("square" if index else "round"))
         row.addWidget(self.tip)
-        row.addSpacing(8)
 
     def show_tool(self, tool: str) -> None:
         """The options of this tool."""
@@ -94,7 +94,7 @@ class OptionBar(QFrame):
         self._name.setText(spec.title)
         pens = tool in ("brush", "eraser")
         self._pen.setVisible(pens)
-        self.preserve.setVisible(tool in ("brush", "eraser", "fill", "polygon"))
+        self.preserve.setVisible(tool not in ("pan", "picker"))
         self._hint.setVisible(not pens)
         self._hint.set_text(spec.option_hint)
 

@@ -19,6 +19,7 @@ from segstudio.ui.annotate.overlay import Overlay
 from segstudio.ui.annotate.proposal_dock import ProposalDock
 from segstudio.ui.annotate.tool_column import TOOLS, ToolColumn
 from segstudio.ui.canvas.layers import ImageLayer, LabelLayer
+from segstudio.ui.canvas.tools.dragged_shape import DraggedShape, ellipse, lasso, rectangle
 from segstudio.ui.canvas.tools.fill import FillTool
 from segstudio.ui.canvas.tools.paint_state import PaintState
 from segstudio.ui.canvas.tools.pen import PenTool
@@ -61,6 +62,9 @@ class AnnotateRoom(QObject):
             "eraser": PenTool(self.state, erases=True),
             "fill": FillTool(self.state),
             "polygon": PolygonTool(self.state),
+            "lasso": DraggedShape(self.state, "lasso", lasso),
+            "rectangle": DraggedShape(self.state, "rectangle", rectangle),
+            "ellipse": DraggedShape(self.state, "ellipse", ellipse),
             "picker": PickerTool(self.state),
         }
         self._tool = ""
