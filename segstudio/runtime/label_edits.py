@@ -58,8 +58,8 @@ class LabelEdits(QObject):
         self._project, self._image = project, image_id
 
     def leave(self) -> None:
-        """No image is in front: a stroke under way is put back, what the thread changes is finished."""
-        self.cancel_stroke()
+        """No image is in front: a stroke under way is dropped, what the thread changes is finished."""
+        self._recorder = None
         self._finish_change()
         self._steps.clear()
         self.forget()
@@ -184,7 +184,15 @@ class LabelEdits(QObject):
     def cancel_stroke(self) -> None:
         """Put back what the stroke under way has changed."""
         recorder, self._recorder = self._recorder, None
-        changed = recorder.cancel() if recorder is not None else None
+        if recorder is None:
+            return
+        if recorder.tiles <= _FEW_TILES:
+            self._put_back(recorder.cancel())
+            return
+        future = self._thread.submit(recorder.cancel)
+        self._wait_for(future, lambda: self._put_back(future.result()))
+
+    def _put_back(self, changed: Rect | None) -> None:
         if changed is not None:
             self.labels_changed.emit(_where(changed))
 
@@ -229,10 +237,10 @@ class LabelEdits(QObject):
         project, image_id, labels = self._project, self._image, self.label_map
         if not self._saving.allowed() or project is None or image_id is None or labels is None:
             return
+        self.cancel_stroke()
         if self._changing is not None:
             self._steps.append(redo)
             return
-        self.cancel_stroke()
         take = project.redo if redo else project.undo
 
         def step() -> AppliedEdit | None:

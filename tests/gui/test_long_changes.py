@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 
 from segstudio.core.edits import StrokeRecorder
 from segstudio.runtime import label_edits
@@ -107,3 +108,18 @@ def test_a_change_that_fails_says_so_and_the_labels_are_as_they_were(hand, qtbot
     qtbot.waitUntil(lambda: bool(problems), timeout=10_000)
     qtbot.waitUntil(lambda: labels_are_there(hand.window), timeout=20_000)
     assert (hand.labels == 255).all()
+
+
+def test_a_huge_stroke_is_put_back_before_the_step_that_was_wished_for(hand, qtbot):
+    hand.choose("Road")
+    hand.room.state.set_size(30)
+    hand.drag((40, 60), (200, 60))
+    hand.saved()
+    QTest.mousePress(hand.canvas, Qt.MouseButton.LeftButton, pos=hand.at(40, 160))
+    QTest.mouseMove(hand.canvas, hand.at(200, 160))
+    hand.session.edits.undo()
+    qtbot.waitUntil(lambda: bool((hand.labels == 255).all()), timeout=10_000)
+    hand.saved()
+    QTest.mouseRelease(hand.canvas, Qt.MouseButton.LeftButton, pos=hand.at(200, 160))
+    assert [row.undone for row in hand.session.edits.history()] == [True]
+    assert (stored(hand) == 255).all()
