@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+# transformers' names inside a block: before its version 5, and since
+HF_QUERY = r"attention\.(?:attention\.query|q_proj)"
+HF_KEY = r"attention\.(?:attention\.key|k_proj)"
+HF_VALUE = r"attention\.(?:attention\.value|v_proj)"
+HF_OUT = r"attention\.(?:output\.dense|o_proj)"
+HF_MLP_IN = r"(?:intermediate\.dense|mlp\.fc1)"
+HF_MLP_OUT = r"(?:output\.dense|mlp\.fc2)"
+
 
 def join_parts(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """`state` with pieces joined and trailing axes of length 1 as `model` has them."""

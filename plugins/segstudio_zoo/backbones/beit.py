@@ -18,7 +18,15 @@ import torch
 from torch import nn
 
 from segstudio_zoo.key_map import KeyMap
-from segstudio_zoo.key_transforms import join_parts
+from segstudio_zoo.key_transforms import (
+    HF_KEY,
+    HF_MLP_IN,
+    HF_MLP_OUT,
+    HF_OUT,
+    HF_QUERY,
+    HF_VALUE,
+    join_parts,
+)
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
@@ -133,8 +141,9 @@ def rollout_probe() -> RolloutProbe:
 
 
 _TIMM = r"blocks\.(\d+)\."
-_HF = r"beit\.encoder\.layer\.(\d+)\."
-_BIAS = r"attention\.attention\.relative_position_bias\.relative_position_"
+_HF = r"(?:beit\.)?(?:encoder\.layer|layers)\.(\d+)\."
+_EMBEDDINGS = r"(?:beit\.)?embeddings\."
+_BIAS = r"(?:attention\.attention\.)?relative_position_bias\.relative_position_"
 
 KEY_MAPS = (
     KeyMap(
@@ -157,30 +166,30 @@ KEY_MAPS = (
     ),
     KeyMap(
         layout="transformers",
-        telltale=(r"beit\.embeddings\.cls_token", r"beit\.encoder\.layer\.0\.lambda_1"),
+        telltale=(rf"{_EMBEDDINGS}cls_token", rf"{_HF}lambda_1"),
         rules=(
-            (r"beit\.embeddings\.cls_token", "cls_token"),
-            (r"beit\.embeddings\.position_embeddings", "pos_embed"),
-            (r"beit\.embeddings\.patch_embeddings\.projection\.(.+)", r"patch_embed.projection.\1"),
+            (rf"{_EMBEDDINGS}cls_token", "cls_token"),
+            (rf"{_EMBEDDINGS}position_embeddings", "pos_embed"),
+            (rf"{_EMBEDDINGS}patch_embeddings\.projection\.(.+)", r"patch_embed.projection.\1"),
             (
-                r"beit\.encoder\.relative_position_bias\.relative_position_bias_table",
+                r"(?:beit\.)?(?:encoder\.relative|shared)_position_bias\.relative_position_bias_table",
                 "rel_pos_bias.relative_position_bias_table",
             ),
             (rf"{_HF}lambda_([12])", r"layers.\1.gamma_\2"),
             (rf"{_HF}layernorm_before\.(.+)", r"layers.\1.ln1.\2"),
             (rf"{_HF}layernorm_after\.(.+)", r"layers.\1.ln2.\2"),
-            (rf"{_HF}attention\.attention\.query\.bias", r"layers.\1.attn.q_bias"),
-            (rf"{_HF}attention\.attention\.value\.bias", r"layers.\1.attn.v_bias"),
-            (rf"{_HF}attention\.attention\.query\.weight", r"layers.\1.attn.qkv.weight#0"),
-            (rf"{_HF}attention\.attention\.key\.weight", r"layers.\1.attn.qkv.weight#1"),
-            (rf"{_HF}attention\.attention\.value\.weight", r"layers.\1.attn.qkv.weight#2"),
+            (rf"{_HF}{HF_QUERY}\.bias", r"layers.\1.attn.q_bias"),
+            (rf"{_HF}{HF_VALUE}\.bias", r"layers.\1.attn.v_bias"),
+            (rf"{_HF}{HF_QUERY}\.weight", r"layers.\1.attn.qkv.weight#0"),
+            (rf"{_HF}{HF_KEY}\.weight", r"layers.\1.attn.qkv.weight#1"),
+            (rf"{_HF}{HF_VALUE}\.weight", r"layers.\1.attn.qkv.weight#2"),
             (rf"{_HF}{_BIAS}bias_table", r"layers.\1.attn.relative_position_bias_table"),
-            (rf"{_HF}attention\.output\.dense\.(.+)", r"layers.\1.attn.proj.\2"),
-            (rf"{_HF}intermediate\.dense\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
-            (rf"{_HF}output\.dense\.(.+)", r"layers.\1.ffn.layers.1.\2"),
+            (rf"{_HF}{HF_OUT}\.(.+)", r"layers.\1.attn.proj.\2"),
+            (rf"{_HF}{HF_MLP_IN}\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
+            (rf"{_HF}{HF_MLP_OUT}\.(.+)", r"layers.\1.ffn.layers.1.\2"),
             (r".+relative_position_index", None),
-            (r"(beit\.layernorm|beit\.pooler\.layernorm|layernorm|lm_head|classifier)\.(weight|bias)", None),
-            (r"beit\.embeddings\.mask_token", None),
+            (r"((?:beit\.)?(?:pooler\.)?layernorm|lm_head|classifier)\.(weight|bias)", None),
+            (rf"{_EMBEDDINGS}mask_token", None),
         ),
         transform=join_parts,
     ),

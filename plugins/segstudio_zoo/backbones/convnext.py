@@ -238,7 +238,40 @@ def _torchvision_rules() -> tuple[tuple[str, str | None], ...]:
     return (*rules, (r"classifier\.[02]\.(weight|bias)", None))
 
 
+_HF = r"(?:convnext(?:v2)?\.)?"
+_HF_STAGE = rf"{_HF}encoder\.stages\.(\d+)\."
+_HF_LAYER = rf"{_HF_STAGE}layers\.(\d+)\."
+_HF_RULES: tuple[tuple[str, str | None], ...] = (
+    (rf"{_HF}embeddings\.patch_embeddings\.(.+)", r"downsample_layers.0.0.\1"),
+    (rf"{_HF}embeddings\.layernorm\.(.+)", r"downsample_layers.0.1.\1"),
+    (rf"{_HF_STAGE}downsampling_layer\.(\d)\.(.+)", r"downsample_layers.\1.\2.\3"),
+    (rf"{_HF_LAYER}layer_scale_parameter", r"stages.\1.\2.gamma"),
+    (rf"{_HF_LAYER}dwconv\.(.+)", r"stages.\1.\2.depthwise_conv.\3"),
+    (rf"{_HF_LAYER}layernorm\.(.+)", r"stages.\1.\2.norm.\3"),
+    (rf"{_HF_LAYER}pwconv([12])\.(.+)", r"stages.\1.\2.pointwise_conv\3.\4"),
+    (rf"{_HF_LAYER}grn\.weight", r"stages.\1.\2.grn.gamma"),
+    (rf"{_HF_LAYER}grn\.bias", r"stages.\1.\2.grn.beta"),
+    *((rf"{_HF}hidden_states_norms\.stage{n + 1}\.(.+)", rf"norm{n}.\1") for n in range(4)),
+    (rf"(?:{_HF}layernorm|classifier)\.(weight|bias)", None),
+)
+
 KEY_MAPS = (
+    KeyMap(
+        layout="transformers",
+        telltale=(
+            rf"{_HF}embeddings\.patch_embeddings\.weight",
+            rf"{_HF}hidden_states_norms\..+",
+        ),
+        rules=_HF_RULES,
+        transform=shaped_like,
+    ),
+    KeyMap(
+        layout="transformers",
+        telltale=(rf"{_HF}embeddings\.patch_embeddings\.weight", rf"{_HF_LAYER}pwconv1\.weight"),
+        rules=_HF_RULES,
+        options={"out_norm": False},
+        transform=shaped_like,
+    ),
     KeyMap(
         layout="timm",
         telltale=(r"stem\.0\.weight", r"stages\.0\.blocks\.0\.conv_dw\.weight"),

@@ -247,24 +247,34 @@ def mix_switch(model: nn.Module, value: str) -> Iterator[None]:
 
 
 def _rules_of_stage(stage: int) -> tuple[tuple[str, str | None], ...]:
-    """transformers and the authors number alike, but from 0 and from 1, and call things differently."""
-    hf = r"segformer\.encoder\."
-    block, to = rf"{hf}block\.{stage}\.(\d+)\.", rf"layers.{stage}.1.\1."
+    """transformers (before its version 5, and since) counts stages from 0, the authors from 1."""
+    hf, new = r"(?:segformer\.)?encoder\.", rf"(?:segformer\.)?stages\.{stage}\."
+    block, to = rf"(?:{hf}block\.{stage}|{new}blocks)\.(\d+)\.", rf"layers.{stage}.1.\1."
+    attention, sequence = rf"{block}attention\.", r"sequence_reduction\."
+    embedding = rf"(?:{hf}patch_embeddings\.{stage}|{new}patch_embeddings)"
     own_block = rf"block{stage + 1}\.(\d+)\."
     return (
-        (rf"{hf}patch_embeddings\.{stage}\.proj\.(.+)", rf"layers.{stage}.0.projection.\1"),
-        (rf"{hf}patch_embeddings\.{stage}\.layer_norm\.(.+)", rf"layers.{stage}.0.norm.\1"),
+        (
+            rf"{embedding}\.proj\.(.+)",
+            rf"layers.{stage}.0.projection.\1",
+        ),
+        (
+            rf"{embedding}\.layer_norm\.(.+)",
+            rf"layers.{stage}.0.norm.\1",
+        ),
         (rf"{block}layer_norm_([12])\.(.+)", rf"{to}norm\2.\3"),
-        (rf"{block}attention\.self\.query\.(.+)", rf"{to}attn.attn.in_proj_\2#0"),
-        (rf"{block}attention\.self\.key\.(.+)", rf"{to}attn.attn.in_proj_\2#1"),
-        (rf"{block}attention\.self\.value\.(.+)", rf"{to}attn.attn.in_proj_\2#2"),
-        (rf"{block}attention\.self\.sr\.(.+)", rf"{to}attn.sr.\2"),
-        (rf"{block}attention\.self\.layer_norm\.(.+)", rf"{to}attn.norm.\2"),
-        (rf"{block}attention\.output\.dense\.(.+)", rf"{to}attn.attn.out_proj.\2"),
-        (rf"{block}mlp\.dense1\.(.+)", rf"{to}ffn.layers.0.\2"),
+        (rf"{block}layernorm_before\.(.+)", rf"{to}norm1.\2"),
+        (rf"{block}layernorm_after\.(.+)", rf"{to}norm2.\2"),
+        (rf"{attention}(?:self\.query|q_proj)\.(.+)", rf"{to}attn.attn.in_proj_\2#0"),
+        (rf"{attention}(?:self\.key|k_proj)\.(.+)", rf"{to}attn.attn.in_proj_\2#1"),
+        (rf"{attention}(?:self\.value|v_proj)\.(.+)", rf"{to}attn.attn.in_proj_\2#2"),
+        (rf"{attention}(?:self\.sr|{sequence}sequence_reduction)\.(.+)", rf"{to}attn.sr.\2"),
+        (rf"{attention}(?:self|sequence_reduction)\.layer_norm\.(.+)", rf"{to}attn.norm.\2"),
+        (rf"{attention}(?:output\.dense|o_proj)\.(.+)", rf"{to}attn.attn.out_proj.\2"),
+        (rf"{block}mlp\.(?:dense|fc)1\.(.+)", rf"{to}ffn.layers.0.\2"),
         (rf"{block}mlp\.dwconv\.dwconv\.(.+)", rf"{to}ffn.layers.1.\2"),
-        (rf"{block}mlp\.dense2\.(.+)", rf"{to}ffn.layers.4.\2"),
-        (rf"{hf}layer_norm\.{stage}\.(.+)", rf"layers.{stage}.2.\1"),
+        (rf"{block}mlp\.(?:dense|fc)2\.(.+)", rf"{to}ffn.layers.4.\2"),
+        (rf"(?:{hf}layer_norm\.{stage}|{new}layer_norm)\.(.+)", rf"layers.{stage}.2.\1"),
         (rf"patch_embed{stage + 1}\.proj\.(.+)", rf"layers.{stage}.0.projection.\1"),
         (rf"patch_embed{stage + 1}\.norm\.(.+)", rf"layers.{stage}.0.norm.\1"),
         (rf"{own_block}norm([12])\.(.+)", rf"{to}norm\2.\3"),
@@ -284,7 +294,7 @@ _RULES: tuple[tuple[str, str | None], ...] = tuple(rule for s in range(4) for ru
 KEY_MAPS = (
     KeyMap(
         layout="transformers",
-        telltale=(r"segformer\.encoder\.patch_embeddings\.0\.proj\.weight",),
+        telltale=(r"(segformer\.)?(encoder\.patch_embeddings\.0|stages\.0\.patch_embeddings)\.proj\.weight",),
         rules=(*_RULES, (r"classifier\.(weight|bias)", None)),
         transform=join_parts,
     ),

@@ -141,7 +141,38 @@ def other_multi_grid(model: nn.Module, value: str) -> Iterator[None]:
             conv.dilation, conv.padding = dilation, padding
 
 
+_HF = r"(?:resnet\.)?"
+_HF_STAGE = rf"{_HF}encoder\.stages\."
+
+
+def _transformers_rules() -> Iterator[tuple[str, str | None]]:
+    yield rf"{_HF}embedder\.embedder\.convolution\.(.+)", r"conv1.\1"
+    yield rf"{_HF}embedder\.embedder\.normalization\.(.+)", r"bn1.\1"
+    for stage in range(4):
+        block, to = rf"{_HF_STAGE}{stage}\.layers\.(\d+)\.", rf"layer{stage + 1}.\1."
+        yield rf"{block}shortcut\.convolution\.(.+)", rf"{to}downsample.0.\2"
+        yield rf"{block}shortcut\.normalization\.(.+)", rf"{to}downsample.1.\2"
+        for place in range(3):
+            yield rf"{block}layer\.{place}\.convolution\.(.+)", rf"{to}conv{place + 1}.\2"
+            yield rf"{block}layer\.{place}\.normalization\.(.+)", rf"{to}bn{place + 1}.\2"
+    yield r"classifier\.1\.(weight|bias)", None
+
+
+# a deep stem: three convolutions in timm's "conv1" and in the authors' of EncNet and ResNeSt
+_DEEP = (
+    (r"conv1\.(\d)\.(.+)", r"stem.\1.\2"),
+    (r"bn1\.(.+)", r"stem.7.\1"),
+    (r"fc\.(weight|bias)", None),
+    (r"(layer\d\..+)", r"\1"),
+)
+
 KEY_MAPS = (
+    KeyMap(
+        layout="transformers",
+        telltale=(rf"{_HF}embedder\.embedder\.convolution\.weight", rf"{_HF_STAGE}3\.layers\.0\..+"),
+        rules=tuple(_transformers_rules()),
+    ),
+    KeyMap(layout="timm", telltale=(r"conv1\.6\.weight", r"layer1\.0\.conv1\.weight"), rules=_DEEP),
     KeyMap(
         layout="torchvision",
         telltale=(r"layer1\.0\.conv1\.weight", r"fc\.weight"),

@@ -17,7 +17,15 @@ from typing import Any
 import torch
 
 from segstudio_zoo.key_map import KeyMap
-from segstudio_zoo.key_transforms import join_parts
+from segstudio_zoo.key_transforms import (
+    HF_KEY,
+    HF_MLP_IN,
+    HF_MLP_OUT,
+    HF_OUT,
+    HF_QUERY,
+    HF_VALUE,
+    join_parts,
+)
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
@@ -112,7 +120,7 @@ def timm_rules(source: str = "", target: str = "") -> tuple[tuple[str, str | Non
     )
 
 
-_HF_BLOCK = r"(?:vit\.)?encoder\.layer\.(\d+)\."
+_HF_BLOCK = r"(?:vit\.)?(?:encoder\.layer|layers)\.(\d+)\."
 _HF_EMBEDDINGS = r"(?:vit\.)?embeddings\."
 TRANSFORMERS_RULES: tuple[tuple[str, str | None], ...] = (
     (rf"{_HF_EMBEDDINGS}cls_token", "cls_token"),
@@ -120,14 +128,14 @@ TRANSFORMERS_RULES: tuple[tuple[str, str | None], ...] = (
     (rf"{_HF_EMBEDDINGS}patch_embeddings\.projection\.(.+)", r"patch_embed.projection.\1"),
     (rf"{_HF_BLOCK}layernorm_before\.(.+)", r"layers.\1.ln1.\2"),
     (rf"{_HF_BLOCK}layernorm_after\.(.+)", r"layers.\1.ln2.\2"),
-    (rf"{_HF_BLOCK}attention\.attention\.query\.(.+)", r"layers.\1.attn.attn.in_proj_\2#0"),
-    (rf"{_HF_BLOCK}attention\.attention\.key\.(.+)", r"layers.\1.attn.attn.in_proj_\2#1"),
-    (rf"{_HF_BLOCK}attention\.attention\.value\.(.+)", r"layers.\1.attn.attn.in_proj_\2#2"),
-    (rf"{_HF_BLOCK}attention\.output\.dense\.(.+)", r"layers.\1.attn.attn.out_proj.\2"),
-    (rf"{_HF_BLOCK}intermediate\.dense\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
-    (rf"{_HF_BLOCK}output\.dense\.(.+)", r"layers.\1.ffn.layers.1.\2"),
+    (rf"{_HF_BLOCK}{HF_QUERY}\.(.+)", r"layers.\1.attn.attn.in_proj_\2#0"),
+    (rf"{_HF_BLOCK}{HF_KEY}\.(.+)", r"layers.\1.attn.attn.in_proj_\2#1"),
+    (rf"{_HF_BLOCK}{HF_VALUE}\.(.+)", r"layers.\1.attn.attn.in_proj_\2#2"),
+    (rf"{_HF_BLOCK}{HF_OUT}\.(.+)", r"layers.\1.attn.attn.out_proj.\2"),
+    (rf"{_HF_BLOCK}{HF_MLP_IN}\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
+    (rf"{_HF_BLOCK}{HF_MLP_OUT}\.(.+)", r"layers.\1.ffn.layers.1.\2"),
     (r"(?:vit\.)?(?:layernorm|pooler\.dense)\.(weight|bias)", None),
-    (r"decoder\..+|classifier\.(weight|bias)", None),  # MAE's pre-training decoder,
+    (r"decoder\..+|classifier\.(weight|bias)", None),  # MAE's pre-training decoder
 )
 
 

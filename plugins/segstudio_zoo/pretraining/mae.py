@@ -18,7 +18,15 @@ from torch import Tensor, nn
 
 from segstudio.plugin_api import Loss
 from segstudio_zoo.key_map import KeyMap
-from segstudio_zoo.key_transforms import join_parts
+from segstudio_zoo.key_transforms import (
+    HF_KEY,
+    HF_MLP_IN,
+    HF_MLP_OUT,
+    HF_OUT,
+    HF_QUERY,
+    HF_VALUE,
+    join_parts,
+)
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
 from segstudio_zoo.layers.position import sine_cosine_table
 from segstudio_zoo.layers.transformer import TransformerBlock
@@ -212,12 +220,12 @@ def _transformers_block(source: str, target: str) -> tuple[tuple[str, str | None
     return (
         (rf"{source}layernorm_before\.(.+)", rf"{target}ln1.\2"),
         (rf"{source}layernorm_after\.(.+)", rf"{target}ln2.\2"),
-        (rf"{source}attention\.attention\.query\.(.+)", rf"{target}attn.attn.in_proj_\2#0"),
-        (rf"{source}attention\.attention\.key\.(.+)", rf"{target}attn.attn.in_proj_\2#1"),
-        (rf"{source}attention\.attention\.value\.(.+)", rf"{target}attn.attn.in_proj_\2#2"),
-        (rf"{source}attention\.output\.dense\.(.+)", rf"{target}attn.attn.out_proj.\2"),
-        (rf"{source}intermediate\.dense\.(.+)", rf"{target}ffn.layers.0.0.\2"),
-        (rf"{source}output\.dense\.(.+)", rf"{target}ffn.layers.1.\2"),
+        (rf"{source}{HF_QUERY}\.(.+)", rf"{target}attn.attn.in_proj_\2#0"),
+        (rf"{source}{HF_KEY}\.(.+)", rf"{target}attn.attn.in_proj_\2#1"),
+        (rf"{source}{HF_VALUE}\.(.+)", rf"{target}attn.attn.in_proj_\2#2"),
+        (rf"{source}{HF_OUT}\.(.+)", rf"{target}attn.attn.out_proj.\2"),
+        (rf"{source}{HF_MLP_IN}\.(.+)", rf"{target}ffn.layers.0.0.\2"),
+        (rf"{source}{HF_MLP_OUT}\.(.+)", rf"{target}ffn.layers.1.\2"),
     )
 
 
@@ -239,7 +247,7 @@ KEY_MAPS = (
             (r"vit\.embeddings\.cls_token", "encoder.cls_token"),
             (r"vit\.embeddings\.position_embeddings", "encoder.pos_embed"),
             (r"vit\.embeddings\.patch_embeddings\.projection\.(.+)", r"encoder.patch_embed.projection.\1"),
-            *_transformers_block(r"vit\.encoder\.layer\.(\d+)\.", r"encoder.layers.\1."),
+            *_transformers_block(r"vit\.(?:encoder\.layer|layers)\.(\d+)\.", r"encoder.layers.\1."),
             (r"vit\.layernorm\.(.+)", r"encoder.ln1.\1"),
             (r"decoder\.(mask_token|decoder_pos_embed)", r"\1"),
             (r"decoder\.(decoder_embed|decoder_norm|decoder_pred)\.(.+)", r"\1.\2"),

@@ -113,10 +113,13 @@ _PAPERS_WAY = {"projection": "linear", "fusion_order": "coarse_to_fine"}
 KEY_MAPS = (
     KeyMap(
         layout="transformers",
-        telltale=(r"segformer\.encoder\.block\.0\..+", r"decode_head\.linear_c\.0\.proj\.weight"),
+        telltale=(
+            r"segformer\.(encoder\.block|stages)\.0\..+",
+            r"decode_head\.linear_(c|projections)\.0\.proj\.weight",
+        ),
         rules=(
-            (r"(segformer\.encoder\..+)", r"backbone.\1"),
-            (r"decode_head\.linear_c\.(\d)\.proj\.(.+)", r"decode_head.convs.\1.conv.\2"),
+            (r"(segformer\..+)", r"backbone.\1"),
+            (r"decode_head\.linear_(?:c|projections)\.(\d)\.proj\.(.+)", r"decode_head.convs.\1.conv.\2"),
             (r"decode_head\.linear_fuse\.(.+)", r"decode_head.fusion_conv.conv.\1"),
             (r"decode_head\.batch_norm\.(.+)", r"decode_head.fusion_conv.bn.\1"),
             (r"decode_head\.classifier\.(.+)", r"decode_head.conv_seg.\1"),

@@ -147,29 +147,65 @@ def build(
     return UPerNet(backbone, head, aux, num_classes=num_classes, align_corners=align_corners, neck=neck)
 
 
+_HF_PARTS = (("conv(?:olution)?", "conv"), ("(?:bn|batch_norm|normalization)", "bn"))
+_HF_HEADS: tuple[tuple[str, str | None], ...] = (
+    (r"(decode_head|auxiliary_head)\.classifier\.(.+)", r"\1.conv_seg.\2"),
+    *(
+        rule
+        for theirs, ours in _HF_PARTS
+        for rule in (
+            (
+                rf"decode_head\.psp_modules\.(?:blocks\.)?(\d)\.(?:1|conv)\.{theirs}\.(.+)",
+                rf"decode_head.psp_modules.\1.1.{ours}.\2",
+            ),
+            (rf"decode_head\.(?:psp_)?bottleneck\.{theirs}\.(.+)", rf"decode_head.bottleneck.{ours}.\1"),
+            (
+                rf"(decode_head\.(?:(?:lateral|fpn)_convs\.\d|fpn_bottleneck)|auxiliary_head\.convs\.\d)"
+                rf"\.{theirs}\.(.+)",
+                rf"\1.{ours}.\2",
+            ),
+        )
+    ),
+)
+"""The heads, under the names of BEiT's and UPerNet's own files, before transformers 5 and since."""
+
+
 def _transformers(depth: int, taps: tuple[int, ...]) -> KeyMap:
     """transformers' BEiT of `depth` blocks: it counts the embedding as output 1, so block 0 as output 2."""
     return KeyMap(
         layout="transformers",
         telltale=(
-            rf"beit\.encoder\.layer\.{depth - 1}\.lambda_1",
-            r"fpn1\.0\.weight",
+            rf"beit\.(encoder\.layer|layers)\.{depth - 1}\.lambda_1",
+            r"(fpn1\.0|fpn\.fpn1\.conv_transpose1)\.weight",
             r"decode_head\.classifier\.weight",
         ),
         rules=(
             (r"(beit\..+)", r"backbone.\1"),
             (r"fpn1\.(.+)", r"neck.upsample_4x.\1"),
             (r"fpn2\.(.+)", r"neck.upsample_2x.\1"),
-            (r"(decode_head|auxiliary_head)\.classifier\.(.+)", r"\1.conv_seg.\2"),
-            (r"((?:decode_head|auxiliary_head)\..+)", r"\1"),
+            (r"fpn\.fpn1\.conv_transpose1\.(.+)", r"neck.upsample_4x.0.\1"),
+            (r"fpn\.fpn1\.normalization\.(.+)", r"neck.upsample_4x.1.\1"),
+            (r"fpn\.fpn1\.conv_transpose2\.(.+)", r"neck.upsample_4x.3.\1"),
+            (r"fpn\.fpn2\.(.+)", r"neck.upsample_2x.0.\1"),
+            *_HF_HEADS,
         ),
         options={"out_indices": taps},
         inner="transformers",
     )
 
 
-KEY_MAPS = (_transformers(24, (5, 9, 13, 21)), _transformers(12, (1, 3, 5, 9)))
-"""Large and base, called 7, 11, 15, 23 and 3, 5, 7, 11 by transformers; the first that fits counts."""
+KEY_MAPS = (
+    _transformers(24, (5, 9, 13, 21)),
+    _transformers(12, (1, 3, 5, 9)),
+    KeyMap(
+        layout="transformers",
+        telltale=(r"backbone\.hidden_states_norms\.stage4\.weight", r"decode_head\.psp_modules\..+"),
+        rules=((r"(backbone\..+)", r"\1"), *_HF_HEADS),
+        inner="transformers",
+    ),
+)
+"""BEiT, large and base, whose taps transformers calls 7, 11, 15, 23 and 3, 5, 7, 11 (the first that fits
+counts); ConvNeXt."""
 
 
 def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
