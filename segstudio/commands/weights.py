@@ -70,9 +70,18 @@ def _fetch(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"{spec.id} has no weights named {arguments.checkpoint!r}", action=f"Known are {known}"
         )
-    bar = ProgressBar((chosen.bytes or 0) // 2**20 or 1, "MB")
-    path = fetch(chosen, progress=lambda done, _total: bar.show(done / 2**20))
-    bar.clear()
+    bar: ProgressBar | None = None
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal bar
+        if bar is None and total:
+            bar = ProgressBar(total // 2**20, "MB")
+        if bar is not None:
+            bar.show(done / 2**20)
+
+    path = fetch(chosen, progress=show)
+    if bar is not None:
+        bar.clear()
     from segstudio.worker.published_copies import adopt
 
     adopt(registry, spec.id, chosen.id)

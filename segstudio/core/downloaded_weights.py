@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -19,11 +20,16 @@ def checkpoint_folder() -> Path:
 
 def file_name(checkpoint: Checkpoint) -> str:
     """The file's name: the last part of its address, without anything that could leave the folder."""
-    name = PurePosixPath(unquote(urlsplit(checkpoint.url).path)).name
-    name = "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in name).lstrip(".")
+    name = _safe_name(checkpoint.url)
     if not name:
         raise UserError("The checkpoint's address names no file", where=f"({checkpoint.url})")
     return name
+
+
+@lru_cache(maxsize=2048)
+def _safe_name(address: str) -> str:
+    name = PurePosixPath(unquote(urlsplit(address).path)).name
+    return "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in name).lstrip(".")
 
 
 def downloaded(checkpoint: Checkpoint, folder: Path | None = None) -> Path | None:

@@ -108,6 +108,7 @@ class PublishedWeights(QObject):
         self._at_work: dict[str, Standing] = {}
         self._failed: dict[str, Standing] = {}
         self._calls: dict[str, Job] = {}
+        self._standings: dict[str, Standing] = {}
         shelf.changed.connect(self._shelf_changed)
         self._look()
 
@@ -121,6 +122,13 @@ class PublishedWeights(QObject):
         return self._offers
 
     def standing(self, offer: Offer) -> Standing:
+        """How an offer stands; a table may ask for it at every paint."""
+        found = self._standings.get(offer.key)
+        if found is None:
+            found = self._standings[offer.key] = self._find_standing(offer)
+        return found
+
+    def _find_standing(self, offer: Offer) -> Standing:
         key = offer.key
         if key in self._at_work:
             return self._at_work[key]
@@ -162,6 +170,7 @@ class PublishedWeights(QObject):
         for offer in self.offers:
             if offer.key in self._failed and offer.file is not None and offer.file.name in fresh:
                 del self._failed[offer.key]
+                self._standings.pop(offer.key, None)
         if self._files != before:
             self._shelf.weights_changed()
 
@@ -270,10 +279,12 @@ class PublishedWeights(QObject):
 
     def _set(self, offer: Offer, standing: Standing) -> None:
         self._at_work[offer.key] = standing
+        self._standings.pop(offer.key, None)
         self.standing_changed.emit(offer.key)
 
     def _look(self) -> None:
         folder = checkpoint_folder()
+        self._standings.clear()
         self._files = {entry.name: entry.stat().st_size for entry in folder.iterdir() if entry.is_file()}
 
     def _shelf_changed(self) -> None:

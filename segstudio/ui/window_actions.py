@@ -94,7 +94,8 @@ def next_region(window: MainWindow) -> None:
     regions = [
         region
         for region in (
-            room.widget() if room is not None else window.start_page,
+            window.pages.currentWidget() if window.pages.currentWidget() is not window.rooms else None,
+            room.widget() if room is not None else None,
             room.option_bar() if room is not None else None,
             window.filmstrip if room is not None else None,
             window.rail,

@@ -167,6 +167,7 @@ def test_filters_narrow_the_list_and_every_published_checkpoint_is_in_it(bench: 
 def test_the_card_tells_paper_classes_licence_and_address(bench: Bench) -> None:
     bench.search("ccnet_r50-d8_512x1024_40k")
     card = bench.page.card
+    until(lambda: any(label.text().startswith("SHA-256") for label in card.findChildren(QLabel)))
     words = " ".join(label.text() for label in card.findChildren(QLabel))
     for expected in (
         "CCNet: Criss-Cross Attention for Semantic Segmentation",

@@ -21,7 +21,8 @@ from segstudio.runtime.model_shelf import ModelShelf, RunnableModel
 from segstudio.runtime.network_search import matches, nearest, searchable
 from segstudio.runtime.opened_weights import SUFFIXES, Candidate, Findings, OpenedWeights
 from segstudio.runtime.published_weights import Offer, PublishedWeights, title_of
-from segstudio.ui.models.card import WIDTH, NetworkCard
+from segstudio.ui.models.card import NetworkCard
+from segstudio.ui.models.card_body import WIDTH
 from segstudio.ui.models.file_card import FileCard
 from segstudio.ui.models.filter_bar import FilterBar
 from segstudio.ui.models.table import NetworksTable
@@ -170,14 +171,14 @@ class NetworksPage(QWidget):
         self._show_count()
 
     def _stands(self, offer: Offer, only: str) -> bool:
+        if not only:
+            return True
         kind = self._weights.standing(offer).kind
         if only == "here":
             return kind == "here"
         if only == "fetch":
             return offer.can_fetch and kind != "here"
-        if only == "train":
-            return offer.spec.trainable and kind != "unavailable"
-        return True
+        return offer.spec.trainable and kind != "unavailable"
 
     def _say_empty(self, query: str) -> None:
         if not self._weights.offers:

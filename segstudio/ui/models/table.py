@@ -7,7 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QPainter, QResizeEvent
-from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem
+from PySide6.QtWidgets import QHeaderView, QStyle, QStyleOptionViewItem, QTableView
 
 from segstudio.runtime.published_weights import Offer, PublishedWeights, Standing, megabytes
 from segstudio.ui import theme
@@ -17,7 +17,11 @@ from segstudio.ui.widgets.table import RowDelegate, RowTable
 Index = QModelIndex | QPersistentModelIndex
 
 STANDING = Qt.ItemDataRole.UserRole + 130
+Cell = tuple[str, str, int, bool, Standing]
+"""Text, colour token, weight, whether it stands right, and how its offer stands."""
+
 COLUMNS = ("network", "backbone", "dataset", "miou", "crop", "steps", "size", "state")
+_STATE = COLUMNS.index("state")
 _TITLES = {
     "network": "Network",
     "backbone": "Backbone",
@@ -136,29 +140,29 @@ class NetworksModel(QAbstractTableModel):
             return int(side | Qt.AlignmentFlag.AlignVCenter)
         return None
 
+    def cell(self, row: int, section: int) -> Cell:
+        """Everything a cell is painted from, in one look."""
+        offer, column = self._offers[row], COLUMNS[section]
+        standing = self._weights.standing(offer)
+        ink = "t1" if column in ("network", "miou") else "t2"
+        if standing.kind == "unavailable":
+            ink = "t3"
+        weight = 500 if column == "network" and standing.kind == "here" else 400
+        return _text(offer, column, standing), ink, weight, column in _RIGHT, standing
+
     def data(self, index: Index, role: int = 0) -> Any:
         offer, column = self._offers[index.row()], COLUMNS[index.column()]
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignRight if column in _RIGHT else Qt.AlignmentFlag.AlignLeft)
-        if role not in (
-            Qt.ItemDataRole.DisplayRole,
-            Qt.ItemDataRole.ForegroundRole,
-            Qt.ItemDataRole.ToolTipRole,
-            Qt.ItemDataRole.FontRole,
-            STANDING,
-        ):
+        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole, STANDING):
             return None
         standing = self._weights.standing(offer)
         if role == STANDING:
             return standing if column == "state" else None
         if role == Qt.ItemDataRole.ToolTipRole:
+            if column in ("network", "backbone", "dataset"):
+                return _text(offer, column, standing)
             return state_tip(offer, standing) if column == "state" else None
-        if role == Qt.ItemDataRole.FontRole:
-            return 500 if column == "network" and standing.kind == "here" else None
-        if role == Qt.ItemDataRole.ForegroundRole:
-            if standing.kind == "unavailable":
-                return "t3"
-            return "t1" if column in ("network", "miou") else "t2"
         return _text(offer, column, standing)
 
 
@@ -230,41 +234,65 @@ _ICONS = {
 
 
 class NetworksDelegate(RowDelegate):
-    """Draws the state: an icon with its word, or a bar with the share that is here."""
+    """Draws a cell from one look at the model; the state is an icon with its word, or a bar."""
 
-    def paint_text(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        standing = index.data(STANDING)
-        if standing is None:
-            super().paint_text(painter, option, index)
+    def __init__(self, view: QTableView, networks: NetworksModel) -> None:
+        super().__init__(view)
+        self._networks = networks
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        row, section = index.row(), index.column()
+        rect: QRect = option.rect  # type: ignore[attr-defined]
+        selected = bool(option.state & QStyle.StateFlag.State_Selected)  # type: ignore[attr-defined]
+        if selected or row == self.hovered_row:
+            painter.fillRect(rect, theme.color("selected" if selected else "hover"))
+        painter.fillRect(rect.left(), rect.bottom(), rect.width(), 1, theme.color("grid"))
+        text, ink, weight, right, standing = self._networks.cell(row, section)
+        rect = rect.adjusted(self._padding, 0, -self._padding, -1)
+        painter.setFont(theme.font(12, weight))
+        if section == _STATE:
+            _paint_state(painter, rect, text, standing)
             return
-        rect: QRect = option.rect.adjusted(self._padding, 0, -self._padding, -1)  # type: ignore[attr-defined]
-        painter.save()
-        painter.setFont(theme.font(12))
-        words = state_words(standing)
-        if standing.kind == "fetching":
-            painter.setPen(theme.color("t1"))
-            flags = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-            painter.drawText(rect, flags, words)
-            bar = QRectF(rect.left() + 52, rect.center().y() - 2, max(24, rect.width() - 52), 6)
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(theme.color("line2"))
-            painter.drawRoundedRect(bar, 3, 3)
-            if standing.fraction:
-                bar.setWidth(max(6.0, bar.width() * standing.fraction))
-                painter.setBrush(theme.color("accent"))
-                painter.drawRoundedRect(bar, 3, 3)
-        else:
-            icon, role = _ICONS.get(standing.kind, ("", "t2"))
-            if icon:
-                paint_icon(painter, QRect(rect.left(), rect.center().y() - 6, 14, 14), icon, role)
-            rect.setLeft(rect.left() + 20)
-            painter.setPen(theme.color("err" if standing.kind == "failed" else "t2"))
-            if standing.kind in ("absent", "none", "unavailable"):
-                painter.setPen(theme.color("t3"))
-            shown = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, rect.width())
-            painter.drawText(rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), shown)
-        painter.restore()
+        if not text:
+            return
+        painter.setPen(theme.color(ink))
+        shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, rect.width())
+        painter.drawText(rect, _RIGHT_MIDDLE if right else _LEFT_MIDDLE, shown)
+
+
+_LEFT_MIDDLE = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+_RIGHT_MIDDLE = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+
+
+def _paint_state(painter: QPainter, rect: QRect, words: str, standing: Standing) -> None:
+    if standing.kind == "fetching":
+        painter.setPen(theme.color("t1"))
+        painter.drawText(rect, _LEFT_MIDDLE, words)
+        _paint_bar(painter, rect, standing)
+        return
+    icon, role = _ICONS.get(standing.kind, ("", "t2"))
+    if icon:
+        paint_icon(painter, QRect(rect.left(), rect.center().y() - 6, 14, 14), icon, role)
+    rect.setLeft(rect.left() + 20)
+    quiet = standing.kind in ("absent", "none", "unavailable")
+    painter.setPen(theme.color("err" if standing.kind == "failed" else ("t3" if quiet else "t2")))
+    shown = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, rect.width())
+    painter.drawText(rect, _LEFT_MIDDLE, shown)
+
+
+def _paint_bar(painter: QPainter, rect: QRect, standing: Standing) -> None:
+    """How much is here, beside its figure."""
+    painter.save()
+    bar = QRectF(rect.left() + 52, rect.center().y() - 2, max(24, rect.width() - 52), 6)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(theme.color("line2"))
+    painter.drawRoundedRect(bar, 3, 3)
+    if standing.fraction:
+        bar.setWidth(max(6.0, bar.width() * standing.fraction))
+        painter.setBrush(theme.color("accent"))
+        painter.drawRoundedRect(bar, 3, 3)
+    painter.restore()
 
 
 class NetworksTable(RowTable):
@@ -278,7 +306,7 @@ class NetworksTable(RowTable):
         self.setAccessibleName("Networks")
         self.networks = NetworksModel(weights)
         self.setModel(self.networks)
-        self.use_delegate(NetworksDelegate(self))
+        self.use_delegate(NetworksDelegate(self, self.networks))
         head = self.horizontalHeader()
         head.setSectionsClickable(True)
         head.sectionClicked.connect(self._sort)
@@ -312,8 +340,13 @@ class NetworksTable(RowTable):
         """A narrow table gives the room of what can be missed most easily to its words."""
         super().resizeEvent(event)
         width = event.size().width()
-        self.setColumnHidden(COLUMNS.index("size"), width < 880)
-        self.setColumnHidden(COLUMNS.index("backbone"), width < 800)
+        hidden = {"size": width < 880, "backbone": width < 800}
+        for column, hide in hidden.items():
+            self.setColumnHidden(COLUMNS.index(column), hide)
+        taken = sum(_WIDTHS[column] for column in COLUMNS if not hidden.get(column))
+        spare = max(0, width - taken)
+        for column, share in (("network", 0.5), ("dataset", 0.3)):
+            self.setColumnWidth(COLUMNS.index(column), _WIDTHS[column] + round(share * spare))
 
     def _sort(self, section: int) -> None:
         current = self.current
