@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyqtgraph as pg
+from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPen
 from PySide6.QtWidgets import QFrame
@@ -20,7 +21,8 @@ from segstudio.ui.train.chart_data import Line, Mark, Points, short_number
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 16, 8, 22
 MOST_DOTS = 1000
-_AVERAGED_STEP_PX, _DASHED_STEP_PX = 1, 3  # points of a path that are nearer cost time and show nothing
+_DOTS_MORE = 16  # so many new dots are drawn at once
+_AVERAGED_STEP_PX, _DASHED_STEP_PX = 2, 3  # points of a path that are nearer cost time and show nothing
 
 
 class _EpochAxis(pg.AxisItem):
@@ -92,6 +94,7 @@ class Plot(pg.PlotWidget):
         self._lines: list[Line] = []
         self._dots = pg.PlotDataItem(pen=None, symbol="s", symbolSize=1.5, symbolPen=None)
         self._dots.setZValue(1)
+        self._dots_key: tuple[float, ...] = ()
         self._cursor = pg.InfiniteLine(angle=90, movable=False)
         self._cursor.setZValue(3)
         self._star = pg.ScatterPlotItem(symbol="star", size=13, pen=None)
@@ -120,15 +123,24 @@ class Plot(pg.PlotWidget):
             self._fill(curve, line)
         for curve in self._curves[len(lines) :]:
             curve.hide()
-        thin = max(1, len(dots[0]) // MOST_DOTS)
-        self._dots.setData(np.asarray(dots[0], float)[::thin], np.asarray(dots[1], float)[::thin])
-        self._dots.setVisible(len(dots[0]) > 0)
+        self._show_dots(np.asarray(dots[0], float), np.asarray(dots[1], float))
         self.getPlotItem().setXRange(0, x_max, padding=0)
+
+    def _show_dots(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+        """Making a thousand dots costs as much as all curves: a few more of many are not worth it."""
+        thin = max(1, len(x) // MOST_DOTS)
+        ends = (float(x[0]), float(y[0])) if len(x) else ()
+        key = (thin, len(x) // (thin * _DOTS_MORE) if thin > 1 else len(x), *ends)
+        if key != self._dots_key:
+            self._dots_key = key
+            self._dots.setData(x[::thin], y[::thin])
+            self._dots.setVisible(len(x) > 0)
 
     def _fill(self, curve: pg.PlotDataItem, line: Line) -> None:
         """Gives a curve its points, no more of them than can be seen and drawn within a frame."""
         wide, count = max(1.0, self.area().width()), len(line.x)
         whole = line.dashed or line.averaged
+        band = not whole and count > 2 * wide
         step = _DASHED_STEP_PX if line.dashed else _AVERAGED_STEP_PX
         # Everything in one call: each setter of its own would prepare the points again.
         curve.setData(
@@ -138,12 +150,12 @@ class Plot(pg.PlotWidget):
             autoDownsample=not whole,
             downsampleMethod="mean" if whole else "peak",
             # Many peaks a pixel are a solid band: smooth edges would cost most and be seen least.
-            antialias=whole or count <= 2 * wide,
+            antialias=not band,
             symbol="o" if count == 1 else None,
             symbolSize=5,
             symbolPen=None,
             symbolBrush=theme.color(line.role),
-            pen=_pen(line),
+            pen=_pen(line, thin=band),
         )
         curve.setZValue(1.5 if line.dashed else 2)
         curve.show()
@@ -219,12 +231,13 @@ class Plot(pg.PlotWidget):
         self._readout.fill = pg.mkBrush(theme.color("chip"))
         self._readout.setFont(theme.font(11))
         for curve, line in zip(self._curves, self._lines, strict=False):
-            curve.setPen(_pen(line))
+            curve.setPen(_pen(line, thin=not curve.opts["antialias"]))
             curve.setSymbolBrush(theme.color(line.role))
 
 
-def _pen(line: Line) -> QPen:
-    pen = pg.mkPen(theme.color(line.role), width=1.2 if line.dashed else 1.5)
+def _pen(line: Line, *, thin: bool) -> QPen:
+    """`thin` lines of one pixel are drawn ten times faster than any wider ones."""
+    pen = pg.mkPen(theme.color(line.role), width=1 if thin else 1.2 if line.dashed else 1.5)
     pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
     if line.dashed:
         pen.setDashPattern([4, 3])
