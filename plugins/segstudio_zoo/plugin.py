@@ -22,6 +22,8 @@ def _spec(entry: SegmentorEntry, name: str) -> ModelSpec:
         _with_default(option, settings.get(option.name, option.default))
         for option in (*entry.options, *found.backbone.options, *_COMMON)
     )
+    values = {option.name: option.default for option in options}
+    absent = {part for part, option, value in entry.only_with if values[option] != value}
     classes = settings.get("num_classes")
     preprocess = found.model.preprocess if found.model and found.model.preprocess else entry.preprocess
     return ModelSpec(
@@ -33,8 +35,10 @@ def _spec(entry: SegmentorEntry, name: str) -> ModelSpec:
         build="segstudio_zoo:create_model",
         options=tuple({option.name: option for option in reversed(options)}.values())[::-1],
         checkpoints=checkpoints_of(name),
-        probes=(*entry.probes, *found.backbone.probes),
-        switches=(*entry.switches, *found.backbone.switches),
+        probes=tuple(probe for probe in (*entry.probes, *found.backbone.probes) if probe.id not in absent),
+        switches=tuple(
+            switch for switch in (*entry.switches, *found.backbone.switches) if switch.id not in absent
+        ),
         side_outputs=_side_outputs(entry, options),
         min_size=max(entry.min_size, found.backbone.min_size),
         size_divisor=max(entry.size_divisor, found.backbone.size_divisor),

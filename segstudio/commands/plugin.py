@@ -7,11 +7,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from typing import IO
 
 from segstudio.core.errors import UserError
 from segstudio.core.program import child_environment, program_command
 
-CHECK_SECONDS = 1800
+MODEL_SECONDS = 600
+"""How long one model may take to be built and checked."""
 
 _MODULE = '''"""{title}: a SegStudio plugin."""
 
@@ -95,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.inside:
         from segstudio.worker.plugin_check import check_all
 
-        problems = check_all(arguments.plugin_name)
+        problems = check_all(arguments.plugin_name, _report)
         for problem in problems:
             print(problem)
         return 2 if problems else 0
@@ -104,16 +108,38 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(name: str) -> int:
     command = program_command("plugin", "check", "--inside", name)
-    try:
-        done = subprocess.run(command, env=child_environment(), timeout=CHECK_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise UserError(f"{name} did not finish its checks within {CHECK_SECONDS} seconds") from error
-    if done.returncode == 0:
+    with subprocess.Popen(command, env=child_environment(), stderr=subprocess.PIPE, text=True) as process:
+        lines: Queue[str] = Queue()
+        Thread(target=_pass_on, args=(process.stderr, lines), daemon=True).start()
+        last = line = "the start"
+        while line:
+            last = line
+            try:
+                line = lines.get(timeout=MODEL_SECONDS)
+            except Empty as error:
+                process.kill()
+                raise UserError(
+                    f"{name} did not go on for {MODEL_SECONDS} seconds", where=f"(last: {last.strip()})"
+                ) from error
+        code = process.wait()
+    if code == 0:
         print(f"{name}: everything fits")
         return 0
-    if done.returncode != 2:
-        raise UserError(f"{name} ended the process that checked it", where=f"(exit code {done.returncode})")
+    if code != 2:
+        raise UserError(f"{name} ended the process that checked it", where=f"(exit code {code})")
     return 2
+
+
+def _report(place: int, models: int, model: str) -> None:
+    print(f"{place}/{models} {model}", file=sys.stderr, flush=True)
+
+
+def _pass_on(source: IO[str], lines: Queue[str]) -> None:
+    """Shows what the process writes while it runs; an empty line at its end."""
+    for line in source:
+        sys.stderr.write(line)
+        lines.put(line)
+    lines.put("")
 
 
 def _new(folder: Path) -> int:

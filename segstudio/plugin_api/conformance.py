@@ -133,11 +133,16 @@ def check_probe(model: Any, spec: ModelSpec, title: str, probe: Any) -> list[str
 def check_switch(
     model: Any, spec: ModelSpec, title: str, apply: Callable[..., Any], values: Sequence[Any]
 ) -> list[str]:
-    """Sets a switch to each of its values and looks that the network is itself again afterwards."""
+    """Sets a switch to each of its values and looks that the network is itself again afterwards.
+
+    A network that takes the picture's labels (`region_truth`, (N, H, W) int64, None where unknown) gets some.
+    """
     torch = sys.modules["torch"]
     side = _side(spec)
     image = torch.randn((1, 3, side, side), generator=torch.Generator().manual_seed(0))
     problems = []
+    if hasattr(model, "region_truth"):
+        model.region_truth = torch.zeros((1, side, side), dtype=torch.int64)
     with torch.no_grad():
         before = model.scores(image)[0]
         for value in values:

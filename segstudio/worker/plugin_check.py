@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from segstudio.core.errors import UserError
@@ -12,8 +12,11 @@ from segstudio.registry import Registry
 from segstudio.worker.loaded_models import build
 
 
-def check_all(name: str) -> Sequence[str]:
-    """`name`: a plugin file, or an installed plugin's name. Sentences about what does not fit."""
+def check_all(name: str, progress: Callable[[int, int, str], None] | None = None) -> Sequence[str]:
+    """`name`: a plugin file, or an installed plugin's name. Sentences about what does not fit.
+
+    `progress(place, models, id)` is called before each model that can run here.
+    """
     try:
         registry, plugin = _load(name)
     except UserError as error:
@@ -26,9 +29,11 @@ def check_all(name: str) -> Sequence[str]:
             registry.resolve(plugin, reference)
         except UserError as error:
             problems.append(str(error))
-    for spec in plugin.models:
-        if not spec.unavailable:
-            problems += [f"{spec.id}: {problem}" for problem in _check_model(registry, plugin, spec)]
+    runnable = [spec for spec in plugin.models if not spec.unavailable]
+    for place, spec in enumerate(runnable, start=1):
+        if progress is not None:
+            progress(place, len(runnable), spec.id)
+        problems += [f"{spec.id}: {problem}" for problem in _check_model(registry, plugin, spec)]
     return problems
 
 

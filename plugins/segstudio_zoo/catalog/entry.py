@@ -106,7 +106,8 @@ class SegmentorEntry:
     `build` is called as `build(backbone_module, num_classes=K, align_corners=False, **options)`.
     `backbones` lists the published pairs as written in names ("r50-d8"); the first is the default of the
     bare name. `models` are names with settings of their own ("deeplabv3_mobilenet-v2-d16"). `expects` is
-    the sentence shown where a backbone does not suit. `recipes`: a word that names of published
+    the sentence shown where a backbone does not suit. `only_with`: (id of a probe or switch, option, value)
+    where a model has it with that value alone. `recipes`: a word that names of published
     configurations have behind the model's ("ade20k"), and the settings that go with it.
     """
 
@@ -126,6 +127,7 @@ class SegmentorEntry:
     deviations: tuple[str, ...] = ()
     search_aliases: tuple[str, ...] = ()
     recipes: tuple[tuple[str, Settings], ...] = ()
+    only_with: tuple[tuple[str, str, OptionValue], ...] = ()
     expects: str = ""
     min_size: int = 1
     size_divisor: int = 1

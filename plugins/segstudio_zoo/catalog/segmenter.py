@@ -87,6 +87,7 @@ ENTRY = SegmentorEntry(
             help="Off gives the scalar products themselves as logits.",
         ),
     ),
+    only_with=tuple((part, "decoder", "mask") for part in ("class_to_patches", "mask_products", "mask_norm")),
     parts=(
         "ViT or DeiT encoder with a last layer norm",
         "mask transformer: K class tokens join N patches, masks are their normalised products",

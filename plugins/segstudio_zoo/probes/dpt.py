@@ -26,10 +26,14 @@ class ReadoutProbe(AttentionProbe):
             yield captured
 
     def map(self, captured: CapturedAttention, query: Query, *, tap: int = 4, head: int = 0) -> ProbeMap:  # type: ignore[override]
-        """`tap` 1 to 4, early to late; `head` counts from 1, 0 is the mean over heads."""
-        if not 1 <= tap <= len(self.taps):
-            raise ValueError(f"There is no tap {tap}; taps are 1 to {len(self.taps)}.")
-        site, record = captured.at(1, self.taps[tap - 1] + 1)
+        """`tap` 1 to 4, early to late; `head` counts from 1, 0 is the mean over heads.
+
+        The hybrid's first taps are convolutional and have no read-out token.
+        """
+        first = 5 - len(self.taps)
+        if not first <= tap <= 4:
+            raise ValueError(f"Tap {tap} has no read-out token; those of taps {first} to 4 can be shown.")
+        site, record = captured.at(1, self.taps[tap - first] + 1)
         return attention_map(site, record, Query("global"), head=head)
 
 
