@@ -20,12 +20,14 @@ class TorchvisionSegmentor(nn.Module):
         super().__init__()
         builder = getattr(segmentation, name)
         keywords: dict[str, Any] = {"weights": None, "weights_backbone": None, "num_classes": num_classes}
+        self._takes_pyramid = name.startswith("lraspp")
+        if not self._takes_pyramid:
+            keywords["aux_loss"] = True  # the official weights have this head
         network = builder(**keywords)
         self.num_classes = num_classes
         self.backbone = network.backbone
         self.classifier = network.classifier
         self.aux_classifier = getattr(network, "aux_classifier", None)
-        self._takes_pyramid = name.startswith("lraspp")
 
     def scores(self, image: Tensor) -> Scores:
         """`image` (N, 3, H, W) normalised -> logits at the head's resolution."""
@@ -43,6 +45,12 @@ class TorchvisionSegmentor(nn.Module):
             auxiliary = criterion(_resize(self.aux_classifier(features["aux"]), size), target)
             losses["aux.loss"] = auxiliary._replace(weight=_AUXILIARY_WEIGHT)
         return losses
+
+    def side_outputs(self, image: Tensor) -> dict[str, Scores]:
+        """The auxiliary head's logits, where there is one."""
+        if self.aux_classifier is None:
+            return {}
+        return {"auxiliary": Scores(self.aux_classifier(self.backbone(image)["aux"]), False)}
 
     def param_groups(self, lr: float) -> list[dict[str, Any]]:
         """The backbone at `lr`, the heads at ten times as much."""
