@@ -278,11 +278,15 @@ class Comparison(QObject):
         if not self._touched:
             self._load()
             return
-        known = {runnable.key for runnable in self._shelf.runnable}
+        known = {runnable.key: runnable for runnable in self._shelf.runnable}
         gone = [pane for pane in self.models if pane.runnable and pane.runnable.key not in known]
         if self._shelf.is_listing:
             gone = []
-        panes = [pane for pane in self._panes if pane not in gone]
+        panes = [
+            replace(pane, runnable=known.get(pane.runnable.key, pane.runnable)) if pane.runnable else pane
+            for pane in self._panes
+            if pane not in gone
+        ]
         still: list[tuple[int, Mapping[str, Any]]] = []
         for place, entry in self._awaited:
             pane = self._kept_pane(entry) if len(panes) < MOST_PANES else None

@@ -162,11 +162,14 @@ class Inspection(QObject):
 
     def _models_changed(self) -> None:
         candidates = self.candidates
+        known = {each.key: each for each in candidates}
         if self._touched:
-            self._chosen = [each for each in self._chosen if each in candidates]
+            self._chosen = [known[each.key] for each in self._chosen if each.key in known]
         else:
             demo = [each for each in candidates if each.origin == "demo"]
             self._chosen = list((demo or list(candidates))[:MOST_MODELS])
+        if self._front is not None:
+            self._front = known.get(self._front.key, self._front)
         if self._front not in self._chosen:
             self._choose_front(self._chosen[0] if self._chosen else None)
         self._changed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from segstudio.ipc import MappedArray
 from segstudio.runtime.model_shelf import RunnableModel
 
 Switches = Mapping[str, Any]
+
+_LOWER = "@bfloat16"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,16 +48,19 @@ class MaskResult:
 
 
 def prediction_key(runnable: RunnableModel, switches: Switches | None = None) -> str:
-    """What tells results of one model, with these weights and switches, from all others."""
+    """What tells results of one model, with these weights, switches and precision, from all others."""
     changed = {name: value for name, value in sorted((switches or {}).items())}
     key = runnable.key + (f"?{json.dumps(changed)}" if changed else "")
     weights = runnable.ref.get("weights")
     if weights:
-        try:
+        with contextlib.suppress(OSError):
             key += f"#{Path(str(weights)).stat().st_mtime_ns}"  # training overwrites best and last
-        except OSError:
-            return key
-    return key
+    return key + (_LOWER if runnable.ref.get("precision") == "bfloat16" else "")
+
+
+def key_of_any_precision(key: str) -> str:
+    """A key of `prediction_key` without what tells float32 and bfloat16 apart."""
+    return key.removesuffix(_LOWER)
 
 
 def image_key(image_id: int) -> str:

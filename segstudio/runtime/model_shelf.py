@@ -72,6 +72,7 @@ class ModelShelf(QObject):
         self._listing: dict[str, QProcess] = {}
         self._runs: tuple[Path, ...] = ()
         self._runnable: tuple[RunnableModel, ...] | None = None
+        self._precision = "float32"
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plugin-sources")
         self._found.connect(self._take_sources)
         self.problems: dict[str, UserError] = {}
@@ -99,7 +100,20 @@ class ModelShelf(QObject):
         """Demo checkpoints first, then finished runs, files opened by hand, checkpoints, plain plugins."""
         if self._runnable is None:
             self._runnable = tuple(self._find_runnable())
+            if self._precision != "float32":
+                for each in self._runnable:
+                    each.ref["precision"] = self._precision
         return self._runnable
+
+    @property
+    def precision(self) -> str:
+        return self._precision
+
+    def use_precision(self, precision: str) -> None:
+        """From now on models run in "float32" or "bfloat16"; results of the other are others' results."""
+        if precision != self._precision:
+            self._precision = precision
+            self.weights_changed()
 
     def find(self, model_id: str) -> ModelSpec | None:
         for spec in self.specs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from segstudio.ui.remembered import settings
 from segstudio.ui.room import Services
 
 if TYPE_CHECKING:
+    from segstudio.runtime.model_shelf import ModelShelf
     from segstudio.ui.main_window import MainWindow
 
 
@@ -53,10 +54,22 @@ def start_engines(window: MainWindow) -> None:
     worker.switched_off.connect(lambda model: _offer_switch_on(window, model))
     call = worker.request("devices")
     call.finished.connect(window.read_outs.show_devices)
+    call.finished.connect(lambda values: _use_remembered_precision(shelf, values))
     call.failed.connect(lambda error: window.status_bar.set_device("No engine", str(error)))
     problem = second_opencv()
     if problem is not None:
         window.show_error(problem, warning=True)
+
+
+def offered_precisions(devices: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What the device that networks run on computes with: float32, and bfloat16 where it has it."""
+    return ("float32", "bfloat16") if devices and devices[0].get("bfloat16") else ("float32",)
+
+
+def _use_remembered_precision(shelf: ModelShelf, values: Mapping[str, Any]) -> None:
+    wanted = settings().get("networks.precision", "float32")
+    if wanted in offered_precisions(values.get("devices", [])):
+        shelf.use_precision(wanted)
 
 
 def stop_engines(services: Services) -> None:

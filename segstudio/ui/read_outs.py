@@ -25,6 +25,7 @@ class ReadOuts(QObject):
         self._top, self._bar = top_bar, status_bar
         self._services: Services | None = None
         self._device = ""
+        self.devices: list[dict[str, Any]] = []
         self._total = 0.0
         status.pointed.connect(self._pointed)
         status.zoomed.connect(status_bar.set_zoom)
@@ -81,6 +82,7 @@ class ReadOuts(QObject):
     def show_devices(self, values: dict[str, Any]) -> None:
         """The worker's answer to `devices`."""
         devices: list[dict[str, Any]] = list(values.get("devices", []))
+        self.devices = devices
         best = next((entry for entry in devices if entry.get("id") != "cpu"), None)
         self._device = "GPU" if best is not None else "CPU"
         self._total = float((best or {}).get("memory") or 0) / 1e9

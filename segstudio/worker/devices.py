@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,24 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+@cache
+def bfloat16_speed() -> float:
+    """How many times as fast this processor multiplies matrices of bfloat16 as of float32 (measured, 20 ms).
+
+    Under 1 where it has the instructions but no units for them beside those of float32.
+    """
+    best = []
+    for kind in (torch.float32, torch.bfloat16):
+        a = torch.ones(512, 512, dtype=kind)
+        times = []
+        for _ in range(4):
+            begun = time.perf_counter()
+            a @ a
+            times.append(time.perf_counter() - begun)
+        best.append(min(times))
+    return best[0] / best[1]
 
 
 def free_bytes(device: torch.device) -> int:

@@ -88,7 +88,8 @@ class Engine:
 
     def load(self, ref: ModelRef, *, device: str = "", precision: str = "") -> LoadedModel:
         """The model, from the cache or built anew. Raises UserError."""
-        return self._models.get(ref, devices.choose(device or self.device), precision or self.precision)
+        precision = precision or ref.precision or self.precision
+        return self._models.get(ref, devices.choose(device or self.device), precision)
 
     def unload(self) -> None:
         """Forgets all models and kept runs."""

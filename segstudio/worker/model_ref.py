@@ -17,7 +17,7 @@ class ModelRef:
     a plugin that brings its own; `untrained` asks for drawn weights (benchmarks, tests, a start of training).
 
     `taxonomy` names the classes of weights that do not name them themselves. `switches` replace parts for
-    one run only; they do not make another model.
+    one run only, and `precision` is how it is computed ("" is the engine's own); neither makes another model.
     """
 
     model: str
@@ -29,6 +29,7 @@ class ModelRef:
     preprocess: Preprocess | None = None
     untrained: bool = False
     taxonomy: str = ""
+    precision: str = ""
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ModelRef:
@@ -48,6 +49,7 @@ class ModelRef:
             else None,
             untrained=bool(document.get("untrained", False)),
             taxonomy=str(document.get("taxonomy") or ""),
+            precision=str(document.get("precision") or ""),
         )
 
     def key(self) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pytestqt.qtbot import QtBot
 
 from segstudio.core.errors import UserError
+from segstudio.ipc import MappedArray
+from segstudio.runtime.worker_client import WorkerClient
 from segstudio.worker import devices, kept_heap
 from segstudio.worker.engine import Engine
 from segstudio.worker.model_ref import ModelRef
@@ -98,3 +102,35 @@ def test_no_more_is_kept_than_a_share_of_the_free_memory(monkeypatch: pytest.Mon
         full = resident_bytes()
         del block
     assert resident_bytes() < full - 48 * 2**20
+
+
+@needs_bfloat16
+def test_the_worker_process_computes_in_bfloat16_and_says_so(qtbot: QtBot, plugins: list[Path]) -> None:
+    client = WorkerClient(plugin_files=plugins)
+    answers: list[dict[str, Any]] = []
+    try:
+        image, labels = MappedArray.create((90, 130, 3), np.uint8), MappedArray.create((90, 130), np.uint8)
+        image.array[...] = picture()
+        for precision in ("float32", "bfloat16"):
+            call = client.request(
+                "predict",
+                model={"model": "tiny/plain", "precision": precision},
+                image=image.descriptor(),
+                labels=labels.descriptor(),
+                key="1",
+            )
+            call.finished.connect(answers.append)
+            with qtbot.waitSignal(call.finished, timeout=60_000):
+                pass
+        call = client.request("devices")
+        call.finished.connect(answers.append)
+        with qtbot.waitSignal(call.finished, timeout=60_000):
+            pass
+    finally:
+        client.close()
+    exact, lower, told = answers
+    assert exact["precision"] == "float32" and exact["agreement"] is None
+    assert lower["precision"] == "bfloat16"
+    assert 0.8 < lower["agreement"]["same_pixels"] <= 1 and lower["agreement"]["crop"] == [90, 130]
+    processor = next(entry for entry in told["devices"] if entry["id"] == "cpu")
+    assert processor["bfloat16"] is True and processor["bfloat16_speed"] > 0

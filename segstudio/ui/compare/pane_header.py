@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPushButton, QSizePolicy
@@ -32,15 +35,19 @@ class PaneHeader(QFrame):
         self._name = _Name()
         self._tag = tag("not as trained", "warn")
         self._tag.hide()
+        self._precision = tag("bf16", "warn")
+        self._precision.hide()
         self._score = label("", role="t2", size=12)
         self._state = label("", role="t2", size=12)
+        self._score.hide()
+        self._state.hide()
         self._view = _view_button()
         self._maximise = IconButton("maximise", "Maximise this pane\nDouble-click the header")
         self._close = IconButton("close", "Close this pane")
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 0, 4, 0)
         row.setSpacing(8)
-        for widget in (self._letter, self._name, self._tag, self._score, self._state):
+        for widget in (self._letter, self._name, self._tag, self._precision, self._score, self._state):
             row.addWidget(widget)
         row.addStretch(1)
         row.addWidget(self._view)
@@ -68,12 +75,31 @@ class PaneHeader(QFrame):
         self._name.set_opens(has_switches)
         self._tag.setVisible(changed)
 
+    @property
+    def precision_text(self) -> str:
+        """What the tag of a lower precision says when pointed at; empty where there is none."""
+        return "" if self._precision.isHidden() else self._precision.toolTip()
+
+    def set_precision(self, precision: str, agreement: Mapping[str, Any] | None) -> None:
+        """Marks a result that was not computed in float32, and tells how far it is from it."""
+        lower = bool(precision) and precision != "float32"
+        self._precision.setVisible(lower)
+        if lower and agreement:
+            height, width = agreement["crop"]
+            self._precision.setToolTip(
+                f"Computed in {precision}\n"
+                f"{100 * agreement['same_pixels']:.2f} % of {width} x {height} pixels as in float32\n"
+                f"Scores differ by at most {agreement['largest_gap']:.3f} of their deviation"
+            )
+
     def set_score(self, text: str) -> None:
         self._score.setText(text)
+        self._score.setVisible(bool(text))  # an empty one would take its gap from the name
 
     def set_state(self, text: str) -> None:
         """What happens with this pane now ("running 40 %"), or nothing."""
         self._state.setText(text)
+        self._state.setVisible(bool(text))
 
     def set_views(self, views: tuple[View, ...], current: View) -> None:
         """The views this pane can show; none hides the choice."""

@@ -331,6 +331,9 @@ class CompareStage(QWidget):
             view.header.set_name(
                 letter, name, has_switches=bool(spec and spec.switches), changed=bool(pane.switches)
             )
+            result = self.result(pane)
+            told = result.info if result is not None else {}
+            view.header.set_precision(str(told.get("precision", "")), told.get("agreement"))
             view.header.set_score(self._scores.get(pane.number, ""))
             view.header.set_active(pane is active and len(comparison.panes) > 1)
         if len(pair) == 2:

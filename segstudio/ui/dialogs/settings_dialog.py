@@ -10,6 +10,8 @@ from PySide6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QVBoxLayout
 
 from segstudio.core.settings import config_folder, data_folder, log_folder, plugin_folder
 from segstudio.ui import theme
+from segstudio.ui.engines import offered_precisions
+from segstudio.ui.remembered import settings
 from segstudio.ui.widgets.buttons import IconButton, push_button
 from segstudio.ui.widgets.labels import ElidedLabel, label, rule
 from segstudio.ui.widgets.segmented import SegmentedControl
@@ -42,6 +44,7 @@ class SettingsDialog(QDialog):
         self.theme_switch = switch
         row.addWidget(switch)
         column.addLayout(row)
+        self.precision_switch = self._add_precision(window, column)
         column.addWidget(rule())
         column.addWidget(label("Where things lie", size=15, strong=600))
         grid = QGridLayout()
@@ -70,3 +73,37 @@ class SettingsDialog(QDialog):
         close.clicked.connect(self.accept)
         foot.addWidget(close)
         column.addLayout(foot)
+
+    @staticmethod
+    def _add_precision(window: MainWindow, column: QVBoxLayout) -> SegmentedControl | None:
+        """What networks compute with; nothing where this computer has float32 alone."""
+        devices = window.read_outs.devices
+        choices = offered_precisions(devices)
+        shelf = window.services.shelf if window.services is not None else None
+        if len(choices) < 2 or shelf is None:
+            return None
+        column.addWidget(rule())
+        column.addWidget(label("Networks", size=15, strong=600))
+        row = QHBoxLayout()
+        row.addWidget(label("Numbers", role="t2"))
+        row.addStretch(1)
+        switch = SegmentedControl(list(choices), name="Numbers")
+        switch.set_current(choices.index(shelf.precision))
+
+        def use(index: int) -> None:
+            settings().set("networks.precision", choices[index])
+            shelf.use_precision(choices[index])
+
+        switch.changed.connect(use)
+        row.addWidget(switch)
+        column.addLayout(row)
+        speed = devices[0].get("bfloat16_speed")
+        words = (
+            "bfloat16 takes half the memory and is less exact: each result says how far it is from float32."
+        )
+        if speed:
+            words += f" This processor multiplies it {float(speed):.1f} times as fast."
+        hint = label(words, role="t2")
+        hint.setWordWrap(True)
+        column.addWidget(hint)
+        return switch
