@@ -6,7 +6,7 @@ ranking is a sum of what is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +17,9 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from segstudio.core import metrics
 from segstudio.core.label_map import converted, ignore_value
 from segstudio.ipc import MappedArray
-from segstudio.runtime.mask_result import MaskResult
+from segstudio.runtime.image_runs import Task
+from segstudio.runtime.mask_result import MaskResult, prediction_key
+from segstudio.runtime.model_shelf import RunnableModel
 from segstudio.runtime.predictions import Predictions
 from segstudio.runtime.session import ProjectSession
 
@@ -102,6 +104,22 @@ class Scores(QObject):
         """Counts this one as soon as its prediction is there, also when the image is not in front."""
         self._wanted.add((key, image_id))
         self._count(key, image_id)
+
+    def want_missing(
+        self, models: Sequence[tuple[RunnableModel, dict[str, Any]]], image_ids: Iterable[int]
+    ) -> list[Task]:
+        """The predictions that labelled images still lack for a score, which counts them when they come."""
+        tasks: list[Task] = []
+        for image_id in image_ids:
+            record = self._session.images.find(image_id)
+            if record is None or record.status == "none" or record.problem:
+                continue
+            for runnable, switches in models:
+                key = prediction_key(runnable, switches)
+                if self.get(key, image_id) is None:
+                    self.want(key, image_id)
+                    tasks.append((runnable, switches, image_id))
+        return tasks
 
     # ------------------------------------------------------------------------------------------------
 

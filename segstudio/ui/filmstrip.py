@@ -168,7 +168,8 @@ class Filmstrip(QFrame):
 
     def _show_counts(self, *_: object) -> None:
         records = self._session.images
-        self._count.setText(self._place() if self._folded else grouped(len(records)) if records else "")
+        shown = len(records) if self._order is None else len(self.strip.ids)
+        self._count.setText(self._place() if self._folded else grouped(shown) if records else "")
         for index, (text, _icon, _role, status) in enumerate(_FILTERS):
             if status:
                 number = sum(record.status == status for record in records)

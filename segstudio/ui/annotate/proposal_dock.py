@@ -59,12 +59,17 @@ class ProposalDock(FoldSection):
     def has_models(self) -> bool:
         return bool(self._models)
 
+    @property
+    def chosen_model(self) -> RunnableModel | None:
+        """The model in the list's field, None without one."""
+        place = self.model.currentIndex()
+        return self._models[place] if 0 <= place < len(self._models) else None
+
     def run(self) -> None:
         """Run the chosen model on the image in front."""
-        place = self.model.currentIndex()
-        if 0 <= place < len(self._models):
+        if self.chosen_model is not None:
             self.set_folded(False)
-            self._proposals.run(self._models[place])
+            self._proposals.run(self.chosen_model)
 
     def accept(self) -> None:
         """Y."""

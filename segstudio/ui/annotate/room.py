@@ -6,6 +6,7 @@ from PySide6.QtCore import QObject, QPointF, QRectF, Qt, QTimer
 from PySide6.QtGui import QColor, QImage, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QWidget
 
+from segstudio.runtime.label_next import LabelNext
 from segstudio.runtime.proposals import Proposals, Region
 from segstudio.ui.annotate.actions import ANNOTATE_ACTIONS
 from segstudio.ui.annotate.canvas import AnnotateCanvas
@@ -14,6 +15,7 @@ from segstudio.ui.annotate.dock import LEAST_WIDTH, MOST_WIDTH, AnnotateDock
 from segstudio.ui.annotate.ghost_chip import GhostChip
 from segstudio.ui.annotate.ghost_layer import GhostLayer
 from segstudio.ui.annotate.history_list import HistoryList
+from segstudio.ui.annotate.label_next_order import LabelNextOrder
 from segstudio.ui.annotate.option_bar import OptionBar
 from segstudio.ui.annotate.overlay import Overlay
 from segstudio.ui.annotate.proposal_dock import ProposalDock
@@ -55,6 +57,7 @@ class AnnotateRoom(QObject):
         self.canvas.set_layers([self.image_layer, self.label_layer, self.ghost_layer])
         self.proposals: Proposals | None = None
         self.proposal_dock: ProposalDock | None = None
+        self.label_next: LabelNextOrder | None = None
         self.overlay = Overlay(self.label_layer, self)
         self.tools: dict[str, Tool] = {
             "pan": PanTool(),
@@ -87,8 +90,12 @@ class AnnotateRoom(QObject):
 
     def activated(self) -> None:
         self.canvas.setFocus(Qt.FocusReason.OtherFocusReason)
+        if self.label_next is not None:
+            self.label_next.activated()
 
     def deactivated(self) -> None:
+        if self.label_next is not None:
+            self.label_next.deactivated()
         self._session.edits.cancel_stroke()
 
     def shut_down(self) -> None:
@@ -143,6 +150,16 @@ class AnnotateRoom(QObject):
             return
         self.proposals = Proposals(self._session, predictions, self)
         self.proposal_dock = ProposalDock(self._session, shelf, self.proposals, self.state)
+        if self._services.filmstrip is not None:
+            self.label_next = LabelNextOrder(
+                self._session,
+                LabelNext(self._session, predictions, self._services.jobs, self),
+                shelf,
+                self._services.filmstrip,
+                self._services.status,
+                self.proposal_dock,
+                self,
+            )
         self.proposals.changed.connect(self._show_ghost)
         self.proposals.failed.connect(self._services.status.error)
         self.proposal_dock.region_shown.connect(self._bring_into_view)
@@ -202,6 +219,8 @@ class AnnotateRoom(QObject):
             table.bind("proposal.run", self.proposal_dock.run)
             table.bind("proposal.accept", self.proposal_dock.accept)
             table.bind("proposal.reject", self.proposal_dock.reject)
+            if self.label_next is not None:
+                table.bind("proposal.label_next", self.label_next.toggle)
             self._show_ghost()
         table.bind("overlay.less", lambda: self.overlay.step(-8))
         table.bind("overlay.more", lambda: self.overlay.step(8))

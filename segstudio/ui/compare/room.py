@@ -10,6 +10,7 @@ from segstudio.core.metrics import mean_iou
 from segstudio.runtime.actions import ActionSpec
 from segstudio.runtime.comparison import Comparison, Pane
 from segstudio.runtime.image_runs import ImageRuns
+from segstudio.runtime.mask_result import key_of_any_precision
 from segstudio.runtime.model_shelf import RunnableModel
 from segstudio.runtime.predictions import Predictions
 from segstudio.runtime.scores import Scores
@@ -19,6 +20,7 @@ from segstudio.ui.compare.option_bar import CompareBar
 from segstudio.ui.compare.stage import CompareStage
 from segstudio.ui.compare.switches import SwitchesCard
 from segstudio.ui.room import Services
+from segstudio.ui.widgets.numbers import counted
 
 TAP_MS = 200
 
@@ -59,7 +61,7 @@ class CompareRoom(QObject):
         self._predictions: Predictions = predictions
         self.comparison = Comparison(services.session, shelf, self)
         self.scores = Scores(services.session, predictions, self)
-        self.runs = ImageRuns(services.session, predictions, self.scores, services.jobs, self)
+        self.runs = ImageRuns(services.session, predictions, self.scores.changed, services.jobs, self)
         self.stage = CompareStage(services, self.comparison, predictions)
         self.dock = CompareDock(services, self.comparison, predictions, self.scores, self.stage.result)
         self.bar = CompareBar()
@@ -191,13 +193,15 @@ class CompareRoom(QObject):
 
     def run(self) -> None:
         """Runs every pane's model on the image in front, and from now on on every image shown."""
-        self._live |= {pane.key for pane in self.comparison.models}
+        self._live |= {key_of_any_precision(pane.key) for pane in self.comparison.models}
         self._run_live()
 
     def run_all(self) -> None:
         """Runs the panes' models on all labelled images that are not scored yet."""
         panes = [(pane.runnable, dict(pane.switches)) for pane in self.comparison.models if pane.runnable]
-        self.runs.start(panes, self.dock.images_counted())
+        tasks = self.scores.want_missing(panes, self.dock.images_counted())
+        images = len({image_id for _runnable, _switches, image_id in tasks})
+        self.runs.start(f"Scores of {counted(images, 'image')}", tasks)
 
     def _run_live(self) -> None:
         """Demo models, and models that were run once, follow the image by themselves."""
@@ -206,7 +210,8 @@ class CompareRoom(QObject):
             return
         for pane in self.comparison.models:
             runnable = pane.runnable
-            if runnable is not None and (runnable.origin == "demo" or pane.key in self._live):
+            live = key_of_any_precision(pane.key) in self._live
+            if runnable is not None and (runnable.origin == "demo" or live):
                 self._predictions.request(runnable, current.id, switches=pane.switches)
                 if pane.switches:
                     self._predictions.request(runnable, current.id)
@@ -225,7 +230,7 @@ class CompareRoom(QObject):
         if pane is None:
             self._services.status.notice.emit("Nine panes are the most that fit", "", None)
         elif pane.kind == "model":
-            self._live.add(pane.key)
+            self._live.add(key_of_any_precision(pane.key))
             self._run_live()
 
     def _set_view(self, view: str) -> None:
@@ -286,7 +291,7 @@ class CompareRoom(QObject):
         self.comparison.set_switches(number, values)
         pane = self.comparison.pane(number)
         if pane is not None:
-            self._live.add(pane.key)
+            self._live.add(key_of_any_precision(pane.key))
         self._run_live()
         self._show_loss()
 
