@@ -67,7 +67,7 @@ class LRASPPHead(SegmentationHead):
         self.convs = nn.Sequential()
         self.conv_ups = nn.Sequential()
         for number, width in enumerate(branch_channels):
-            self.convs.add_module(f"conv{number}", nn.Conv2d(in_channels[number], width, 1))
+            self.convs.add_module(f"conv{number}", nn.Conv2d(in_channels[number], width, 1, bias=False))
             self.conv_ups.add_module(
                 f"conv_up{number}", ConvNormAct(channels + width, channels, 1, norm=norm)
             )
