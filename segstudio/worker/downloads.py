@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -208,7 +209,11 @@ def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"the server answered {error.code} {error.reason}"
     if isinstance(error, urllib.error.URLError):
-        return f"no connection: {error.reason}"
+        reason = error.reason
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {reason.verify_message}"
+        words = getattr(reason, "strerror", None) or str(reason)
+        return f"no connection: {words}"
     if isinstance(error, TimeoutError):
         return f"no answer for {_SILENCE_SECONDS:.0f} s"
     return str(error) or type(error).__name__

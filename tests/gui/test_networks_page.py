@@ -146,6 +146,15 @@ def test_networks_are_found_by_paper_author_and_wrong_name(bench: Bench, words: 
     assert {offer.system for offer in offers} == ({system} if system else set())
 
 
+def test_a_misspelt_name_is_put_right_by_one_click(bench: Bench) -> None:
+    bench.search("danett")
+    assert bench.rows() == []
+    button = bench.page._empty.button
+    assert button is not None and button.isVisible() and button.text() == "Search for DANet"
+    QTest.mouseClick(button, LEFT)
+    assert {offer.system for offer in bench.page.table.networks.offers} == {"DANet"}
+
+
 def test_filters_narrow_the_list_and_every_published_checkpoint_is_in_it(bench: Bench) -> None:
     bar, model = bench.page.bar, bench.page.table.networks
     published = [offer for offer in model.offers if offer.checkpoint and "openmmlab" in offer.checkpoint.url]

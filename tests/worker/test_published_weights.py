@@ -198,3 +198,14 @@ def test_the_process_for_downloads_ends_when_there_is_nothing_to_fetch(qtbot: Qt
     qtbot.waitUntil(lambda: job.is_over and bench.weights._client is None, timeout=SECONDS)
     assert job.state == "failed"
     assert client.state == "stopped"
+
+
+def test_a_server_nobody_vouches_for_is_not_believed(
+    qtbot: QtBot, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")  # its certificate is known to nobody now
+    job = bench.weights.fetch(bench.offer("good"))
+    assert job is not None
+    qtbot.waitUntil(lambda: job.is_over, timeout=SECONDS)
+    assert "its certificate is not trusted" in str(job.error)
+    assert list(checkpoint_folder().iterdir()) == []

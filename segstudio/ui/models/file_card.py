@@ -68,6 +68,7 @@ class FileCard(QFrame):
         column.addWidget(self._notes)
         self._problem = QVBoxLayout()
         column.addLayout(self._problem)
+        column.addSpacing(4)
         row = QHBoxLayout()
         row.setSpacing(8)
         self.add = push_button("Add", kind="primary")

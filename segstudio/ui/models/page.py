@@ -57,6 +57,7 @@ class NetworksPage(QWidget):
         self._problems = QVBoxLayout()
         self._count = label("", role="t2", size=12)
         self._told: tuple[object, ...] = ()
+        self._guess = ""
         self._build()
         self._connect()
         self.refresh()
@@ -107,7 +108,7 @@ class NetworksPage(QWidget):
         self.bar.search.installEventFilter(self)
         self.table.chosen.connect(self._show_card)
         self.table.entered_row.connect(lambda _offer: self.card.press())
-        self._empty.clicked.connect(self._clear)
+        self._empty.clicked.connect(self._leave_empty)
         self._weights.changed.connect(self.refresh)
         self._weights.standing_changed.connect(lambda _key: self._show_count())
         self._weights.arrived.connect(self._arrived)
@@ -190,8 +191,10 @@ class NetworksPage(QWidget):
                 else "No plugin that is installed brings any.",
             )
             return
-        guess = nearest(query, self._weights.offers) if query else ""
+        guess = self._guess = nearest(query, self._weights.offers) if query else ""
         why = f"Did you mean {guess}?" if guess else "Other words or filters may find some."
+        if self._empty.button is not None:
+            self._empty.button.setText(f"Search for {guess}" if guess else "Show all networks")
         self._empty.set_texts(
             "No network fits these words" if query else "No network fits these filters", why
         )
@@ -243,6 +246,12 @@ class NetworksPage(QWidget):
 
     def _clear(self) -> None:
         self.bar.clear()
+
+    def _leave_empty(self) -> None:
+        """To the nearest name, or to everything there is."""
+        guess = self._guess
+        self._clear()
+        self.bar.search.setText(guess)
 
     def _cancel(self, offer: Offer) -> None:
         job = self._weights.job(offer)

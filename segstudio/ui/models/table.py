@@ -345,8 +345,8 @@ class NetworksTable(RowTable):
             self.setColumnHidden(COLUMNS.index(column), hide)
         taken = sum(_WIDTHS[column] for column in COLUMNS if not hidden.get(column))
         spare = max(0, width - taken)
-        for column, share in (("network", 0.5), ("dataset", 0.3)):
-            self.setColumnWidth(COLUMNS.index(column), _WIDTHS[column] + round(share * spare))
+        for column, share, most in (("network", 0.5, 112), ("dataset", 0.3, 64)):
+            self.setColumnWidth(COLUMNS.index(column), _WIDTHS[column] + min(round(share * spare), most))
 
     def _sort(self, section: int) -> None:
         current = self.current

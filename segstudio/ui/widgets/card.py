@@ -89,7 +89,10 @@ class NoticeCard(QFrame):
         if title:
             card = cls(title, str(error), severity=severity)
         else:
-            card = cls(_sentence(error.what), error.where, cause=error.action, severity=severity)
+            where = error.where
+            if where.startswith("(") and where.endswith(")"):
+                where = _sentence(where[1:-1])  # brackets are for the middle of a sentence
+            card = cls(_sentence(error.what), where, cause=error.action, severity=severity)
         card.set_details(error.details)
         return card
 
