@@ -54,7 +54,8 @@ class PeakMeter(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
         output = function(*arguments, **(keywords or {}))
         for tensor in output if isinstance(output, tuple | list) else (output,):
-            if isinstance(tensor, Tensor):
+            # Weights in oneDNN's own order have no storage; they are no activations either.
+            if isinstance(tensor, Tensor) and tensor.layout is torch.strided:
                 self._count(tensor)
         return output
 

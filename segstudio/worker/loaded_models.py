@@ -67,8 +67,8 @@ class LoadedModel:
         if not self.is_torch:
             return 0
         tensors = [*self.model.parameters(), *self.model.buffers()]
-        transformed = self.fusion.nbytes if self.fusion is not None else 0
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors) + transformed
+        more = self.fusion.nbytes + self.fusion.packed_bytes if self.fusion is not None else 0
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors) + more
 
 
 class ModelCache:

@@ -162,3 +162,35 @@ def test_a_depthwise_convolution_that_reaches_far_runs_on_interleaved_grids() ->
         assert fuse_activations(model, torch.randn(1, 3, 96, 96)).fused == 2
         assert model.far.__dict__["forward"].in_grids
         assert torch.allclose(model.scores(image).logits, expected, atol=1e-5)
+
+
+def test_weights_that_change_are_packed_anew() -> None:
+    torch.manual_seed(0)
+    model, image = Net(nn.ReLU()).eval(), torch.randn(1, 3, 96, 96)
+    report = fuse_activations(model, image)
+    assert report.packed_bytes == sum(m.weight.nbytes for m in model.modules() if isinstance(m, nn.Conv2d))
+    with torch.no_grad():
+        model.scores(image)
+        model.stem.weight.mul_(2)
+        plain = Net(nn.ReLU()).eval()
+        plain.load_state_dict(model.state_dict())
+        assert torch.allclose(model.scores(image).logits, plain.scores(image).logits, atol=1e-5)
+        # A picture of another size, and numbers of another precision.
+        small = torch.randn(1, 3, 64, 160)
+        assert torch.allclose(model.scores(small).logits, plain.scores(small).logits, atol=1e-5)
+
+
+def test_a_sum_or_product_behind_a_convolution_is_part_of_it() -> None:
+    torch.manual_seed(0)
+    model, image = Net(nn.ReLU()).eval(), torch.randn(1, 3, 96, 96)
+    fuse_activations(model, image)
+    stand_in = model.last.__dict__["forward"]
+    x, other = torch.randn(1, 16, 90, 40), torch.randn(1, 16, 90, 40)
+    with torch.no_grad():
+        expected = nn.functional.conv2d(x, model.last.weight, model.last.bias)
+        assert torch.allclose(stand_in.combined(x, other, "add"), expected + other, atol=1e-5)
+        assert torch.allclose(stand_in.combined(x, other, "mul"), expected * other, atol=1e-5)
+        assert stand_in.combined(x, other[:, :1], "add") is None  # the operator broadcasts nothing
+        assert stand_in.combined(x[..., :4, :4], other[..., :4, :4], "add") is None
+        assert model.stem.__dict__["forward"].combined(x, other, "add") is None  # it has an activation
+    assert stand_in.combined(x, other, "add") is None  # gradients are wanted
