@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,15 +45,17 @@ def formats() -> tuple[Format, ...]:
 class LabelImport(QObject):
     """One import. `found` or `failed` after `read`, `finished(images)` or `failed` after `write`."""
 
+    progressed = Signal(float)
     found = Signal(object)  # FoundLabels
     failed = Signal(object)  # UserError
+    cancelled = Signal()
     finished = Signal(int)
 
     def __init__(self, session: ProjectSession, jobs: JobQueue | None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._session = session
         self._jobs = jobs
-        self._folder = Path(tempfile.mkdtemp(prefix="segstudio-import-"))
+        self._folder: Path | None = None
         self._call: Call | None = None
         self._entry: Format | None = None
         self.result: FoundLabels | None = None
@@ -62,7 +65,8 @@ class LabelImport(QObject):
         project = self._session.project
         if project is None:
             return
-        self._entry = entry
+        self.close()
+        self._entry, self._folder = entry, Path(tempfile.mkdtemp(prefix="segstudio-import-"))
         call = self._session.reader.request(
             "import_labels",
             format=entry.id,
@@ -75,8 +79,10 @@ class LabelImport(QObject):
         self._call = call
         if self._jobs is not None:
             self._jobs.add(job_of_call(f"Read {entry.title}", call))
+        call.progressed.connect(lambda fraction, _name: self.progressed.emit(fraction))
         call.finished.connect(self._take)
         call.failed.connect(self._fail)
+        call.cancelled.connect(self.cancelled)
 
     def _fail(self, error: UserError) -> None:
         self.close()
@@ -112,7 +118,10 @@ class LabelImport(QObject):
         if self._call is not None and not self._call.ended:
             self._call.cancel()
         self._call = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            # Perhaps a hundred thousand files: nothing to wait for.
+            threading.Thread(target=shutil.rmtree, args=(folder, True), name="drop import").start()
 
 
 def write_labels(

@@ -193,6 +193,8 @@ def test_labels_of_labelme_are_read_in_the_reader_and_written_as_undoable_steps(
     with qtbot.waitSignal(work.found, timeout=20_000) as told:
         work.read(find_format("labelme"), source)
     found = told.args[0]
+    folder = work._folder
+    assert folder.is_dir()
     assert [number for number, _file in found.items] == [session.images[0].id]
     assert [entry.name for entry in found.added] == ["Kerb"]
     assert any("unknown" in file for file, _what in found.notes)
@@ -205,7 +207,7 @@ def test_labels_of_labelme_are_read_in_the_reader_and_written_as_undoable_steps(
     with qtbot.waitSignal(session.undone, timeout=10_000):
         session.edits.undo()
     assert (session.label_map.array == 255).all()
-    assert not work._folder.exists()
+    qtbot.waitUntil(lambda: not folder.exists(), timeout=10_000)
 
 
 def test_counts_and_small_labels_agree_with_numpy(make_folder):

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import (
-    QComboBox,
-    QDialog,
-    QFileDialog,
-    QGridLayout,
-    QHBoxLayout,
-    QLineEdit,
-    QPlainTextEdit,
-    QPushButton,
-    QStackedWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QComboBox, QDialog, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.core.errors import UserError
 from segstudio.runtime.label_export import LabelExport, StagedLabels, formats, image_choices
-from segstudio.ui import theme
+from segstudio.ui.dialogs.label_form import LabelForm, foot, notes_box
 from segstudio.ui.remembered import settings
 from segstudio.ui.widgets.buttons import push_button
-from segstudio.ui.widgets.card import NoticeCard
 from segstudio.ui.widgets.labels import label
 from segstudio.ui.widgets.numbers import counted, grouped
-from segstudio.ui.widgets.progress import ProgressBar
 
 if TYPE_CHECKING:
     from segstudio.ui.main_window import MainWindow
@@ -48,128 +33,86 @@ class ExportDialog(QDialog):
         assert session is not None and services is not None and strip is not None, "no project is open"
         self._status = window.status
         self._work = LabelExport(session, services.jobs, self)
-        self._formats = formats()
         self._choices = image_choices(session, strip.shown)
         self.setWindowTitle("Export labels – SegStudio")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setMinimumWidth(_WIDTH)
+        self.form = LabelForm(
+            "Export labels",
+            formats(),
+            place="To",
+            placeholder="A folder outside of the pictures",
+            verb="Export",
+            files=False,
+        )
+        self.images = QComboBox()
+        self.images.addItems([f"{each.title} · {grouped(len(each.images))}" for each in self._choices])
+        self.form.add_row("Images", self.images)
+        self.form.add_place()
+        self.form.choose(str(settings().get(_FORMAT, "")))
+        self.form.place.setText(str(settings().get(_FOLDER, "")))
+        self.losses = LossPage()
         self._pages = QStackedWidget()
-        self._pages.addWidget(self._choice_page())
-        self._losses = _LossPage()
-        self._losses.back.clicked.connect(self._back)
-        self._losses.write.clicked.connect(self._write)
-        self._pages.addWidget(self._losses)
+        self._pages.addWidget(self.form)
+        self._pages.addWidget(self.losses)
         column = QVBoxLayout(self)
         column.setContentsMargins(24, 24, 24, 16)
         column.addWidget(self._pages)
-        self._work.progressed.connect(self._bar.set_fraction)
+        self.form.changed.connect(self._check)
+        self.form.cancel.clicked.connect(self.reject)
+        self.form.act.clicked.connect(self._stage)
+        self.losses.back.clicked.connect(self._back)
+        self.losses.write.clicked.connect(self._write)
+        self._work.progressed.connect(self.form.report)
         self._work.staged.connect(self._show_staged)
         self._work.failed.connect(self._show_failed)
         self._work.cancelled.connect(self._back)
         self._work.finished.connect(self._finished)
         self.finished.connect(self._work.close)
         session.closed.connect(self.reject)
-
-    def _choice_page(self) -> QWidget:
-        page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(12)
-        column.addWidget(label("Export labels", size=17, strong=600))
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(12)
-        grid.setVerticalSpacing(8)
-        grid.setColumnStretch(1, 1)
-        self.format = QComboBox()
-        self.format.addItems([entry.title for entry in self._formats])
-        self._hint = label("", role="t2", size=12)
-        self.images = QComboBox()
-        self.images.addItems([f"{each.title} · {grouped(len(each.images))}" for each in self._choices])
-        self.place = QLineEdit(str(settings().get(_FOLDER, "")))
-        self.place.setPlaceholderText("A folder outside of the pictures")
-        folder = push_button("Folder…")
-        for row, (name, control) in enumerate(
-            (("Format", self.format), ("", self._hint), ("Images", self.images), ("To", self.place))
-        ):
-            grid.addWidget(label(name, role="t2"), row, 0)
-            grid.addWidget(control, row, 1, 1, 1 if control is self.place else 2)
-        grid.addWidget(folder, 3, 2)
-        column.addLayout(grid)
-        self._bar = ProgressBar()
-        self._bar.hide()
-        column.addWidget(self._bar)
-        self._problem = QVBoxLayout()
-        column.addLayout(self._problem)
-        column.addStretch(1)
-        self.export_button = push_button("Export", kind="primary")
-        cancel = push_button("Cancel")
-        column.addLayout(_foot(cancel, self.export_button))
-        self.format.currentIndexChanged.connect(self._show_hint)
-        self.place.textChanged.connect(self._check)
-        folder.clicked.connect(self._ask_folder)
-        cancel.clicked.connect(self.reject)
-        self.export_button.clicked.connect(self._stage)
-        last = [entry.id for entry in self._formats].index
-        self.format.setCurrentIndex(last(settings().get(_FORMAT, self._formats[0].id)))
-        self._show_hint(self.format.currentIndex())
         self._check()
-        return page
-
-    def _show_hint(self, index: int) -> None:
-        self._hint.setText(self._formats[index].hint)
 
     def _check(self) -> None:
-        self.export_button.setEnabled(bool(self.place.text().strip()) and bool(self._choices))
-
-    def _ask_folder(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Folder for the labels", self.place.text())
-        if chosen:
-            self.place.setText(chosen)
+        ready = self.form.path is not None and bool(self._choices) and not self.form.is_working
+        self.form.act.setEnabled(ready)
 
     def _stage(self) -> None:
-        entry = self._formats[self.format.currentIndex()]
-        target = Path(self.place.text().strip()).expanduser().absolute()
+        entry, target = self.form.entry, self.form.path
+        if target is None:
+            return
         settings().set(_FORMAT, entry.id)
         settings().set(_FOLDER, str(target))
-        while (item := self._problem.takeAt(0)) is not None:
-            card = item.widget()
-            if card is not None:
-                card.deleteLater()
-        self.export_button.setEnabled(False)
-        self._bar.set_fraction(None)
-        self._bar.show()
+        self.form.begin()
         self._work.stage(entry, target, self._choices[self.images.currentIndex()])
 
     def _show_staged(self, staged: StagedLabels) -> None:
         if staged.loses_nothing and staged.images:
             self._work.deliver()
             return
-        self._losses.show_losses(staged, self._formats[self.format.currentIndex()].title)
-        self._pages.setCurrentWidget(self._losses)
+        self.losses.show_losses(staged, self.form.entry.title)
+        self._pages.setCurrentWidget(self.losses)
 
     def _write(self) -> None:
-        self._losses.write.setEnabled(False)
+        self.losses.write.setEnabled(False)
         self._work.deliver()
 
     def _back(self) -> None:
         """Choose again; what was prepared is forgotten."""
-        self._work.discard()
-        self._bar.hide()
-        self._check()
-        self._pages.setCurrentIndex(0)
+        self._show_failed(None)
 
-    def _show_failed(self, error: UserError) -> None:
-        self._back()
-        self._problem.addWidget(NoticeCard.of(error))
+    def _show_failed(self, error: UserError | None) -> None:
+        self._work.discard()
+        self.form.end(error)
+        self._pages.setCurrentWidget(self.form)
 
     def _finished(self, files: int) -> None:
         words = f"{counted(files, 'file')} written"
-        folder = QUrl.fromLocalFile(str(settings().get(_FOLDER, "")))
+        folder = QUrl.fromLocalFile(str(self.form.path))
         self._status.notice.emit(words, "Show folder", lambda: QDesktopServices.openUrl(folder))
         self.accept()
 
 
-class _LossPage(QWidget):
+class LossPage(QWidget):
     """What is ready, what of it the format cannot hold, and which files would be replaced."""
 
     def __init__(self) -> None:
@@ -182,16 +125,13 @@ class _LossPage(QWidget):
         self._replaced = label("", role="warn")
         self._replaced.setWordWrap(True)
         self._count = label("", role="warn", strong=500)
-        self._notes = QPlainTextEdit()
-        self._notes.setReadOnly(True)
-        self._notes.setFont(theme.mono(11))
-        self._notes.setFixedHeight(140)
+        self._notes = notes_box(140)
         for part in (self._title, self._amount, self._replaced, self._count, self._notes):
             column.addWidget(part)
         column.addStretch(1)
         self.back = push_button("Back")
         self.write = push_button("Export all the same", kind="primary")
-        column.addLayout(_foot(self.back, self.write))
+        column.addLayout(foot(self.back, self.write))
 
     def show_losses(self, staged: StagedLabels, title: str) -> None:
         """Fill the page."""
@@ -210,11 +150,3 @@ class _LossPage(QWidget):
             part.setVisible(bool(staged.notes))
         self.write.setVisible(bool(count))
         self.write.setEnabled(True)
-
-
-def _foot(*buttons: QPushButton) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.addStretch(1)
-    for button in buttons:
-        row.addWidget(button)
-    return row

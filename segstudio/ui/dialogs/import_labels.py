@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import (
-    QComboBox,
-    QDialog,
-    QFileDialog,
-    QGridLayout,
-    QHBoxLayout,
-    QLineEdit,
-    QPlainTextEdit,
-    QStackedWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
-from segstudio.core.errors import UserError
 from segstudio.core.records import LabelClass
 from segstudio.runtime.label_import import FoundLabels, LabelImport, formats
-from segstudio.ui import theme
+from segstudio.ui.dialogs.label_form import LabelForm, foot, notes_box
 from segstudio.ui.widgets.buttons import push_button
-from segstudio.ui.widgets.card import NoticeCard
 from segstudio.ui.widgets.labels import label, rule
 from segstudio.ui.widgets.mark import Swatch
 from segstudio.ui.widgets.numbers import counted
-from segstudio.ui.widgets.progress import ProgressBar
 
 if TYPE_CHECKING:
     from segstudio.ui.main_window import MainWindow
@@ -47,97 +32,46 @@ class ImportDialog(QDialog):
         assert session is not None and services is not None, "an import needs an open project"
         self._window = window
         self._work = LabelImport(session, services.jobs, self)
-        self._formats = formats()
         self.setWindowTitle("Import labels – SegStudio")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setMinimumWidth(_WIDTH)
-        self._pages = QStackedWidget()
-        self._pages.addWidget(self._choice_page())
+        self.form = LabelForm(
+            "Import labels",
+            formats(),
+            place="From",
+            placeholder="A file, a folder, or a zip or tar of one",
+            verb="Look into it",
+            files=True,
+        )
+        self.form.add_place()
         self._found_page = QWidget()
+        self._pages = QStackedWidget()
+        self._pages.addWidget(self.form)
         self._pages.addWidget(self._found_page)
         column = QVBoxLayout(self)
         column.setContentsMargins(24, 24, 24, 16)
         column.setSpacing(16)
         column.addWidget(self._pages)
+        self.form.changed.connect(self._check)
+        self.form.cancel.clicked.connect(self.reject)
+        self.form.act.clicked.connect(self._read)
+        self._work.progressed.connect(self.form.report)
         self._work.found.connect(self._show_found)
-        self._work.failed.connect(self._show_failed)
+        self._work.failed.connect(self.form.end)
+        self._work.cancelled.connect(self.form.end)
         self._work.finished.connect(self._finished)
-        self.finished.connect(lambda _code: self._work.close())
-
-    def _choice_page(self) -> QWidget:
-        page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(12)
-        column.addWidget(label("Import labels", size=17, strong=600))
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(12)
-        grid.setVerticalSpacing(8)
-        grid.setColumnStretch(1, 1)
-        self.format = QComboBox()
-        self.format.addItems([entry.title for entry in self._formats])
-        self.format.currentIndexChanged.connect(self._show_hint)
-        self.place = QLineEdit()
-        self.place.setPlaceholderText("A file, a folder, or a zip or tar of one")
-        self.place.textChanged.connect(self._check)
-        folder, file = push_button("Folder…"), push_button("File…")
-        folder.clicked.connect(self._ask_folder)
-        file.clicked.connect(self._ask_file)
-        grid.addWidget(label("Format", role="t2"), 0, 0)
-        grid.addWidget(self.format, 0, 1, 1, 3)
-        self._hint = label("", role="t2", size=12)
-        grid.addWidget(self._hint, 1, 1, 1, 3)
-        grid.addWidget(label("From", role="t2"), 2, 0)
-        grid.addWidget(self.place, 2, 1)
-        grid.addWidget(folder, 2, 2)
-        grid.addWidget(file, 2, 3)
-        column.addLayout(grid)
-        self._bar = ProgressBar()
-        self._bar.hide()
-        column.addWidget(self._bar)
-        self._problem = QVBoxLayout()
-        column.addLayout(self._problem)
-        column.addStretch(1)
-        foot = QHBoxLayout()
-        foot.addStretch(1)
-        cancel = push_button("Cancel")
-        cancel.clicked.connect(self.reject)
-        self.read_button = push_button("Look into it", kind="primary")
-        self.read_button.clicked.connect(self._read)
-        foot.addWidget(cancel)
-        foot.addWidget(self.read_button)
-        column.addLayout(foot)
-        self._show_hint(0)
+        self.finished.connect(self._work.close)
         self._check()
-        return page
-
-    def _show_hint(self, index: int) -> None:
-        self._hint.setText(self._formats[index].hint)
 
     def _check(self) -> None:
-        self.read_button.setEnabled(bool(self.place.text()) and Path(self.place.text()).exists())
-
-    def _ask_folder(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Folder with labels", self.place.text())
-        if chosen:
-            self.place.setText(chosen)
-
-    def _ask_file(self) -> None:
-        chosen, _kind = QFileDialog.getOpenFileName(self, "File with labels", self.place.text())
-        if chosen:
-            self.place.setText(chosen)
+        path = self.form.path
+        self.form.act.setEnabled(path is not None and path.exists() and not self.form.is_working)
 
     def _read(self) -> None:
-        self.read_button.setEnabled(False)
-        self._bar.set_fraction(None)
-        self._bar.show()
-        self._work.read(self._formats[self.format.currentIndex()], Path(self.place.text()))
-
-    def _show_failed(self, error: UserError) -> None:
-        self._bar.hide()
-        card = NoticeCard.of(error)
-        self._problem.addWidget(card)
-        card.dismissed.connect(self._check)
+        path = self.form.path
+        if path is not None:
+            self.form.begin()
+            self._work.read(self.form.entry, path)
 
     def _show_found(self, found: FoundLabels) -> None:
         column = QVBoxLayout(self._found_page)
@@ -159,22 +93,16 @@ class ImportDialog(QDialog):
             column.addWidget(rule())
             words = f"{counted(len(found.notes), 'note')}: what is not kept"
             column.addWidget(label(words, role="warn", strong=500))
-            box = QPlainTextEdit("\n".join(f"{file}: {what}" for file, what in found.notes))
-            box.setReadOnly(True)
-            box.setFont(theme.mono(11))
-            box.setFixedHeight(120)
+            box = notes_box(120)
+            box.setPlainText("\n".join(f"{file}: {what}" for file, what in found.notes))
             column.addWidget(box)
         column.addStretch(1)
-        foot = QHBoxLayout()
-        foot.addStretch(1)
         cancel = push_button("Cancel")
         cancel.clicked.connect(self.reject)
         self.write_button = push_button("Import", kind="primary")
         self.write_button.setEnabled(count > 0)
         self.write_button.clicked.connect(self._write)
-        foot.addWidget(cancel)
-        foot.addWidget(self.write_button)
-        column.addLayout(foot)
+        column.addLayout(foot(cancel, self.write_button))
         self._pages.setCurrentWidget(self._found_page)
 
     def _write(self) -> None:
