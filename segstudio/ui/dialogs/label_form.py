@@ -1,4 +1,4 @@
-"""What importing and exporting labels ask first: format and place; then a bar, or a card saying what failed."""
+"""What importing and exporting labels ask first: format and place; then a bar, or a card that tells why."""
 
 from __future__ import annotations
 
