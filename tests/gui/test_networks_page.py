@@ -15,11 +15,13 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QLabel, QMenu
 
 from segstudio.core.downloaded_weights import checkpoint_folder
+from segstudio.core.errors import UserError
 from segstudio.ui.main_window import MainWindow
 from segstudio.ui.models.opening import networks_page
 from segstudio.ui.models.page import NetworksPage
 from segstudio.ui.models.table import COLUMNS, STANDING
 from segstudio.ui.widgets.buttons import IconButton
+from segstudio.ui.widgets.card import NoticeCard
 from tests.gui.conftest import labels_are_there, picture
 from tests.shared_data import needs_shared, shared
 from tests.worker.https_server import HttpsServer, https_server, published_plugin
@@ -358,3 +360,27 @@ def test_real_weights_are_recognised_added_and_compared(bench: Bench, tmp_path: 
     QTest.mouseClick(bench.page.card._foot.second, LEFT)
     assert bench.page.table.networks.row_of(f"file:{path}") < 0
     assert path.exists()
+
+
+def test_the_narrowest_window_drops_columns_but_never_the_state(bench: Bench) -> None:
+    table, before = bench.page.table, bench.window.size()
+    bench.window.resize(1024, 680)
+    until(lambda: bench.window.width() == 1024 and table.isColumnHidden(COLUMNS.index("crop")))
+    head = table.horizontalHeader()
+    state = COLUMNS.index("state")
+    assert head.sectionViewportPosition(state) + 140 <= table.viewport().width()
+    bench.window.resize(1920, 1080)
+    until(lambda: not any(table.isColumnHidden(section) for section in range(len(COLUMNS))))
+    bench.window.resize(before)
+
+
+def test_a_plugin_that_cannot_be_listed_has_its_card_above_the_list(bench: Bench) -> None:
+    shelf = bench.window.services.shelf
+    shelf.problems["broken"] = UserError("Plugin broken did not say which models it has")
+    shelf.weights_changed()
+    (card,) = bench.page.findChildren(NoticeCard)
+    assert card.isVisible() and card.mapTo(bench.page, QPoint()).y() < bench.page.table.y() + 200
+    assert any("Plugin broken" in label.text() for label in card.findChildren(QLabel))
+    del shelf.problems["broken"]
+    shelf.weights_changed()
+    until(lambda: not bench.page.findChildren(NoticeCard))

@@ -13,6 +13,7 @@ from segstudio.ui.widgets.buttons import IconButton, push_button
 from segstudio.ui.widgets.labels import label
 from segstudio.ui.widgets.segmented import Segment, SegmentedControl
 
+_PLACEHOLDER = "Name, paper, data set"
 STANDINGS = (
     ("", "All", "Every network of every plugin"),
     ("here", "Here", "Weights that lie on this computer"),
@@ -34,7 +35,7 @@ class FilterBar(QFrame):
         self.setFixedHeight(40)
         self._title = label("Networks", size=15, strong=600)
         self.search = QLineEdit()
-        self.search.setPlaceholderText("Name, paper, data set")
+        self.search.setPlaceholderText(_PLACEHOLDER)
         self.search.setAccessibleName("Search networks")
         self._clear = self.search.addAction(icon("close", 14), QLineEdit.ActionPosition.TrailingPosition)
         self._clear.setToolTip("Clear the search\nEsc")
@@ -124,5 +125,6 @@ class FilterBar(QFrame):
     def set_compact(self, compact: bool) -> None:
         """In a narrow window the title goes and the lists are short."""
         self._title.setVisible(not compact)
+        self.search.setPlaceholderText("Search" if compact else _PLACEHOLDER)
         for box in (self.systems, self.datasets):
             box.setFixedWidth(128 if compact else 152)

@@ -46,8 +46,9 @@ _WIDTHS = {
     "crop": 104,
     "steps": 60,
     "size": 72,
-    "state": 160,
+    "state": 140,
 }
+_LEAST_MISSED = ("size", "backbone", "steps", "crop")
 _RIGHT = ("miou", "crop", "steps", "size")
 _ORIGINS = {"demo": "Demo", "run": "This project", "file": "Opened file", "plugin": "", "checkpoint": ""}
 _ORDER = ("here", "fetching", "checking", "waiting", "failed", "part", "absent", "none", "unavailable")
@@ -340,10 +341,13 @@ class NetworksTable(RowTable):
         """A narrow table gives the room of what can be missed most easily to its words."""
         super().resizeEvent(event)
         width = event.size().width()
-        hidden = {"size": width < 880, "backbone": width < 800}
-        for column, hide in hidden.items():
-            self.setColumnHidden(COLUMNS.index(column), hide)
-        taken = sum(_WIDTHS[column] for column in COLUMNS if not hidden.get(column))
+        hidden: set[str] = set()
+        for column in _LEAST_MISSED:
+            if sum(_WIDTHS[each] for each in COLUMNS if each not in hidden) > width:
+                hidden.add(column)
+        for column in _LEAST_MISSED:
+            self.setColumnHidden(COLUMNS.index(column), column in hidden)
+        taken = sum(_WIDTHS[column] for column in COLUMNS if column not in hidden)
         spare = max(0, width - taken)
         for column, share, most in (("network", 0.5, 112), ("dataset", 0.3, 64)):
             self.setColumnWidth(COLUMNS.index(column), _WIDTHS[column] + min(round(share * spare), most))
