@@ -117,19 +117,21 @@ class WindowWatch:
 
 
 def wait(ready: Callable[[], Any], *, seconds: float = 120, what: str = "") -> None:
-    """Runs the event loop until `ready()`; TimeoutError after `seconds`."""
+    """Runs the event loop until `ready()`, asleep between events; TimeoutError after `seconds`."""
     end = time.monotonic() + seconds
+    heartbeat = QTimer(interval=10)  # processEvents with a time limit would not sleep at all
+    heartbeat.start()
     while not ready():
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds:.0f} s for {what or ready}")
-        QApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents, 20)
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
+    heartbeat.stop()
 
 
 def settle(seconds: float) -> None:
     """Runs the event loop for this long."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        QApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents, 5)
+    wait(lambda: time.monotonic() >= end)
 
 
 def summary(samples: list[Spent]) -> dict[str, Any]:

@@ -90,7 +90,10 @@ class HeatLayer(Layer):
         offset: tuple[float, float] = (0.0, 0.0),
         signed: bool = False,
     ) -> None:
-        """`stride` and `offset` are (y, x) in image pixels."""
+        """`stride` and `offset` are (y, x) in image pixels. An array that is shown already must not have been
+        written to."""
+        if cells is self._cells and (stride, offset, signed) == (self._stride, self._offset, self._signed):
+            return
         self._cells, self._stride, self._offset, self._signed = cells, stride, offset, signed
         self._requantize()
 
@@ -117,16 +120,19 @@ class HeatLayer(Layer):
         return "Diverging" if self._signed else self._color_map
 
     def set_scale(self, scale: HeatScale) -> None:
-        self._scale = scale
-        self._requantize()
+        if scale != self._scale:
+            self._scale = scale
+            self._requantize()
 
     def set_color_map(self, name: str) -> None:
-        self._color_map = name
-        self.changed.emit(None)
+        if name != self._color_map:
+            self._color_map = name
+            self.changed.emit(None)
 
     def set_interpolate(self, interpolate: bool) -> None:
-        self._interpolate = interpolate
-        self.changed.emit(None)
+        if interpolate != self._interpolate:
+            self._interpolate = interpolate
+            self.changed.emit(None)
 
     def cell_at(self, x: float, y: float) -> tuple[int, int] | None:
         """(row, column) of the cell under an image point, None beside the grid."""

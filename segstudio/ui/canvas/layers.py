@@ -24,6 +24,7 @@ Color = tuple[int, int, int]
 NEAREST_FROM = 2.0
 OVERLAY_OPACITY = 0.48
 OUTLINE_OPACITY = 0.75
+_GREY_KEPT = 8  # the map in front and the small ones beside it
 _CLASSES_IN_TABLE = 126  # index + 128 is the outline of index, 255 stays unlabelled
 
 
@@ -66,12 +67,12 @@ class ImageLayer(Layer):
         self._levels: list[QImage] = []
         self._grey = False
         self._brightness = 1.0
-        self._kept: tuple[Frame, QRect, QImage] | None = None
+        self._kept: dict[Frame, tuple[QRect, QImage]] = {}
 
     def set_levels(self, levels: Iterable[QImage]) -> None:
         """Levels of one picture in any order; the ones that are there are drawn."""
         self._levels = sorted((level for level in levels if not level.isNull()), key=QImage.width)
-        self._kept = None
+        self._kept.clear()
         self.changed.emit(None)
 
     @property
@@ -86,20 +87,25 @@ class ImageLayer(Layer):
         """Draws luminance only, multiplied by `brightness`, so that an overlay's colours speak alone."""
         if (grey, brightness) != (self._grey, self._brightness):
             self._grey, self._brightness = grey, brightness
-            self._kept = None
+            self._kept.clear()
             self.changed.emit(None)
 
     def render(self, painter: QPainter, frame: Frame, clip: QRect) -> None:
-        """Linked panes of one size show the same pixels: the first one scales them, the others copy."""
+        """Linked panes of one size show the same pixels: the first one scales them, the others copy. A grey
+        picture is kept in any case: making it costs ten times a copy."""
         if not self._levels:
             return
-        if self._kept is not None and self._kept[0] == frame and self._kept[1].contains(clip):
-            painter.drawImage(clip.topLeft(), self._kept[2], clip.translated(-self._kept[1].topLeft()))
+        kept = self._kept.get(frame)
+        if kept is not None and kept[0].contains(clip):
+            painter.drawImage(clip.topLeft(), kept[1], clip.translated(-kept[0].topLeft()))
             return
         self._scale_into(painter, frame, clip)
         device = painter.device()
-        if self.views > 1 and isinstance(device, QImage) and clip == frame.image_rect():
-            self._kept = (frame, QRect(clip), device.copy(clip))
+        shared = self.views > 1 or self._grey
+        if shared and isinstance(device, QImage) and clip == frame.image_rect():
+            while len(self._kept) >= (_GREY_KEPT if self._grey else 1):
+                del self._kept[next(iter(self._kept))]
+            self._kept[frame] = (QRect(clip), device.copy(clip))
 
     def _scale_into(self, painter: QPainter, frame: Frame, clip: QRect) -> None:
         needed = frame.image_width * frame.scale
