@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QObject, QTimer, Signal
+from PySide6.QtCore import QEvent, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.core.errors import UserError
 from segstudio.core.formats import FORMATS
@@ -21,7 +21,6 @@ from segstudio.runtime.actions import ActionTable
 from segstudio.ui.engines import make_services, start_engines, stop_engines
 from segstudio.ui.first_launch import FirstLaunch
 from segstudio.ui.focus_ring import FocusRing
-from segstudio.ui.job_drawer import WIDTH as DRAWER_WIDTH
 from segstudio.ui.job_drawer import JobDrawer
 from segstudio.ui.notices import Notices
 from segstudio.ui.rail import Rail
@@ -40,13 +39,13 @@ from segstudio.ui.window_actions import (
     show_settings,
     use_theme,
 )
+from segstudio.ui.window_body import WindowBody
 
 if TYPE_CHECKING:
     from segstudio.runtime.session import ProjectSession
     from segstudio.ui.filmstrip import Filmstrip
 
 MINIMUM = (1024, 680)
-_PUSHES_FROM = 1336  # a narrower body lets the job drawer lie over the room
 _RECENT = 8
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")  # dropped on the window: looked into
 
@@ -95,17 +94,15 @@ class MainWindow(QWidget):
         self.pages = QStackedWidget()
         self.pages.addWidget(self.start_page)
         self.pages.addWidget(self.rooms)
-        self._body = QFrame()
-        self._body_row = _tight(QHBoxLayout(self._body))
-        self._body_row.addWidget(self.pages)
         self.job_drawer = JobDrawer()
-        self.job_drawer.setParent(self._body)
-        self.job_drawer.hide()
+        self._body = WindowBody(self.pages, self.job_drawer)
         middle = QHBoxLayout()
         middle.setSpacing(0)
         middle.addWidget(self.rail)
         middle.addWidget(self._body, 1)
-        column = _tight(QVBoxLayout(self))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
         column.addWidget(self.top_bar)
         column.addLayout(middle, 1)
         column.addWidget(self.status_bar)
@@ -114,7 +111,6 @@ class MainWindow(QWidget):
         self._ring = FocusRing(self)
 
     def _connect(self) -> None:
-        self._body.installEventFilter(self)
         self.rail.room_chosen.connect(self.enter)
         self.rail.foot_chosen.connect(self._foot)
         self.top_bar.project_button.clicked.connect(lambda: self._show_project_menu(at_rail=False))
@@ -316,18 +312,7 @@ class MainWindow(QWidget):
 
     def toggle_jobs(self) -> None:
         """Show or hide the job drawer."""
-        shown = self.job_drawer.isHidden()
-        self.job_drawer.setVisible(shown)
-        self.actions_table.action("window.jobs").setChecked(shown)
-        self._place_drawer()
-
-    def _place_drawer(self) -> None:
-        shown = not self.job_drawer.isHidden()
-        pushes = shown and self._body.width() >= _PUSHES_FROM
-        self._body_row.setContentsMargins(0, 0, DRAWER_WIDTH if pushes else 0, 0)
-        self.job_drawer.setGeometry(self._body.width() - DRAWER_WIDTH, 0, DRAWER_WIDTH, self._body.height())
-        if shown:
-            self.job_drawer.raise_()
+        self.actions_table.action("window.jobs").setChecked(self._body.toggle_drawer())
 
     def _foot(self, name: str) -> None:
         if name == "settings":
@@ -343,11 +328,6 @@ class MainWindow(QWidget):
         project_menu(self).popup(anchor.mapToGlobal(corner))
 
     # -- events ----------------------------------------------------------------------------------------
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Resize:
-            self._place_drawer()
-        return False
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if any(url.isLocalFile() for url in event.mimeData().urls()):
@@ -381,13 +361,6 @@ class MainWindow(QWidget):
             return
         self.rooms.shut_down()
         stop_engines(services)
-
-
-def _tight(layout: Any) -> Any:
-    """A layout without margins and gaps."""
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(0)
-    return layout
 
 
 def _recent() -> list[str]:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from PySide6.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
@@ -216,3 +217,20 @@ def test_smoke_start_paints_and_leaves_with_zero():
     command = [sys.executable, "-m", "segstudio", "--smoke", "paint"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("width, pushes", [(1600, True), (1280, False)])
+def test_the_job_drawer_pushes_the_room_where_there_is_space_and_lies_over_it_elsewhere(
+    make_window, make_folder, qtbot, width, pushes
+):
+    window = make_window(make_folder(1), size=(width, 800))
+    before = window.pages.width()
+    QTest.keyClick(window, Qt.Key.Key_J, Qt.KeyboardModifier.ControlModifier)
+    drawer = window.job_drawer
+    assert drawer.isVisible() and window.actions_table.action("window.jobs").isChecked()
+    assert drawer.geometry().right() == drawer.parentWidget().rect().right()
+    expected = before - drawer.width() if pushes else before
+    qtbot.waitUntil(lambda: window.pages.width() == expected, timeout=5_000)
+    QTest.keyClick(window, Qt.Key.Key_J, Qt.KeyboardModifier.ControlModifier)
+    assert not drawer.isVisible()
+    qtbot.waitUntil(lambda: window.pages.width() == before, timeout=5_000)
