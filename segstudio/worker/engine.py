@@ -132,7 +132,6 @@ class Engine:
                 plan, timing, changed = self._run_torch(loaded, ref, image, maps, keep, key, control, notes)
             if loaded.agreement is None and loaded.dtype is not torch.float32:
                 loaded.agreement = self._agreement(loaded, ref, image)
-            if loaded.agreement is not None:
                 notes.append(loaded.agreement.sentence(loaded.precision))
         else:
             plan = make_plan(*image.shape[:2], loaded.spec, None)

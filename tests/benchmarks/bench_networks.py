@@ -10,8 +10,9 @@ distance of the scores means something; masks mean nothing, and the share of equ
 that knows nothing and is seldom sure.
 
 SEGSTUDIO_BENCH_NETWORKS="ccnet_r50-d8 bisenetv2" measures the named ones, SEGSTUDIO_BENCH_SIZE="256x512" at
-another size than 512x1024, SEGSTUDIO_BENCH_CLOCK="processor" by the processor time of one thread, which other
-programs disturb less than the clock on the wall.
+another size than 512x1024, SEGSTUDIO_BENCH_PRECISIONS="float32" without bfloat16.
+SEGSTUDIO_BENCH_CLOCK="processor" counts the processor time of one thread, which other programs disturb less
+than the time on the wall.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def _compare(
             return labels
 
     engines = {"float32": Engine(device="cpu")}
-    if devices.has_bfloat16(torch.device("cpu")):
+    wanted = os.environ.get("SEGSTUDIO_BENCH_PRECISIONS", "float32 bfloat16").split()
+    if "bfloat16" in wanted and devices.has_bfloat16(torch.device("cpu")):
         engines["bfloat16"] = Engine(device="cpu", precision="bfloat16")
     works: dict[str, Callable[[], NDArray[Any]]] = {"plain": plain}
     for name, engine in engines.items():

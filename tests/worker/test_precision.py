@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from pytestqt.qtbot import QtBot
 
+from segstudio.cli import run
 from segstudio.core.errors import UserError
 from segstudio.ipc import MappedArray
 from segstudio.runtime.worker_client import WorkerClient
@@ -134,3 +137,19 @@ def test_the_worker_process_computes_in_bfloat16_and_says_so(qtbot: QtBot, plugi
     assert 0.8 < lower["agreement"]["same_pixels"] <= 1 and lower["agreement"]["crop"] == [90, 130]
     processor = next(entry for entry in told["devices"] if entry["id"] == "cpu")
     assert processor["bfloat16"] is True and processor["bfloat16_speed"] > 0
+
+
+@needs_bfloat16
+def test_the_command_line_marks_its_masks_and_says_it_once(
+    plugins: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture())
+    pictures = [str(tmp_path / f"{name}.png") for name in ("a", "b")]
+    common = ["--plugin", str(plugins[0]), "predict", "--model", "tiny/plain", "--json", "--device", "cpu"]
+    ended = run([*common, "--precision", "bfloat16", "--out", str(tmp_path / "masks"), *pictures])
+    document = json.loads(capsys.readouterr().out)
+    assert ended == 0
+    assert document["precision"] == "bfloat16" and document["agreement"]["crop"] == [90, 130]
+    notes = [result["notes"] for result in document["results"]]
+    assert len(notes[0]) == 1 and "bfloat16" in notes[0][0] and not notes[1]
