@@ -108,12 +108,15 @@ class WindowWatch:
         text = os.pread(self._file.fileno(), size - self._read, self._read).decode(errors="replace")
         self._read = size
         frames = [_LINE.match(line) for line in text.split("most recent call first")[-1].splitlines()]
-        ours = [
-            f"{found['file'].removeprefix(_ROOT)}:{found['line']} {found['name']}"
+        lines = [
+            (f"{found['file'].removeprefix(_ROOT)}:{found['line']} {found['name']}", found["file"])
             for found in frames
             if found is not None and f"{os.sep}benchmarks{os.sep}" not in found["file"]
         ]
-        return tuple(ours[:4])
+        ours = [
+            line for line, file in lines[1:] if file.startswith(f"{_ROOT}segstudio") and " call" not in line
+        ]
+        return tuple([line for line, _ in lines[:1]] + ours[:4])
 
 
 def wait(ready: Callable[[], Any], *, seconds: float = 120, what: str = "") -> None:

@@ -377,3 +377,46 @@ def test_a_view_whose_viewport_is_gone_takes_no_events(qtbot):
     qtbot.mouseMove(view, QPoint(70, 60))
     view.repaint()
     assert hovered == []
+
+
+def test_labels_of_another_image_are_not_drawn_and_the_right_ones_are_afterwards(qtbot):
+    layer, overlay = ImageLayer(), LabelLayer()
+    layer.set_levels([flat_image(100, 80)])
+    overlay.set_colors([RED])
+    overlay.set_outline(False)
+    view = make_view(qtbot, [layer, overlay])
+    alone = colors(view)
+    overlay.set_labels(np.zeros((20, 30), np.uint8))  # of the image that is still being decoded
+    assert np.array_equal(colors(view), alone)
+    overlay.set_labels(np.zeros((80, 100), np.uint8))
+    assert (colors(view)[80, 100] != alone[80, 100]).any()
+
+
+def test_a_layer_that_raises_costs_one_frame(qtbot):
+    layer = ImageLayer()
+    layer.set_levels([flat_image(100, 80)])
+    view = make_view(qtbot, [layer])
+    shown = colors(view)
+    frame, kept = view.frame_now(), view._kept
+
+    class Broken(ImageLayer):
+        def render(self, painter, frame, clip):
+            raise ValueError("a broken layer")
+
+    kept.invalidate()
+    with pytest.raises(ValueError, match="a broken layer"):
+        kept.render(frame, [Broken()], QColor("black"), grid=False)
+    assert np.array_equal(colors(view), shown)
+
+
+def test_a_grey_picture_that_was_kept_is_the_one_that_is_made(qtbot):
+    noise = np.random.default_rng(2).integers(0, 256, (80, 100, 4), dtype=np.uint8)
+    layer = ImageLayer()
+    layer.set_levels([QImage(noise.data, 100, 80, 400, QImage.Format.Format_RGB32).copy()])
+    layer.set_grey(True, 0.5)
+    view = make_view(qtbot, [layer])
+    first = colors(view)
+    view.invalidate()
+    assert np.array_equal(colors(view), first)
+    layer.set_grey(False)
+    assert not np.array_equal(colors(view), first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,12 @@ class Frame:
         """The image row under the centre of each of `count` device pixels, kept inside the image."""
         at = (np.arange(first, first + count) + 0.5 - self.top) / self.scale
         return np.clip(at, 0, self.image_height - 1).astype(np.intp)
+
+    def shows(self, *maps: NDArray[Any]) -> bool:
+        """Whether all these (H, W, ...) are maps of the image: for a moment, those of the image before are
+        still there, or those of the next one already."""
+        size = (self.image_height, self.image_width)
+        return all(each.shape[:2] == size for each in maps)
 
     def to_device(self, point: QPointF) -> QPointF:
         return QPointF(self.left + point.x() * self.scale, self.top + point.y() * self.scale)

@@ -48,9 +48,14 @@ class KeptPicture:
         bounds = stale.boundingRect()
         whole = bounds.width() * bounds.height() <= 1.5 * sum(r.width() * r.height() for r in stale)
         painter = QPainter(self._image)
-        for part in [bounds] if whole else stale:
-            _render_part(painter, frame, part, layers, ground, grid)
-        painter.end()
+        try:
+            for part in [bounds] if whole else stale:
+                _render_part(painter, frame, part, layers, ground, grid)
+        except BaseException:
+            self._stale = None
+            raise
+        finally:
+            painter.end()  # a painter left open would refuse every later frame
 
     def _scrolled(self, frame: Frame) -> QRegion | None:
         """After a pan: moves the picture and gives the strips that came into view; None after a zoom."""

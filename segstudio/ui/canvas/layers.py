@@ -230,7 +230,7 @@ class LabelLayer(Layer):
         self._table, self._table16 = table, wide
 
     def render(self, painter: QPainter, frame: Frame, clip: QRect) -> None:
-        if self._labels is None or self._opacity <= 0:
+        if self._labels is None or self._opacity <= 0 or not frame.shows(self._labels):
             return
         if self._labels.dtype == np.uint8 and len(self._colors) <= _CLASSES_IN_TABLE:
             shown = _with_outline(self._labels, frame, clip, self._ignore, self._outline, not self._fill)
@@ -289,7 +289,7 @@ class ErrorLayer(Layer):
         self.changed.emit(None)
 
     def render(self, painter: QPainter, frame: Frame, clip: QRect) -> None:
-        if self._labels is None or self._truth is None:
+        if self._labels is None or self._truth is None or not frame.shows(self._labels, self._truth):
             return
         rows, columns = _with_border(frame, clip)
         seen = sample(self._labels, rows, columns)
@@ -326,7 +326,7 @@ class ValueLayer(Layer):
         self.changed.emit(None)
 
     def render(self, painter: QPainter, frame: Frame, clip: QRect) -> None:
-        if self._values is not None:
+        if self._values is not None and frame.shows(self._values):
             rows, columns = frame.rows(clip.y(), clip.height()), frame.columns(clip.x(), clip.width())
             draw_indexed(painter, sample(self._values, rows, columns), self._table, clip)
 
@@ -356,7 +356,7 @@ class CompareLayer(Layer):
         self.changed.emit(None)
 
     def render(self, painter: QPainter, frame: Frame, clip: QRect) -> None:
-        if not self._maps:
+        if not self._maps or not frame.shows(*self._maps):
             return
         rows, columns = _with_border(frame, clip)
         seen = np.stack([sample(labels, rows, columns) for labels in self._maps])

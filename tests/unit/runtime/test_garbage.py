@@ -1,0 +1,52 @@
+"""The cycle collector of the window's thread: young garbage goes, what is old is looked at only in pauses."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+from PySide6.QtCore import Qt
+
+from segstudio.runtime.garbage import WindowThreadCollector
+
+
+class Node:
+    """Refers to itself, so that only the collector can take it away."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture
+def collector(qapp) -> Iterator[WindowThreadCollector]:
+    made = WindowThreadCollector()
+    yield made
+    made.stop()
+
+
+def test_cycles_are_collected_by_the_timer_and_not_by_allocating(qtbot, collector):
+    gone = weakref.ref(Node())
+    for _ in range(5000):
+        Node()
+    assert gone() is not None
+    qtbot.waitUntil(lambda: gone() is None, timeout=10_000)
+
+
+def test_what_was_old_and_became_garbage_goes_when_the_person_turns_away(qapp, collector):
+    old = Node()
+    gone = weakref.ref(old)
+    gc.collect()
+    gc.freeze()
+    del old
+    gc.collect()
+    assert gone() is not None
+    qapp.applicationStateChanged.emit(Qt.ApplicationState.ApplicationInactive)
+    assert gone() is None
+
+
+def test_nothing_stays_frozen_after_the_end(collector):
+    gc.freeze()
+    collector.stop()
+    assert gc.get_freeze_count() == 0
