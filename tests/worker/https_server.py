@@ -1,6 +1,7 @@
 """A real HTTPS server on this computer, which can be slow, broken or wrong at a test's word.
 
-Its certificate is for "localhost" and nothing else; only a process that is told to (SSL_CERT_FILE) trusts it.
+Its certificate is made for the test, for "localhost" and nothing else; only a process that is told to
+(SSL_CERT_FILE) trusts it.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
+import trustme
 
 from tests.worker.plugins_for_tests import TINY, write_plugin
 
-CERTIFICATE = Path(__file__).with_name("localhost.pem")
 PADDING = 3_000_000
 _DRIP = 2048
 _DRIP_SECONDS = 0.06
@@ -34,10 +36,10 @@ class HttpsServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, authority: trustme.CA) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(CERTIFICATE)
+        authority.issue_cert("localhost").configure_cert(context)
         self.socket = context.wrap_socket(self.socket, server_side=True)
         self.files: dict[str, bytes] = {}
         self.ranges: list[str | None] = []
@@ -80,16 +82,20 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def https_server(patch: pytest.MonkeyPatch) -> Iterator[HttpsServer]:
     """The server at work; child processes started meanwhile trust it and ask it directly."""
-    server = HttpsServer()
-    patch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-    patch.setenv("no_proxy", "*")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.go_on.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    authority = trustme.CA()
+    with TemporaryDirectory() as folder:
+        trusted = f"{folder}/authority.pem"
+        authority.cert_pem.write_to_path(trusted)
+        patch.setenv("SSL_CERT_FILE", trusted)
+        patch.setenv("no_proxy", "*")
+        server = HttpsServer(authority)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield server
+        server.go_on.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 PUBLISHED = """
