@@ -30,9 +30,10 @@ def _guard_overrides(cls: type, **named: Any) -> None:
     super(QObject, cls).__init_subclass__(**named)
     if not cls.__module__.startswith(_PACKAGE):
         return
-    replaced = {name for base in cls.__mro__ if base.__module__.startswith("PySide6") for name in vars(base)}
+    bases = [vars(base) for base in cls.__mro__ if base.__module__.startswith("PySide6")]
     for name, method in list(vars(cls).items()):
-        if isinstance(method, FunctionType) and name in replaced and not name.startswith("__"):
+        ours = isinstance(method, FunctionType) and not name.startswith("__")
+        if ours and any(name in base for base in bases):
             setattr(cls, name, _with_whole_errors(method))
 
 
