@@ -52,4 +52,5 @@ ENTRY = SegmentorEntry(
     parts=("a 1x1 gated by pooled context", "two light skips from strides 4 and 2, or one from stride 8"),
     look_at=("the gate fixed at 1",),
     expects="It needs features at strides 2 and 4, or at stride 8 with skip = classifier.",
+    reference_checked=True,
 )

@@ -134,8 +134,8 @@ def _checkpoints(names: set[str]) -> list[str]:
         "## Published checkpoints",
         "",
         "As their publisher lists them; licence not stated by the list. "
-        '"Checked" means that the key layout of this family was compared with a reference implementation, '
-        "not that the file was.",
+        '"Layout" says with which implementation of the configuration the network\'s keys and outputs were '
+        "compared; the files themselves were not.",
         "",
         "| checkpoint | data set | mIoU | multi-scale, flipped | layout |",
         "| --- | --- | --- | --- | --- |",
@@ -146,7 +146,7 @@ def _checkpoints(names: set[str]) -> list[str]:
 
 def _checkpoint_row(item: Published) -> str:
     flipped = "" if item.miou_ms_flip is None else f"{item.miou_ms_flip:g}"
-    checked = "checked" if item.layout_checked else "not checked"
+    checked = item.compared_with or "not compared"
     return f"| [{item.name}]({item.url}) | {item.dataset} | {item.miou:g} | {flipped} | {checked} |"
 
 

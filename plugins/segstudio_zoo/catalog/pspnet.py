@@ -44,4 +44,5 @@ ENTRY = SegmentorEntry(
     look_at=("one scale only",),
     expects="any backbone; its last feature is pooled, best at stride 8",
     search_aliases=("pyramid pooling", "PPM"),
+    reference_checked=True,
 )

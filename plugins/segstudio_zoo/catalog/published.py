@@ -1,7 +1,7 @@
 """The 349 published checkpoints, as their publisher lists them: name, data set, reported mIoU, address.
 
-Identity is the address. Licences are not stated by that list. `layout_checked` is true where the
-family's key layout was compared with a reference implementation.
+Identity is the address. Licences are not stated by that list. `compared_with` names the implementation whose
+key layout and outputs, for the configuration of each checkpoint, were compared with the network's.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Published:
     url: str
     sha256_prefix: str
     model: str
-    layout_checked: bool
+    compared_with: str
     options: tuple[tuple[str, OptionValue], ...] = ()
     """What the configuration has otherwise than the model of that name."""
 
@@ -77,7 +77,7 @@ class Published:
             taxonomy=taxonomy,
             num_classes=classes,
             metrics=tuple(metrics),
-            layout_checked=self.layout_checked,
+            layout_checked=bool(self.compared_with),
             options=self.options,
             dataset=self.dataset,
             crop=self.crop,
@@ -96,15 +96,14 @@ def published() -> tuple[Published, ...]:
         try:
             meaning = resolve(name)
             model = meaning.name
-            entry = meaning.segmentor
-            checked = entry is not None and entry.reference_checked
-            recipe = recipe_settings(name, entry)
+            recipe = recipe_settings(name, meaning.segmentor)
             recipe.pop("num_classes", None)
             options = tuple(recipe.items())
         except UnknownModel:
-            model, checked, options = "", False, ()
+            model, options = "", ()
         url = document["base"] + path
-        found.append(Published(name, dataset, miou, miou_ms_flip, url, prefix, model, checked, options))
+        compared = document["compared_with"] if model else ""
+        found.append(Published(name, dataset, miou, miou_ms_flip, url, prefix, model, compared, options))
     return tuple(found)
 
 
