@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from segstudio.core.class_space import SharedClass
@@ -51,6 +52,7 @@ class CompareDock(QFrame):
         result_of: Callable[[Pane], MaskResult | None],
     ) -> None:
         super().__init__()
+        self._stale = True
         self.setObjectName("Dock")
         self.setMinimumWidth(NARROWEST)
         self.setMaximumWidth(WIDEST)
@@ -147,6 +149,17 @@ class CompareDock(QFrame):
     # ------------------------------------------------------------------ showing
 
     def refresh(self) -> None:
+        """Brings all figures up to date: at once, or when they come into view again."""
+        self._stale = not self.isVisible()
+        if not self._stale:
+            self._refresh()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._stale:
+            self.refresh()
+
+    def _refresh(self) -> None:
         space = self._predictions.space
         counted = [entry for entry in space.classes if not entry.ignore]
         own = [entry.index for entry in counted if entry.in_project]
