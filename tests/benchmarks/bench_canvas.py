@@ -3,6 +3,9 @@
 A frame is everything from the change of the viewport (or of the label map) to the end of painting and
 flushing all panes. The baseline paints the same panes with a bare QPainter loop: picture and Indexed8
 overlay by `drawImage` with a clipped transform, no outlines, no read-outs. Rounds of both alternate.
+
+A dab is the window's own pen with what it remembers for undo: every twentieth is the press of a new stroke
+with the whole tip, the others move it by 5 pixels. Its baseline writes the tip through a mask, unpainted.
 """
 
 from __future__ import annotations
@@ -20,12 +23,18 @@ from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import QApplication, QGridLayout, QWidget
 
+from segstudio.core.edits import StrokeRecorder
+from segstudio.core.label_map import LabelMap
+from segstudio.runtime.painting import Ink, Pen
 from segstudio.ui.canvas.layers import ImageLayer, LabelLayer
 from segstudio.ui.canvas.readout import Readout
 from segstudio.ui.canvas.view import CanvasView
 from segstudio.ui.canvas.viewport import Viewport
+from tests.benchmarks.timing import percentiles
+from tests.benchmarks.window_watch import Spent, ThreadClock
 
 ROUNDS, FRAMES = 7, 80
+STROKE = 20  # dabs
 SIZES = {"24 MP": (6000, 4000), "100 MP": (11547, 8660)}
 PALETTE = [(37 * i % 256, 91 * i % 256, 53 * i % 256) for i in range(19)]
 
@@ -204,9 +213,11 @@ def _dabs(
     viewport.set_image_size(width, height)
     window = _window([view])
     rows = []
+    clock = ThreadClock()
+    labelled = LabelMap(labels)
     for radius in (16, 200, 1000):
         disc = np.hypot(*np.ogrid[-radius : radius + 1, -radius : radius + 1]) <= radius
-        product: list[float] = []
+        product: list[Spent] = []
         baseline: list[float] = []
         for part in range(ROUNDS):
             viewport.set_scale(1.0 if part % 2 else 0.25)
@@ -217,11 +228,17 @@ def _dabs(
                 start = time.perf_counter()
                 np.copyto(area, np.uint8(index % 19), where=disc)
                 baseline.append(time.perf_counter() - start)
-                start = time.perf_counter()
-                np.copyto(area, np.uint8((index + 1) % 19), where=disc)
-                overlay.update_labels(QRect(x - radius, y - radius, 2 * radius + 1, 2 * radius + 1))
+                if index % STROKE == 0:
+                    pen = Pen(StrokeRecorder(labelled), Ink((index // STROKE + part) % 19), 2 * radius)
+                    last = (float(x), float(y))
+                clock.start()
+                for rect in pen.line(last, (float(x), float(y))):
+                    overlay.update_labels(QRect(rect.x0, rect.y0, rect.width, rect.height))
                 QApplication.processEvents()
-                product.append(time.perf_counter() - start)
-        rows.append(_row(f"brush dab to screen, radius {radius}", size, product, baseline, 8.0))
+                product.append(clock.spent())
+                last = (float(x), float(y))
+        name = f"brush dab to screen, radius {radius}"
+        row = _row(name, size, [each.wall for each in product], baseline, 8.0)
+        rows.append(row | {"own": percentiles([each.own for each in product])})
     window.close()
     return rows

@@ -1,12 +1,12 @@
 """A large JPEG, asked for by the window: first pixels and full pyramid, and how long the window was away.
 
-The bare operation is OpenCV's reduced decoding of the same bytes in this process, one after the other.
+The bare operation is OpenCV's decoding of the same bytes to the same reduced size (a quarter, an eighth) in
+this process, one after the other.
 The pictures are drawn: smooth shapes with noise, quality 90, 24 and 100 megapixels.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import statistics
 import tempfile
@@ -16,12 +16,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PySide6.QtCore import QEventLoop, QTimer
 from PySide6.QtWidgets import QApplication
 
 from segstudio.runtime.image_cache import ImageCache
 from segstudio.runtime.worker_client import WorkerClient
-from tests.benchmarks.timing import percentiles, seconds
+from tests.benchmarks.timing import seconds
+from tests.benchmarks.window_watch import Spent, WindowWatch, summary, wait
 
 _SIZES = {"24_megapixels": (6000, 4000), "100_megapixels": (12000, 8400)}
 _REPEATS = 7
@@ -29,13 +29,14 @@ _REPEATS = 7
 
 def measure() -> dict[str, Any]:
     application = QApplication.instance() or QApplication([])
+    assert application is not None
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("SEGSTUDIO_HOME", folder)
         for name, size in _SIZES.items():
             path = Path(folder, f"{name}.jpg")
             _draw(path, size)
-            results[name] = _measure(application, path)
+            results[name] = _measure(path)
     return results
 
 
@@ -52,33 +53,32 @@ def _draw(path: Path, size: tuple[int, int]) -> None:
     cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
-def _measure(application: Any, path: Path) -> dict[str, Any]:
+def _measure(path: Path) -> dict[str, Any]:
     client = WorkerClient(reader=True)
     client.start()
-    _wait(application, lambda: client.state == "ready")
+    wait(lambda: client.state == "ready")
     first: list[float] = []
     full: list[float] = []
     bare: list[float] = []
     ratios: list[float] = []
-    gaps: list[float] = []
+    flag = cv2.IMREAD_REDUCED_COLOR_8 if "100" in path.name else cv2.IMREAD_REDUCED_COLOR_4
+    gaps: list[Spent] = []
     for turn in range(_REPEATS + 1):
         cache = ImageCache(client)
-        ticks: list[float] = []
-        timer = QTimer()
-        timer.timeout.connect(lambda ticks=ticks: ticks.append(time.perf_counter()))
-        timer.start(1)
+        watch = WindowWatch()
+        watch.start()
         begun = time.perf_counter()
         image = cache.show(path)
-        _wait(application, lambda image=image: bool(image.levels))
+        wait(lambda image=image: bool(image.levels))
         shown = time.perf_counter() - begun
-        _wait(application, lambda image=image: image.complete)
+        wait(lambda image=image: image.complete)
         whole = time.perf_counter() - begun
-        timer.stop()
+        watch.stop()
         cache.clear()
 
         def reduced() -> None:
             data = np.fromfile(path, np.uint8)
-            cv2.imdecode(data, cv2.IMREAD_REDUCED_COLOR_8)
+            cv2.imdecode(data, flag)
 
         plain = seconds(reduced)
         if turn:  # the first turn warms caches
@@ -86,21 +86,13 @@ def _measure(application: Any, path: Path) -> dict[str, Any]:
             full.append(whole)
             bare.append(plain)
             ratios.append(shown / plain)
-            gaps += [b - a for a, b in itertools.pairwise(ticks)]
+            gaps += watch.ticks
     client.close()
     return {
         "first_pixels_ms": round(statistics.median(first) * 1e3, 1),
         "all_levels_ms": round(statistics.median(full) * 1e3, 1),
         "bare_reduced_decode_ms": round(statistics.median(bare) * 1e3, 1),
         "first_pixels_over_bare": round(statistics.median(ratios), 3),
-        "window_gap": percentiles(gaps),
+        "window_gap": summary(gaps),
         "repeats": _REPEATS,
     }
-
-
-def _wait(application: Any, ready: Any) -> None:
-    end = time.monotonic() + 120
-    while not ready():
-        if time.monotonic() > end:
-            raise TimeoutError("the reader did not answer in 120 s")
-        application.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents, 20)
