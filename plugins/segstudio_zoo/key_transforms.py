@@ -37,6 +37,17 @@ def join_parts(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     return shaped_like(joined, model)
 
 
+def fold_biases(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """A convolution's bias before a batch norm, where `model` has none, is a shift of the running mean."""
+    own = model.state_dict()
+    folded = dict(state)
+    for key in state:
+        mean = f"{key.removesuffix('conv.bias')}bn.running_mean"
+        if key.endswith(".conv.bias") and key not in own and mean in state:
+            folded[mean] = state[mean] - folded.pop(key)
+    return folded
+
+
 def shaped_like(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """`state` with axes of length 1 added or left out where only these differ from `model`."""
     wanted = {key: value.shape for key, value in model.state_dict().items()}

@@ -8,8 +8,9 @@ multi-grid are from DeepLabV3, arXiv 1706.05587, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -39,20 +40,22 @@ class ResNet(nn.Module):
         multi_grid: Sequence[int] | None = None,
         multiply_multi_grid: bool = False,
         contract_dilation: bool = True,
+        stem_channels: int = 64,
     ) -> None:
         super().__init__()
         block, counts = DEPTHS[depth]
         self.deep_stem = deep_stem
         if deep_stem:
+            half = stem_channels // 2
             self.stem = nn.Sequential(
-                nn.Conv2d(in_channels, 32, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(32),
+                nn.Conv2d(in_channels, half, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(half),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(32, 32, 3, padding=1, bias=False),
-                nn.BatchNorm2d(32),
+                nn.Conv2d(half, half, 3, padding=1, bias=False),
+                nn.BatchNorm2d(half),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(32, 64, 3, padding=1, bias=False),
-                nn.BatchNorm2d(64),
+                nn.Conv2d(half, stem_channels, 3, padding=1, bias=False),
+                nn.BatchNorm2d(stem_channels),
                 nn.ReLU(inplace=True),
             )
         else:
@@ -62,7 +65,7 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
 
         features = []
-        width, total, dilation = 64, 4, 1
+        width, total, dilation = stem_channels if deep_stem else 64, 4, 1
         for stage, count in enumerate(counts):
             stride = 1 if stage == 0 else 2
             before = dilation
@@ -103,8 +106,11 @@ def build(
     multi_grid: Sequence[int] | None = None,
     multiply_multi_grid: bool = False,
     contract_dilation: bool = True,
+    stem_channels: int = 64,
 ) -> ResNet:
     """`variant` is "resnet50-v1c" (deep stem) or "resnet50" (7x7 stem).
+
+    `stem_channels` is what a deep stem gives: 64, or 128 in some authors' repositories (PSPNet, EncNet).
 
     `multi_grid` gives the last stage's dilation rates block by block, as published weights have them;
     with `multiply_multi_grid` they are factors on the stage's own rate (DeepLabV3, section 3.1.1).
@@ -118,7 +124,14 @@ def build(
         multi_grid=multi_grid,
         multiply_multi_grid=multiply_multi_grid,
         contract_dilation=contract_dilation,
+        stem_channels=stem_channels,
     )
+
+
+def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """The width of a deep stem that is not the usual one."""
+    last = shapes.get("stem.6.weight")
+    return {} if last is None or last[0] == 64 else {"stem_channels": last[0]}
 
 
 @contextmanager

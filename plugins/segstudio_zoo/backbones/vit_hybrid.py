@@ -18,6 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segstudio.plugin_api import FeatureInfo
+from segstudio_zoo.backbones.vit import TRANSFORMERS_RULES, timm_rules
+from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.key_transforms import join_parts
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
@@ -32,6 +35,8 @@ GROUPS = 32
 class StandardisedConv(nn.Conv2d):
     """Each filter is brought to mean 0 and variance 1; padding as the original, more at right and bottom."""
 
+    eps = 1e-8  # under the root; `build` sets another where a publisher has it
+
     def __init__(self, in_channels: int, channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__(in_channels, channels, kernel, stride, bias=False)
 
@@ -39,7 +44,7 @@ class StandardisedConv(nn.Conv2d):
         weight = self.weight
         mean = weight.mean(dim=(1, 2, 3), keepdim=True)
         deviation = weight.var(dim=(1, 2, 3), keepdim=True, correction=0)
-        weight = (weight - mean) / (deviation + 1e-6).sqrt()
+        weight = (weight - mean) / (deviation + self.eps).sqrt()
         return F.conv2d(same_padded(x, self.kernel_size[0], self.stride[0]), weight, stride=self.stride)
 
 
@@ -145,8 +150,11 @@ def build(
     out_indices: tuple[int, ...] | None = None,
     interpolation: str = "bilinear",
     drop_path_rate: float = 0.1,
+    standardisation_eps: float = 1e-8,
 ) -> HybridTransformer:
     """ViT-B over ResNet-50; `out_indices` are blocks counted from 0, 8 and 11 unless told.
+
+    `standardisation_eps` keeps filters of little variance finite (transformers has 1e-6).
 
     Raises ValueError for an output stride other than 16.
     """
@@ -156,7 +164,7 @@ def build(
     height, width = image_size if len(image_size) == 2 else (image_size[0], image_size[0])
     positions = torch.empty(1, 1 + (height // STRIDE) * (width // STRIDE), dim)
     nn.init.trunc_normal_(positions, std=0.02)
-    return HybridTransformer(
+    network = HybridTransformer(
         [
             TransformerBlock(dim, heads, 4 * dim, drop_path=rate)
             for rate in linear_rates(drop_path_rate, depth)
@@ -169,6 +177,10 @@ def build(
         image_size=(height, width),
         interpolation=interpolation,
     )
+    for module in network.modules():
+        if isinstance(module, StandardisedConv):
+            module.eps = standardisation_eps
+    return network
 
 
 def attention_probe() -> AttentionProbe:
@@ -179,3 +191,47 @@ def attention_probe() -> AttentionProbe:
 def rollout_probe() -> RolloutProbe:
     """Attention composed over the layers."""
     return RolloutProbe(partial(find_module, kind=HybridTransformer))
+
+
+_TO = r"patch_embed.stages.\1.\2."
+
+
+def timm_hybrid_rules(source: str = "", target: str = "") -> tuple[tuple[str, str | None], ...]:
+    """timm's keys, behind a prefix; the authors of DPT have them too."""
+    trunk = rf"{source}patch_embed\.backbone\."
+    block = rf"{trunk}stages\.(\d)\.blocks\.(\d)\."
+    return (
+        (rf"{trunk}stem\.conv\.(.+)", rf"{target}patch_embed.stem.0.\1"),
+        (rf"{trunk}stem\.norm\.(.+)", rf"{target}patch_embed.stem.1.\1"),
+        (rf"{block}downsample\.conv\.(.+)", rf"{target}{_TO}downsample.0.\3"),
+        (rf"{block}downsample\.norm\.(.+)", rf"{target}{_TO}downsample.1.\3"),
+        (rf"{block}((?:conv|norm)[123]\..+)", rf"{target}{_TO}\3"),
+        *timm_rules(source, target),
+    )
+
+
+_BIT = r"embeddings\.backbone\.bit\."
+_BIT_LAYER = rf"{_BIT}encoder\.stages\.(\d)\.layers\.(\d)\."
+
+KEY_MAPS = (
+    KeyMap(
+        layout="timm",
+        telltale=(r"patch_embed\.backbone\.stem\.conv\.weight", r"blocks\.0\.attn\.qkv\.weight"),
+        rules=(*timm_hybrid_rules(), (r"(norm|fc_norm|head)\.(weight|bias)", None)),
+    ),
+    KeyMap(
+        layout="transformers",
+        telltale=(rf"{_BIT}embedder\.convolution\.weight", r"encoder\.layer\.0\..+"),
+        rules=(
+            (rf"{_BIT}embedder\.convolution\.(.+)", r"patch_embed.stem.0.\1"),
+            (rf"{_BIT}embedder\.norm\.(.+)", r"patch_embed.stem.1.\1"),
+            (rf"{_BIT_LAYER}downsample\.conv\.(.+)", rf"{_TO}downsample.0.\3"),
+            (rf"{_BIT_LAYER}downsample\.norm\.(.+)", rf"{_TO}downsample.1.\3"),
+            (rf"{_BIT_LAYER}((?:conv|norm)[123]\..+)", rf"{_TO}\3"),
+            (r"embeddings\.projection\.(.+)", r"patch_embed.projection.\1"),
+            *TRANSFORMERS_RULES,
+        ),
+        options={"standardisation_eps": 1e-6},
+        transform=join_parts,
+    ),
+)

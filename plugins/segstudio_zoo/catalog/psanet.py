@@ -26,6 +26,7 @@ ENTRY = SegmentorEntry(
         Option("shrink_factor", "int", 2, "how much smaller the attention's grid is", minimum=1),
         Option("normalization_factor", "float", 1.0, "divides the gathered context"),
         Option("psa_softmax", "bool", True, "softmax over the sources"),
+        Option("projection_padding", "int", 1, "of the 1x1 after the attention (authors: 0)", minimum=0),
         Option("auxiliary", "bool", True, "auxiliary head on the feature before the last"),
         Option("auxiliary_channels", "int", 256, "width of the auxiliary head", minimum=8),
     ),

@@ -36,6 +36,7 @@ ENTRY = BackboneEntry(
     options=(
         Option("multi_grid", "ints", None, "dilation rates of the last stage's blocks"),
         Option("multiply_multi_grid", "bool", False, "take them as factors on the stage's own rate (paper)"),
+        Option("stem_channels", "int", 64, "what a deep stem gives (128 in some authors' files)", minimum=2),
         Option("contract_dilation", "bool", True, "the first block of a dilated stage keeps half its rate"),
     ),
     probes=(RECEPTIVE_FIELD,),

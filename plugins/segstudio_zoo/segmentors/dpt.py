@@ -283,12 +283,37 @@ def build(
     return DPT(backbone, head, num_classes=num_classes, align_corners=align_corners)
 
 
+_ORIGINAL = {
+    "upsample": True,
+    "interpolation": "bilinear",
+    "auxiliary_weight": 0.4,
+    "auxiliary_level": "last",
+}
+
+
+def _authors_level(level: int) -> tuple[tuple[str, str | None], ...]:
+    """One tap in the authors' repository, which counts taps from 1 and fusions from the last tap back."""
+    process, reassemble = rf"pretrained\.act_postprocess{level + 1}\.", "decode_head.reassemble_blocks."
+    refine, fusion = rf"scratch\.refinenet{4 - level}\.", f"decode_head.fusion_blocks.{level}."
+    unit = rf"{refine}resConfUnit([12])\."
+    return (
+        (rf"{process}0\.project\.(.+)", rf"{reassemble}readout_projects.{level}.\1"),
+        (rf"{process}3\.(.+)", rf"{reassemble}projects.{level}.conv.\1"),
+        (rf"{process}4\.(.+)", rf"{reassemble}resize_layers.{level}.\1"),
+        (rf"scratch\.layer{level + 1}_rn\.(.+)", rf"decode_head.convs.{level}.conv.\1"),
+        (rf"{refine}out_conv\.(.+)", rf"{fusion}project.conv.\1"),
+        *(((rf"{refine}resConfUnit1\..+", None),) if level == 0 else ()),
+        (rf"{unit}conv([12])\.(.+)", rf"{fusion}res_conv_unit\1.conv\2.conv.\3"),
+        (rf"{unit}bn([12])\.(.+)", rf"{fusion}res_conv_unit\1.conv\2.bn.\3"),
+    )
+
+
 _UNIT = r"neck\.fusion_stage\.layers\.(\d)\.residual_layer([12])\.convolution([12])\.(.+)"
 
 KEY_MAPS = (
     KeyMap(
         layout="transformers",
-        telltale=(r"dpt\.embeddings\.cls_token", r"neck\.reassemble_stage\.layers\.0\.projection\.weight"),
+        telltale=(r"dpt\.embeddings\.cls_token", r"neck\.reassemble_stage\.layers\.3\.projection\.weight"),
         rules=(
             (r"dpt\.(.+)", r"backbone.\1"),
             (
@@ -319,14 +344,25 @@ KEY_MAPS = (
             (r"head\.head\.4\.(.+)", r"decode_head.conv_seg.\1"),
             (r"auxiliary_head\.head\.(.+)", r"decode_head.aux.\1"),
         ),
-        options={
-            "upsample": True,
-            "interpolation": "bilinear",
-            "auxiliary_weight": 0.4,
-            "auxiliary_level": "last",
-        },
+        options=_ORIGINAL,
         optional=(r"decode_head\.aux\..+",),
         inner="transformers",
+    ),
+    KeyMap(
+        layout="authors",
+        telltale=(r"pretrained\.model\.cls_token", r"scratch\.refinenet1\.out_conv\.weight", r"auxlayer\..+"),
+        rules=(
+            (r"pretrained\.model\.(norm|head)\.(weight|bias)", None),
+            (r"pretrained\.model\.(.+)", r"backbone.\1"),
+            *(rule for level in range(4) for rule in _authors_level(level)),
+            (r"scratch\.output_conv\.0\.(.+)", r"decode_head.project.conv.\1"),
+            (r"scratch\.output_conv\.1\.(.+)", r"decode_head.project.bn.\1"),
+            (r"scratch\.output_conv\.4\.(.+)", r"decode_head.conv_seg.\1"),
+            (r"auxlayer\.(.+)", r"decode_head.aux.\1"),
+        ),
+        options=_ORIGINAL,
+        optional=(r"decode_head\.aux\..+",),
+        inner="timm",
     ),
 )
 
@@ -339,7 +375,7 @@ def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
         "residual_norm": f"{head}fusion_blocks.0.res_conv_unit2.conv1.bn.weight" in shapes,
         "auxiliary": f"{head}aux.0.weight" in shapes,
     }
-    if f"{head}reassemble_blocks.readout_projects.0.0.weight" not in shapes:
+    if f"{head}reassemble_blocks.readout_projects.3.0.weight" not in shapes:
         options["readout"] = "ignore"
     if all(projects):
         widths = tuple(int(shape[0]) for shape in projects if shape is not None)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.key_transforms import fold_biases
 from segstudio_zoo.layers.fcn_head import FCNHead, auxiliary_fcn
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import EncoderDecoder
@@ -81,6 +82,18 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 
 
 KEY_MAPS = (
+    KeyMap(
+        layout="authors (HRNet)",
+        telltale=(r"(model\.)?last_layer\.3\.weight", r"(model\.)?stage4\.0\.branches\..+"),
+        rules=(
+            (r"loss\..+", None),
+            (r"(?:model\.)?last_layer\.0\.(.+)", r"decode_head.convs.0.conv.\1"),
+            (r"(?:model\.)?last_layer\.1\.(.+)", r"decode_head.convs.0.bn.\1"),
+            (r"(?:model\.)?last_layer\.3\.(.+)", r"decode_head.conv_seg.\1"),
+            (r"(?:model\.)?((?:conv|bn|layer|stage|transition)\d\..+)", r"backbone.\1"),
+        ),
+        transform=fold_biases,
+    ),
     KeyMap(
         layout="torchvision",
         telltale=(r"classifier\.0\.weight", r"classifier\.4\.weight", r"backbone\.layer4\..+"),

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from segstudio.plugin_api import FeatureInfo, Loss, ProbeMap, Query
 from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.key_transforms import fold_biases
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.dense_attention import AttentionModule, DenseCapture, attend, capturing, grid_of
 from segstudio_zoo.layers.fcn_head import FCNHead
@@ -230,16 +231,6 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 # The authors' repository: Sequentials, norms one level deeper, biases before two norms ---------------------
 
 
-def _fold_biases(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """A convolution's bias before a batch norm is a shift of its running mean."""
-    for convolution in ("decode_head.0.convs.0", "decode_head.1.bottleneck"):
-        bias = state.pop(f"{convolution}.conv.bias", None)
-        mean = f"{convolution}.bn.running_mean"
-        if bias is not None and mean in state:
-            state[mean] = state[mean] - bias
-    return state
-
-
 _OCB = r"(?:model\.)?ocr_distri_head\.object_context_block\."
 _INTO = r"decode_head.1.object_context_block."
 
@@ -286,7 +277,7 @@ KEY_MAPS = (
             (r"(?:model\.)?((?:conv|bn|layer|stage|transition)\d\..+)", r"backbone.\1"),
         ),
         options={"align_corners": True, "upsample": "bilinear_aligned"},
-        transform=_fold_biases,
+        transform=fold_biases,
     ),
 )
 

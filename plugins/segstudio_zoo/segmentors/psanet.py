@@ -20,10 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.fcn_head import auxiliary_fcn
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead
+from segstudio_zoo.layers.semseg_layout import SEMSEG_OPTIONS, SEMSEG_RULES
 
 CHUNK_SCORES = 1 << 22
 """At inference, about this many scores (16 MiB) exist at once."""
@@ -71,8 +73,9 @@ class PSAHead(SegmentationHead):
     `direction` is "both", "collect" or "distribute". `compact` predicts one weight per cell of the grid
     instead of one per offset, so it works at the trained grid only: `grid_size`, to which features are
     then always resized. `grid_size` may be given for the over-completed map too.
-    Two published details: the 1x1 after the attention has padding 1, and where both sides of the feature
-    map are odd, shrinking and enlarging align corners whatever the configuration says.
+    Two published details: the 1x1 after the attention has padding 1 (`projection_padding`; the authors: 0),
+    and where both sides of the feature map are odd, shrinking and enlarging align corners whatever the
+    configuration says.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class PSAHead(SegmentationHead):
         shrink_factor: int = 2,
         normalization_factor: float = 1.0,
         softmax: bool = True,
+        projection_padding: int = 1,
         align_corners: bool = False,
     ) -> None:
         if direction not in ("both", "collect", "distribute"):
@@ -112,7 +116,7 @@ class PSAHead(SegmentationHead):
             self.reduce_p = ConvNormAct(in_channels, channels, 1)
             self.attention_p = _map_predictor(channels, offsets)
         joined = 2 * channels if direction == "both" else channels
-        self.proj = ConvNormAct(joined, in_channels, 1, padding=1)
+        self.proj = ConvNormAct(joined, in_channels, 1, padding=projection_padding)
         self.bottleneck = ConvNormAct(2 * in_channels, channels, 3)
 
     @property
@@ -209,6 +213,7 @@ def build(
     shrink_factor: int = 2,
     normalization_factor: float = 1.0,
     psa_softmax: bool = True,
+    projection_padding: int = 1,
     auxiliary: bool = True,
     auxiliary_channels: int = 256,
 ) -> EncoderDecoder:
@@ -231,6 +236,7 @@ def build(
         compact=compact,
         shrink_factor=shrink_factor,
         normalization_factor=normalization_factor,
+        projection_padding=projection_padding,
         softmax=psa_softmax,
         align_corners=align_corners,
     )
@@ -250,6 +256,27 @@ def _two(value: Sequence[int] | int | None) -> tuple[int, int] | None:
     if isinstance(value, int):
         return (value, value)
     return (int(value[0]), int(value[-1]))
+
+
+_BRANCH = r"psa\.(reduce|reduce_p|proj)\."
+_ATTENTION = r"psa\.(attention|attention_p)\."
+
+KEY_MAPS = (
+    KeyMap(
+        layout="authors (semseg)",
+        telltale=(r"psa\.attention\.3\.weight", r"cls\.4\.weight", r"layer0\.6\.weight"),
+        rules=(
+            (rf"{_BRANCH}0\.(.+)", r"decode_head.\1.conv.\2"),
+            (rf"{_BRANCH}1\.(.+)", r"decode_head.\1.bn.\2"),
+            (rf"{_ATTENTION}0\.(.+)", r"decode_head.\1.0.conv.\2"),
+            (rf"{_ATTENTION}1\.(.+)", r"decode_head.\1.0.bn.\2"),
+            (rf"{_ATTENTION}3\.(.+)", r"decode_head.\1.1.\2"),
+            *SEMSEG_RULES,
+        ),
+        options={**SEMSEG_OPTIONS, "projection_padding": 0},
+    ),
+)
+"""The authors' own repository, for pictures of 8 n + 1 pixels a side with odd n shrunk once."""
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:

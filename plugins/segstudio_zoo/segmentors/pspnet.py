@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.fcn_head import FCNHead
 from segstudio_zoo.layers.joined_conv import JoinedConv
 from segstudio_zoo.layers.ppm import POOL_SCALES, PyramidPooling
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, auxiliary_index
+from segstudio_zoo.layers.semseg_layout import SEMSEG_OPTIONS, SEMSEG_RULES
 
 
 class PSPHead(SegmentationHead):
@@ -75,6 +77,21 @@ def build(
         loss_weight=0.4,
     )
     return EncoderDecoder(backbone, head, auxiliary, num_classes=num_classes, align_corners=align_corners)
+
+
+KEY_MAPS = (
+    KeyMap(
+        layout="authors (semseg)",
+        telltale=(r"ppm\.features\.0\.1\.weight", r"cls\.4\.weight", r"layer0\.6\.weight"),
+        rules=(
+            (r"ppm\.features\.(\d)\.1\.(.+)", r"decode_head.psp_modules.\1.1.conv.\2"),
+            (r"ppm\.features\.(\d)\.2\.(.+)", r"decode_head.psp_modules.\1.1.bn.\2"),
+            *SEMSEG_RULES,
+        ),
+        options=SEMSEG_OPTIONS,
+    ),
+)
+"""The authors' own repository, for pictures of 8 n + 1 pixels a side."""
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
