@@ -6,7 +6,9 @@ squeeze-excite with hard sigmoid. "Minimal" keeps the tables but has no squeeze-
 5x5 (the authors' "minimalistic" models).
 
 Publishers pad stride-2 convolutions differently: "same" as TensorFlow does, more on the right and bottom
-(mmsegmentation), or "even" (torchvision, timm).
+(mmsegmentation), or "even" (torchvision, timm). They also widen differently: `widened="tables"` multiplies
+the tables' expanded channels (torchvision), "ratios" the widened input by the tables' expansion ratios
+(TensorFlow's weights, timm).
 """
 
 from __future__ import annotations
@@ -185,17 +187,20 @@ class MobileNetV3(nn.Module):
         out_indices: Sequence[int] | None = None,
         padding: str = "same",
         norm_eps: float = 1e-3,
+        widened: str = "tables",
     ) -> None:
         super().__init__()
         if padding not in ("same", "even"):
             raise ValueError(f'padding must be "same" or "even", not {padding!r}')
+        if widened not in ("tables", "ratios"):
+            raise ValueError(f'widened must be "tables" or "ratios", not {widened!r}')
         same = padding == "same"
         norm = partial(nn.BatchNorm2d, eps=norm_eps)
         swish = relu if minimal else _hard_swish
         table = TABLES[arch]
         self.count = len(table) + 2
         self.out_indices = tuple(FEATURES[arch] if out_indices is None else out_indices)
-        channels = make_divisible(16 * width)
+        channels, unwidened = make_divisible(16 * width), 16
         self.layer0 = _conv(in_channels, channels, 3, stride=2, norm=norm, act=swish, same=same)
         total, dilation = 2, 1
         infos = [FeatureInfo(channels, total)]
@@ -205,9 +210,11 @@ class MobileNetV3(nn.Module):
                 stride = 1
             total *= stride
             wide = make_divisible(out_channels * width)
+            ratio = hidden / unwidened
+            expanded = channels * ratio if widened == "ratios" else hidden * width
             block = InvertedResidual(
                 channels,
-                make_divisible(hidden * width),
+                make_divisible(expanded),
                 wide,
                 3 if minimal else kernel,
                 stride=stride,
@@ -218,7 +225,7 @@ class MobileNetV3(nn.Module):
                 same=same,
             )
             self.add_module(f"layer{index}", block)
-            channels = wide
+            channels, unwidened = wide, out_channels
             infos.append(FeatureInfo(channels, total))
         last = make_divisible(table[-1][1] * width)
         self.add_module(f"layer{len(table) + 1}", ConvNormAct(channels, last, 1, norm=norm, act=swish))
@@ -245,6 +252,7 @@ def build(
     out_indices: Sequence[int] | None = None,
     padding: str = "same",
     norm_eps: float = 1e-3,
+    widened: str = "tables",
 ) -> MobileNetV3:
     """`variant`: "mobilenet-v3-large", "mobilenet-v3-small", each also with "-minimal"."""
     arch = "large" if "large" in variant else "small"
@@ -257,16 +265,21 @@ def build(
         out_indices=out_indices,
         padding=padding,
         norm_eps=norm_eps,
+        widened=widened,
     )
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """The width multiplier from the last convolution."""
-    for number, full in ((16, 960), (12, 576)):
+    """The width multiplier from the last convolution, and what it multiplies from an early one."""
+    for number, arch in ((16, "large"), (12, "small")):
         last = shapes.get(f"layer{number}.conv.weight")
         if last is not None:
-            width = last[0] / full
-            return {} if width == 1.0 else {"width": width}
+            width = last[0] / TABLES[arch][-1][1]
+            if width == 1.0:
+                return {}
+            hidden = shapes["layer2.expand_conv.conv.weight"][0]
+            tables = make_divisible(TABLES[arch][1][1] * width)
+            return {"width": width} if hidden == tables else {"width": width, "widened": "ratios"}
     return {}
 
 

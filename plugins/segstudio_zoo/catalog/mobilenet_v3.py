@@ -44,6 +44,13 @@ ENTRY = BackboneEntry(
     ),
     options=(
         Option("width", "float", 1.0, "width multiplier", minimum=0.1, maximum=2.0),
+        Option(
+            "widened",
+            "choice",
+            "tables",
+            "what the width multiplies: expanded channels, or the input they are a multiple of",
+            choices=("tables", "ratios"),
+        ),
         Option("padding", "choice", "same", "of stride-2 convolutions", choices=("same", "even")),
     ),
     probes=(
