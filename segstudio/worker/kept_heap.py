@@ -24,7 +24,7 @@ _NEVER = 2**31 - 1
 # Where glibc's own adjustment of its thresholds ends up after the first large blocks.
 _USUAL_MMAP_THRESHOLD, _USUAL_TRIM_THRESHOLD, _USUAL_MMAP_MAX = 32 * 2**20, 64 * 2**20, 65536
 
-_SHARE_KEPT = 8  # at most an eighth of the free memory is kept for the next run
+_SHARE_KEPT = 4  # at most a quarter of the free memory is kept for the next run
 _MOST_KEPT = 2 * 2**30
 
 _lock = threading.Lock()
@@ -35,7 +35,7 @@ _users = 0
 def kept() -> Iterator[None]:
     """Inside, memory that becomes free is not given back to the system. May be nested and shared by threads.
 
-    Afterwards an eighth of the free memory at most, and never more than 2 GB, stays for the next run.
+    Afterwards a quarter of the free memory at most, and never more than 2 GB, stays for the next run.
     """
     global _users
     library = _glibc()
