@@ -21,7 +21,7 @@ from PySide6.QtWidgets import QApplication
 from segstudio.runtime.image_cache import ImageCache
 from segstudio.runtime.worker_client import WorkerClient
 from tests.benchmarks.timing import seconds
-from tests.benchmarks.window_watch import Spent, WindowWatch, summary, wait
+from tests.benchmarks.window_watch import Spent, WindowWatch, settle, summary, wait
 
 _SIZES = {"24_megapixels": (6000, 4000), "100_megapixels": (12000, 8400)}
 _REPEATS = 7
@@ -75,6 +75,8 @@ def _measure(path: Path) -> dict[str, Any]:
         whole = time.perf_counter() - begun
         watch.stop()
         cache.clear()
+        del image
+        settle(0.3)  # the bare operation is not to share the memory with what is given back
 
         def reduced() -> None:
             data = np.fromfile(path, np.uint8)

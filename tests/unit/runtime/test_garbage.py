@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from PySide6.QtCore import Qt
 
+from segstudio.runtime import garbage
 from segstudio.runtime.garbage import WindowThreadCollector
 
 
@@ -43,6 +44,17 @@ def test_what_was_old_and_became_garbage_goes_when_the_person_turns_away(qapp, c
     gc.collect()
     assert gone() is not None
     qapp.applicationStateChanged.emit(Qt.ApplicationState.ApplicationInactive)
+    assert gone() is None
+
+
+def test_when_far_more_is_old_than_was_seen_it_is_looked_through_at_work(collector, monkeypatch):
+    monkeypatch.setattr(garbage, "_UNSEEN_AT_FIRST", 0)
+    old = Node()
+    gone = weakref.ref(old)
+    gc.collect()
+    gc.freeze()
+    del old
+    collector._set_aside()
     assert gone() is None
 
 
