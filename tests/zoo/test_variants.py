@@ -105,7 +105,7 @@ def check_losses(variant: dict[str, Any], model: nn.Module, image: Tensor, *, re
     losses = {k: v.weight * v.sum / v.count for k, v in named.items() if "point" not in k}
     assert set(losses) == set(variant["losses"])
     for key, value in variant["losses"].items():
-        assert float(losses[key]) == pytest.approx(value, rel=relative), key
+        assert float(losses[key].detach()) == pytest.approx(value, rel=relative), key
     total: Tensor = sum(losses.values(), torch.zeros((), dtype=image.dtype))
     return total
 
