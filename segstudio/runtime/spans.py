@@ -14,8 +14,8 @@ Ends = NDArray[np.intp]
 
 _BLOCK = 16  # rows written together where their spans overlap
 _SCATTERED = 128  # pixels a row, on average, up to which single indices are faster than slices
-_BANDS = 8
-_WHOLE = 1 << 16  # pixels: a smaller rectangle is painted as fast as its parts
+_BANDS = 5
+_WHOLE = 400_000  # pixels: a smaller rectangle is painted as fast as its parts
 
 
 def write_spans(

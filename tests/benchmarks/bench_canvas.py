@@ -30,8 +30,7 @@ from segstudio.ui.canvas.layers import ImageLayer, LabelLayer
 from segstudio.ui.canvas.readout import Readout
 from segstudio.ui.canvas.view import CanvasView
 from segstudio.ui.canvas.viewport import Viewport
-from tests.benchmarks.timing import percentiles
-from tests.benchmarks.window_watch import Spent, ThreadClock
+from tests.benchmarks.window_watch import Spent, ThreadClock, summary
 
 ROUNDS, FRAMES = 7, 80
 STROKE = 20  # dabs
@@ -239,6 +238,6 @@ def _dabs(
                 last = (float(x), float(y))
         name = f"brush dab to screen, radius {radius}"
         row = _row(name, size, [each.wall for each in product], baseline, 8.0)
-        rows.append(row | {"own": percentiles([each.own for each in product])})
+        rows.append(row | summary(product))
     window.close()
     return rows
