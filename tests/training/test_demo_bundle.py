@@ -58,10 +58,10 @@ def test_every_network_is_small_knows_its_classes_and_says_how_it_was_made(name)
     path = resource("demo", "checkpoints", f"{name}.safetensors")
     assert path.stat().st_size <= 3_000_000
     facts = read_facts(path)
-    assert facts.model == f"segstudio_zoo/{name}_mobilenet-v2-d16"
+    assert facts.model == f"segstudio_zoo/{name}_mobilenet-v2-d8"
     assert facts.num_classes == len(facts.classes) == 8
     document = json.loads(path.with_suffix(".json").read_text("utf-8"))
-    assert document["metrics"]["miou"] > 0.7
+    assert document["metrics"]["miou"] > 0.75
     assert all(command.startswith("segstudio train --model ") for command in document["commands"])
 
 
