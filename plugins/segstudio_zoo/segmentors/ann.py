@@ -27,7 +27,7 @@ from segstudio_zoo.layers.dense_attention import (
     capturing,
     grid_of,
 )
-from segstudio_zoo.layers.fcn_head import FCNHead
+from segstudio_zoo.layers.fcn_head import auxiliary_fcn
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, auxiliary_index
 
 PYRAMID = (1, 3, 6, 8)
@@ -204,16 +204,7 @@ def build(
         indices=(index, len(infos) - 1),
         align_corners=align_corners,
     )
-    auxiliary = FCNHead(
-        infos[index].channels,
-        256,
-        num_classes,
-        index=index,
-        num_convs=1,
-        concat_input=False,
-        align_corners=align_corners,
-        loss_weight=0.4,
-    )
+    auxiliary = auxiliary_fcn(infos, num_classes, align_corners=align_corners)
     return EncoderDecoder(backbone, head, auxiliary, num_classes=num_classes, align_corners=align_corners)
 
 

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from segstudio.plugin_api import Loss, ProbeMap, Query
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
-from segstudio_zoo.layers.fcn_head import FCNHead
+from segstudio_zoo.layers.fcn_head import auxiliary_fcn
 from segstudio_zoo.layers.resize import resize
-from segstudio_zoo.layers.segmentor import Criterion, EncoderDecoder, SegmentationHead, auxiliary_index
+from segstudio_zoo.layers.segmentor import Criterion, EncoderDecoder, SegmentationHead
 
 
 class Encoding(nn.Module):
@@ -222,17 +222,7 @@ def build(
         second_encoding=second_encoding,
         align_corners=align_corners,
     )
-    index = auxiliary_index(infos)
-    auxiliary = FCNHead(
-        infos[index].channels,
-        256,
-        num_classes,
-        index=index,
-        num_convs=1,
-        concat_input=False,
-        align_corners=align_corners,
-        loss_weight=0.4,
-    )
+    auxiliary = auxiliary_fcn(infos, num_classes, align_corners=align_corners)
     return EncoderDecoder(backbone, head, auxiliary, num_classes=num_classes, align_corners=align_corners)
 
 

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
 from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
-from segstudio_zoo.layers.fcn_head import FCNHead
+from segstudio_zoo.layers.fcn_head import FCNHead, auxiliary_fcn
 from segstudio_zoo.layers.residual import BasicBlock, Bottleneck
-from segstudio_zoo.layers.segmentor import EncoderDecoder, auxiliary_index
+from segstudio_zoo.layers.segmentor import EncoderDecoder
 
 
 class Preset(NamedTuple):
@@ -164,17 +164,7 @@ def build(
     else:
         block = ContextBlock(channels, ratio=0.25 if ratio is None else ratio, preset=chosen)
         head = GCHead(infos[-1].channels, channels, num_classes, block=block, align_corners=align_corners)
-    index = auxiliary_index(infos)
-    auxiliary = FCNHead(
-        infos[index].channels,
-        256,
-        num_classes,
-        index=index,
-        num_convs=1,
-        concat_input=False,
-        align_corners=align_corners,
-        loss_weight=0.4,
-    )
+    auxiliary = auxiliary_fcn(infos, num_classes, align_corners=align_corners)
     return EncoderDecoder(backbone, head, auxiliary, num_classes=num_classes, align_corners=align_corners)
 
 

@@ -34,8 +34,8 @@ from segstudio_zoo.layers.dense_attention import (
     capturing,
     row_or_column,
 )
-from segstudio_zoo.layers.fcn_head import FCNHead
-from segstudio_zoo.layers.segmentor import EncoderDecoder, auxiliary_index
+from segstudio_zoo.layers.fcn_head import FCNHead, auxiliary_fcn
+from segstudio_zoo.layers.segmentor import EncoderDecoder
 
 
 class NonLocalBlock(AttentionModule):
@@ -143,17 +143,7 @@ def build(
         sub_sample=sub_sample,
     )
     head = NonLocalHead(infos[-1].channels, channels, num_classes, block=block, align_corners=align_corners)
-    index = auxiliary_index(infos)
-    auxiliary = FCNHead(
-        infos[index].channels,
-        256,
-        num_classes,
-        index=index,
-        num_convs=1,
-        concat_input=False,
-        align_corners=align_corners,
-        loss_weight=0.4,
-    )
+    auxiliary = auxiliary_fcn(infos, num_classes, align_corners=align_corners)
     return EncoderDecoder(backbone, head, auxiliary, num_classes=num_classes, align_corners=align_corners)
 
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.conv import ConvNormAct
-from segstudio_zoo.layers.fcn_head import FCNHead
+from segstudio_zoo.layers.fcn_head import auxiliary_fcn
 from segstudio_zoo.layers.joined_conv import JoinedConv
 from segstudio_zoo.layers.ppm import POOL_SCALES, PyramidPooling
-from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, auxiliary_index
+from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead
 from segstudio_zoo.layers.semseg_layout import SEMSEG_OPTIONS, SEMSEG_RULES
 
 
@@ -65,17 +65,7 @@ def build(
     """PSPNet on the last feature of `backbone`, auxiliary FCN head (0.4) on the one before."""
     infos = backbone.features
     head = PSPHead(infos[-1].channels, channels, num_classes, scales=pool_scales, align_corners=align_corners)
-    index = auxiliary_index(infos)
-    auxiliary = FCNHead(
-        infos[index].channels,
-        auxiliary_channels,
-        num_classes,
-        index=index,
-        num_convs=1,
-        concat_input=False,
-        align_corners=align_corners,
-        loss_weight=0.4,
-    )
+    auxiliary = auxiliary_fcn(infos, num_classes, channels=auxiliary_channels, align_corners=align_corners)
     return EncoderDecoder(backbone, head, auxiliary, num_classes=num_classes, align_corners=align_corners)
 
 
