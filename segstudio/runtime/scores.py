@@ -53,6 +53,7 @@ class Scores(QObject):
         self._painted: set[int] = set()
         # Counted while something was still being written: stored when the project has caught up.
         self._to_store: dict[tuple[str, int], Confusion] = {}
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="labels to score")
         self._arrived.connect(lambda work: work())
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
@@ -74,6 +75,8 @@ class Scores(QObject):
         self._forget_truth()
 
     def close(self) -> None:
+        """No answer is taken any more."""
+        self._closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def get(self, key: str, image_id: int) -> Confusion | None:
@@ -264,6 +267,8 @@ class Scores(QObject):
         def take(values: dict[str, Any]) -> None:
             # `truth` and `result` are named so that their memory outlives the request.
             assert truth is not None and result is not None
+            if self._closed:
+                return  # the reader outlives a room that is taken apart
             then(np.asarray(values["confusion"], np.int64))
 
         call.finished.connect(take)

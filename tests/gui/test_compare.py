@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from segstudio.core.class_space import ClassSpace
 from segstudio.core.metrics import class_iou, mean_iou
 from segstudio.core.records import LabelClass
+from segstudio.ipc import MappedArray
 from segstudio.runtime.model_shelf import ModelShelf
 from segstudio.ui.compare.class_table import ClassRow, ClassTable
 from segstudio.ui.compare.pane_layers import agreement_of_first
@@ -262,6 +264,18 @@ def test_classes_of_another_set_are_matched_by_name():
     labels = np.array([[0, 1, 2, 7]], np.uint8)
     assert space.translated(labels, places).tolist() == [[4, 5, 0, 255]]
     assert space.add_model(["rider"], [(9, 9, 9)]).tolist() == [5], "the same name is the same class again"
+
+
+def test_scores_that_are_closed_take_no_answer_that_comes_later(qtbot, bench, room):
+    truth = MappedArray.create((4, 4), "u1")
+    heard: list[object] = []
+    room.scores._ask(truth, SimpleNamespace(shared=truth), heard.append)
+    room.scores.close()
+    after = bench.session.reader.request("header", path="nothing there")
+    with qtbot.waitSignal(after.failed, timeout=WAIT):
+        pass
+    qtbot.waitUntil(lambda: bench.session.reader.state == "ready", timeout=WAIT)
+    assert heard == []
 
 
 def test_iou_of_a_matrix_by_hand():
