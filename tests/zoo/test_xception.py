@@ -8,6 +8,8 @@ import torch.nn.functional as F
 
 from segstudio_zoo import create_model, load_checkpoint
 
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
 
 @pytest.mark.parametrize(
     ("name", "channels"), [("xception39", (8, 64, 128, 256)), ("xception65", (256, 728, 1024, 2048))]
@@ -66,3 +68,15 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
     model = create_model(name, output_stride=16).train()
     sum(value.square().mean() for value in model(torch.randn(3, 3, 65, 81))).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_xception39_has_the_entries_of_its_authors_repository() -> None:
+    """Furnace of "TorchSeg", base_model/xception.py: no norm between depthwise and pointwise convolution."""
+    keys = create_model("xception39").state_dict().keys()
+    parts = ("conv1.weight", "point_wise_cbr.conv.weight", *(f"point_wise_cbr.bn.{p}" for p in NORM))
+    expected = {"conv1.conv.weight", *(f"conv1.bn.{part}" for part in NORM)}
+    for layer, blocks in enumerate((4, 8, 4), start=1):
+        for block in range(blocks):
+            branches = [f"residual_branch.{place}" for place in range(3)] + ["proj"] * (block == 0)
+            expected |= {f"layer{layer}.{block}.{branch}.{part}" for branch in branches for part in parts}
+    assert set(keys) == expected

@@ -23,9 +23,7 @@ MIDDLE_BLOCKS = 16
 
 
 class SeparableConv(nn.Module):
-    """Depthwise 3x3 and norm, then a 1x1 with norm and, if asked, ReLU."""
-
-    norm_pairs = (("conv1", "bn"),)
+    """Depthwise 3x3, then a 1x1 with norm and, if asked, ReLU; the authors have no norm between."""
 
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: int, dilation: int, relu: bool
@@ -34,11 +32,10 @@ class SeparableConv(nn.Module):
         self.conv1 = nn.Conv2d(
             in_channels, in_channels, 3, stride, dilation, dilation, groups=in_channels, bias=False
         )
-        self.bn = nn.BatchNorm2d(in_channels)
         self.point_wise_cbr = ConvNormAct(in_channels, out_channels, 1, act=nn.ReLU if relu else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.point_wise_cbr(self.bn(self.conv1(x)))
+        out: Tensor = self.point_wise_cbr(self.conv1(x))
         return out
 
 
