@@ -32,6 +32,7 @@ ENTRY = SegmentorEntry(
     backbones=("r50-d8", "mobilenet-v2-d8", "resnest101-d8"),
     models=(
         NamedModel("fcn_r18-d8", backbone="r18-d8", settings=_SHALLOW),
+        NamedModel("fcn_r18b-d8", backbone="r18b-d8", settings=_SHALLOW),
         NamedModel("fcn_hr18", backbone="hr18", settings=_HRNET),
         NamedModel("fcn_hr18s", backbone="hr18s", settings=_HRNET),
         NamedModel("fcn_hr48", backbone="hr48", settings=_HRNET),
