@@ -157,11 +157,11 @@ def _as_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
             (f"{ocb}bottleneck.conv.", "ocr_distri_head.conv_bn_dropout.0."),
             (f"{ocb}bottleneck.bn.", "ocr_distri_head.conv_bn_dropout.1.0."),
             ("decode_head.1.bottleneck.conv.", "conv3x3_ocr.0."),
-            ("decode_head.1.bottleneck.bn.", "conv3x3_ocr.1.0."),
+            ("decode_head.1.bottleneck.bn.", "conv3x3_ocr.1."),
             ("decode_head.1.conv_seg.", "cls_head."),
             ("decode_head.0.convs.0.conv.", "aux_head.0."),
-            ("decode_head.0.convs.0.bn.", "aux_head.1.0."),
-            ("decode_head.0.conv_seg.", "aux_head.2."),
+            ("decode_head.0.convs.0.bn.", "aux_head.1."),
+            ("decode_head.0.conv_seg.", "aux_head.3."),
             ("backbone.", ""),
         ):
             if key.startswith(ours):
@@ -170,7 +170,7 @@ def _as_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name in ("conv3x3_ocr.0", "aux_head.0"):
         bias = torch.randn(len(out[f"model.{name}.weight"]))
         out[f"model.{name}.bias"] = bias
-        mean = f"model.{name.removesuffix('.0')}.1.0.running_mean"
+        mean = f"model.{name.removesuffix('.0')}.1.running_mean"
         out[mean] = out[mean] + bias
     return out
 

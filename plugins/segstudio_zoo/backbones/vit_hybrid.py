@@ -35,8 +35,6 @@ GROUPS = 32
 class StandardisedConv(nn.Conv2d):
     """Each filter is brought to mean 0 and variance 1; padding as the original, more at right and bottom."""
 
-    eps = 1e-8  # under the root; `build` sets another where a publisher has it
-
     def __init__(self, in_channels: int, channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__(in_channels, channels, kernel, stride, bias=False)
 
@@ -44,7 +42,7 @@ class StandardisedConv(nn.Conv2d):
         weight = self.weight
         mean = weight.mean(dim=(1, 2, 3), keepdim=True)
         deviation = weight.var(dim=(1, 2, 3), keepdim=True, correction=0)
-        weight = (weight - mean) / (deviation + self.eps).sqrt()
+        weight = (weight - mean) / (deviation + 1e-8).sqrt()
         return F.conv2d(same_padded(x, self.kernel_size[0], self.stride[0]), weight, stride=self.stride)
 
 
@@ -150,11 +148,8 @@ def build(
     out_indices: tuple[int, ...] | None = None,
     interpolation: str = "bilinear",
     drop_path_rate: float = 0.1,
-    standardisation_eps: float = 1e-8,
 ) -> HybridTransformer:
     """ViT-B over ResNet-50; `out_indices` are blocks counted from 0, 8 and 11 unless told.
-
-    `standardisation_eps` keeps filters of little variance finite (transformers has 1e-6).
 
     Raises ValueError for an output stride other than 16.
     """
@@ -164,7 +159,7 @@ def build(
     height, width = image_size if len(image_size) == 2 else (image_size[0], image_size[0])
     positions = torch.empty(1, 1 + (height // STRIDE) * (width // STRIDE), dim)
     nn.init.trunc_normal_(positions, std=0.02)
-    network = HybridTransformer(
+    return HybridTransformer(
         [
             TransformerBlock(dim, heads, 4 * dim, drop_path=rate)
             for rate in linear_rates(drop_path_rate, depth)
@@ -177,10 +172,6 @@ def build(
         image_size=(height, width),
         interpolation=interpolation,
     )
-    for module in network.modules():
-        if isinstance(module, StandardisedConv):
-            module.eps = standardisation_eps
-    return network
 
 
 def attention_probe() -> AttentionProbe:
@@ -231,7 +222,6 @@ KEY_MAPS = (
             (r"embeddings\.projection\.(.+)", r"patch_embed.projection.\1"),
             *TRANSFORMERS_RULES,
         ),
-        options={"standardisation_eps": 1e-6},
         transform=join_parts,
     ),
 )
