@@ -177,6 +177,7 @@ class MainWindow(QWidget):
 
     def _start_engines(self) -> None:
         start_engines(self)
+        self.rooms.import_ahead()
         QTimer.singleShot(100, self, self._make_first_room)
 
     def _make_first_room(self) -> None:

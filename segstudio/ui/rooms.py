@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,13 @@ class Rooms(QWidget):
         """What lies below every room that does not refuse it."""
         self._foot = foot
         self._column.addWidget(foot)
+
+    def import_ahead(self) -> None:
+        """Reads the rooms' code on a thread, so that entering one the first time only builds its widgets."""
+        modules = [entry.module for entry in self.entries]
+        threading.Thread(
+            target=lambda: [importlib.import_module(name) for name in modules], name="read rooms", daemon=True
+        ).start()
 
     def entry(self, title: str) -> RoomEntry | None:
         """The entry of this title, None where there is none."""
