@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segstudio.plugin_api import FeatureInfo
-from segstudio_zoo.backbones.vit import TRANSFORMERS_RULES, timm_rules
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.key_transforms import join_parts
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
 from segstudio_zoo.layers.transformer import TransformerBlock
+from segstudio_zoo.vit_keys import TRANSFORMERS_RULES, timm_rules
 
 BLOCKS = (3, 4, 9)
 WIDTHS = (256, 512, 1024)
