@@ -50,17 +50,18 @@ def run(arguments: argparse.Namespace) -> int:
     evaluation = Evaluation(taxonomy, frozenset(arguments.ignore))
     if arguments.predictions is not None:
         pairs, problems = pair_by_stem(arguments.labels, arguments.predictions, SUFFIXES)
-        read_prediction = read_label_picture
+        read_prediction = _read_picture
     else:
         if arguments.images is None:
             raise UserError("--model needs --images, the folder it is run on")
         pairs, problems = pair_by_stem(arguments.labels, arguments.images, IMAGE_SUFFIXES)
-        read_prediction = _predictor(arguments, evaluation) if pairs else read_label_picture
+        read_prediction = _predictor(arguments, evaluation) if pairs else _read_picture
     evaluation.problems.extend(problems)
     bar = ProgressBar(len(pairs), "images")
     for number, (stem, label_path, other_path) in enumerate(pairs, 1):
         try:
-            evaluation.add(stem, read_label_picture(label_path), read_prediction(other_path))
+            labels = read_label_picture(label_path)
+            evaluation.add(stem, labels, read_prediction(other_path, labels))
         except UserError as error:
             evaluation.problems.append(error)
         bar.show(number, stem)
@@ -76,7 +77,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if evaluation.problems else 0
 
 
-def _predictor(arguments: argparse.Namespace, evaluation: Evaluation) -> Callable[[Path], LabelArray]:
+def _read_picture(path: Path, _labels: LabelArray) -> LabelArray:
+    return read_label_picture(path)
+
+
+def _predictor(
+    arguments: argparse.Namespace, evaluation: Evaluation
+) -> Callable[[Path, LabelArray], LabelArray]:
     """Loads the network once; a wrong name or file of weights ends the command, not every image."""
     from segstudio.core.images import read_rgb
     from segstudio.worker.engine import Engine
@@ -88,9 +95,9 @@ def _predictor(arguments: argparse.Namespace, evaluation: Evaluation) -> Callabl
     for note in loaded.notes:
         print(f"segstudio: {note}", file=sys.stderr)
 
-    def predict(path: Path) -> LabelArray:
+    def predict(path: Path, labels: LabelArray) -> LabelArray:
         first = loaded.agreement is None
-        result = engine.predict(reference, read_rgb(path), confidence=False)
+        result = engine.predict(reference, read_rgb(path), confidence=False, labels=labels)
         if first and result.agreement is not None:
             print(f"segstudio: {result.agreement.sentence(result.precision)}", file=sys.stderr)
         return result.label_map

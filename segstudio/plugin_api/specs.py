@@ -91,7 +91,9 @@ class SwitchSpec:
     """A part that can be turned off or replaced at inference with the same weights.
 
     `apply` ("module:function") is called as `apply(model, value)` and returns a context manager that
-    puts the part back when it is left. `trained` is the value the weights were trained with.
+    puts the part back when it is left. `trained` is the value the weights were trained with. At a value in
+    `from_labels` the part works from the picture's labels: before `apply` is called the worker sets the
+    model's `region_truth` to them, (1, H, W) int64 of the size of the pass, -1 where nobody knows.
     """
 
     id: str
@@ -100,6 +102,7 @@ class SwitchSpec:
     choices: tuple[OptionValue, ...]
     trained: OptionValue
     help: str = ""
+    from_labels: tuple[OptionValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

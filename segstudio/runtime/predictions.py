@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from segstudio.runtime.jobs import JobQueue, job_of_call
 from segstudio.runtime.mask_result import MaskResult, Switches, image_key, prediction_key
 from segstudio.runtime.model_shelf import RunnableModel
 from segstudio.runtime.session import ProjectSession
+from segstudio.runtime.true_labels import labels_for
 from segstudio.runtime.worker_client import Call, WorkerClient
 
 BUDGET_BYTES = 768 * 2**20
@@ -33,6 +34,7 @@ class _Request:
     switches: dict[str, Any]
     call: Call | None = None
     cancelled: bool = False
+    truth: MappedArray | Literal[False] | None = None  # False: looked up, and there are no labels
 
 
 class Predictions(QObject):
@@ -73,6 +75,8 @@ class Predictions(QObject):
         session.opened.connect(self._project_changed)
         session.closed.connect(self._project_changed)
         session.classes_changed.connect(self._renumber)
+        session.edits.drawn.connect(self._forget_made_from_labels)
+        session.undone.connect(lambda *_: self._forget_made_from_labels())
         self._project_changed()
 
     @property
@@ -160,6 +164,14 @@ class Predictions(QObject):
         for slot in [slot for slot in self._results if image_id in (None, slot[1])]:
             del self._results[slot]
 
+    def _forget_made_from_labels(self, image_id: int | None = None) -> None:
+        """The labels of this image are others now; None: of the image in front."""
+        if image_id is None and self._session.current is not None:
+            image_id = self._session.current.id
+        for slot, result in list(self._results.items()):
+            if slot[1] == image_id and result.info.get("from_labels"):
+                del self._results[slot]
+
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -199,6 +211,19 @@ class Predictions(QObject):
         job: bool,
     ) -> None:
         """`keep` owns the memory of `pixels` and must live as long as the request."""
+        if request.switches and request.truth is None and self._session.project is not None:
+            # A switched part may work from the picture's labels (GT-OCR).
+            classes_of = _classes_of({}, request.runnable)
+
+            def take_truth(truth: MappedArray | None) -> None:
+                request.truth = truth if truth is not None else False
+                if slot in self._requests and not request.cancelled:
+                    self._predict(slot, request, pixels, keep, priority, job)
+                else:
+                    self._cancelled(slot)
+
+            self._session.read(lambda project: labels_for(project, slot[1], *classes_of), take_truth)
+            return
         height, width = int(pixels["shape"][0]), int(pixels["shape"][1])
         classes = max(len(request.runnable.class_names), int(request.runnable.ref.get("num_classes") or 0))
         try:
@@ -216,6 +241,7 @@ class Predictions(QObject):
             labels=labels.descriptor(),
             confidence=confidence.descriptor(),
             entropy=entropy.descriptor(),
+            truth=request.truth.descriptor() if isinstance(request.truth, MappedArray) else None,
             keep=True,
             key=image_key(slot[1]),
         )

@@ -31,6 +31,7 @@ from segstudio.worker.model_ref import ModelRef
 from segstudio.worker.precision import Agreement, compare, crop_of
 from segstudio.worker.resampling import Maps
 from segstudio.worker.tiles import Tile, TilePlan
+from segstudio.worker.true_labels import given, wanted
 
 _SURELY_SMALL = 640 * 640
 _SHARE_OF_FREE = 0.6
@@ -41,7 +42,7 @@ _MEASURED_SIDES = (96, 192)
 class PredictionResult:
     """`label_map` (H, W) uint8, or uint16 for more than 256 classes; `confidence` and `entropy` (H, W) uint8,
     0..255 for 0..1, or None. `seconds` is all of it, `forward_seconds` the network alone. `agreement` with
-    float32 is known where the `precision` is another.
+    float32 is known where the `precision` is another. `from_labels`: a switched part knew the labels.
     """
 
     label_map: NDArray[Any]
@@ -60,6 +61,7 @@ class PredictionResult:
     notes: list[str] = field(default_factory=list)
     precision: str = "float32"
     agreement: Agreement | None = None
+    from_labels: bool = False
 
 
 class Engine:
@@ -109,13 +111,15 @@ class Engine:
         entropy: bool = False,
         keep: bool = False,
         key: str = "",
+        labels: NDArray[Any] | None = None,
         cancel: Callable[[], bool] | None = None,
         progress: Callable[[float, str], None] | None = None,
     ) -> PredictionResult:
         """Segments `image` (H, W, 3) uint8 RGB of any size.
 
         `maps` are filled where given (shared memory), else made. With `keep`, what the declared probes
-        need stays under the image's `key`. Raises UserError; Cancelled once `cancel()` is true.
+        need stays under the image's `key`. `labels` (H, W) are the model's class numbers, others where
+        nobody knows: for switches that work from them. Raises UserError; Cancelled once `cancel()` is true.
         """
         control = Control(cancel=cancel, progress=progress)
         _check_image(image)
@@ -125,12 +129,15 @@ class Engine:
         if maps is None:
             maps = _new_maps(image.shape[:2], loaded.num_classes, confidence, entropy)
         notes = list(loaded.notes)
+        truth_wanted = wanted(loaded, dict(ref.switches))
         if loaded.is_torch:
             if loaded.num_classes > np.iinfo(maps.labels.dtype).max + 1:
                 raise UserError(f"{loaded.num_classes} classes do not fit a label map of {maps.labels.dtype}")
             with self._memory_kept(loaded):
-                plan, timing, changed = self._run_torch(loaded, ref, image, maps, keep, key, control, notes)
-            if loaded.agreement is None and loaded.dtype is not torch.float32:
+                plan, timing, changed = self._run_torch(
+                    loaded, ref, image, maps, keep, key, control, notes, labels
+                )
+            if loaded.agreement is None and loaded.dtype is not torch.float32 and not truth_wanted:
                 loaded.agreement = self._agreement(loaded, ref, image)
                 notes.append(loaded.agreement.sentence(loaded.precision))
         else:
@@ -156,6 +163,7 @@ class Engine:
             notes=notes,
             precision=loaded.precision,
             agreement=loaded.agreement,
+            from_labels=truth_wanted,
         )
 
     def scores(
@@ -221,6 +229,7 @@ class Engine:
         key: str,
         control: Control,
         notes: list[str],
+        labels: NDArray[Any] | None,
     ) -> tuple[TilePlan, Timing, bool]:
         height, width = image.shape[:2]
         side = self._tile_side(loaded, (height, width))
@@ -228,7 +237,8 @@ class Engine:
         while True:
             plan = make_plan(height, width, loaded.spec, side)
             try:
-                with switched(self.registry, loaded, dict(ref.switches)) as changed:
+                truth = given(loaded, labels, plan) if wanted(loaded, dict(ref.switches)) else nullcontext()
+                with truth, switched(self.registry, loaded, dict(ref.switches)) as changed:
                     timing = self._run_plan(loaded, network, ref, image, plan, maps, keep, key, control)
                 break
             except Exception as error:

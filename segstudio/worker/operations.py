@@ -83,7 +83,8 @@ class _Worker:
         return {"devices": found, "torch": str(torch.__version__)}
 
     def predict(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
-        """`model`, `image`, `labels`, `confidence`, `entropy`, `keep`, `key`, `device`, `precision`
+        """`model`, `image`, `labels`, `confidence`, `entropy`, `keep`, `key`, `device`, `precision`; `truth`
+        (the picture's labels in the model's class numbers, -1 elsewhere) where a switched part may need it
 
         -> what it took, and how far a lower precision is from float32.
         """
@@ -106,6 +107,7 @@ class _Worker:
             precision=str(arguments.get("precision") or ""),
             keep=bool(arguments.get("keep", False)),
             key=str(arguments.get("key", "")),
+            labels=_attached(arguments.get("truth")),
             cancel=control.cancelled,
             progress=control.progress,
         )
@@ -128,6 +130,7 @@ class _Worker:
             "agreement": result.agreement.to_json() if result.agreement is not None else None,
             "preprocess": result.preprocess_source,
             "not_as_trained": result.not_as_trained,
+            "from_labels": result.from_labels,
             "notes": result.notes,
         }
 

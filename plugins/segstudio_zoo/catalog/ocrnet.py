@@ -65,6 +65,7 @@ ENTRY = SegmentorEntry(
             "segstudio_zoo.segmentors.ocrnet:use_true_regions",
             choices=("predicted", "truth"),
             trained="predicted",
+            from_labels=("truth",),
             help="truth (GT-OCR): regions and relations from the picture's labels, the paper's upper bound",
         ),
     ),
