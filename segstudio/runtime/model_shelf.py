@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,6 +71,8 @@ class ModelShelf(QObject):
         self._order: tuple[str, ...] = ()
         self._waiting: list[PluginSource] = []
         self._listing: dict[str, QProcess] = {}
+        # Where nobody closed it: its processes would tell a shelf that is half gone that they ended.
+        self.destroyed.connect(partial(_end_all, self._listing))
         self._runs: tuple[Path, ...] = ()
         self._runnable: tuple[RunnableModel, ...] | None = None
         self._precision = "float32"
@@ -162,11 +165,7 @@ class ModelShelf(QObject):
     def close(self) -> None:
         self._waiting.clear()
         self._thread.shutdown(wait=False, cancel_futures=True)
-        for process in self._listing.values():
-            process.blockSignals(True)
-            process.kill()
-            process.waitForFinished(500)
-        self._listing.clear()
+        _end_all(self._listing)
 
     # -- listing -------------------------------------------------------------------------------------
 
@@ -274,6 +273,15 @@ class ModelShelf(QObject):
     def _opened(self) -> list[dict[str, Any]]:
         entries = self._settings.get("models.files", []) if self._settings is not None else []
         return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _end_all(listing: dict[str, QProcess], *_: object) -> None:
+    """Ends the processes without a word to anybody."""
+    for process in listing.values():
+        process.blockSignals(True)
+        process.kill()
+        process.waitForFinished(500)
+    listing.clear()
 
 
 def _of_spec(plugin: Plugin, spec: ModelSpec) -> Iterable[RunnableModel]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import shiboken6
 import torch
 from pytestqt.qtbot import QtBot
 
@@ -186,3 +187,17 @@ def test_installed_plugins_list_their_models(qtbot: QtBot, shelves: list[ModelSh
     assert [model.key for model in shelf.runnable if model.origin == "plugin"] == [
         "segstudio_example/grey-levels"
     ]
+
+
+def test_a_shelf_that_is_deleted_while_it_lists_ends_its_processes_in_silence(
+    qtbot: QtBot, tmp_path: Path, only_files: None
+) -> None:
+    shelf = ModelShelf(plugin_files=[write_plugin(tmp_path, "tiny", TINY)], settings=Settings())
+    shelf.refresh()
+    qtbot.waitUntil(lambda: bool(shelf._listing), timeout=SECONDS)
+    (process,) = shelf._listing.values()
+    ended: list[int] = []
+    process.stateChanged.connect(lambda _state: ended.append(1))
+    with qtbot.captureExceptions() as errors:
+        shiboken6.delete(shelf)
+    assert not errors and not ended
