@@ -177,12 +177,12 @@ class MainWindow(QWidget):
 
     def _start_engines(self) -> None:
         start_engines(self)
+        self.rooms.code_read.connect(self._make_first_room)
         self.rooms.import_ahead()
-        QTimer.singleShot(100, self, self._make_first_room)
 
-    def _make_first_room(self) -> None:
+    def _make_first_room(self, read: str) -> None:
         """While nobody waits, so that the first project opens without a pause."""
-        if self.services is not None:
+        if self.services is not None and read == self.rooms.entries[0].title:
             self.rooms.make(self.rooms.entries[0], self.services)
 
     def _follow(self, session: ProjectSession) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.ui.room import Room, Services
@@ -37,6 +39,8 @@ ROOMS = (
 class Rooms(QWidget):
     """Option bar over room over foot (the image strip). `current` is the room in front, None without one."""
 
+    code_read = Signal(str)
+
     def __init__(self) -> None:
         super().__init__()
         self.entries = [entry for entry in ROOMS if importlib.util.find_spec(entry.module) is not None]
@@ -60,11 +64,18 @@ class Rooms(QWidget):
         self._column.addWidget(foot)
 
     def import_ahead(self) -> None:
-        """Reads the rooms' code on a thread, so that entering one the first time only builds its widgets."""
-        modules = [entry.module for entry in self.entries]
-        threading.Thread(
-            target=lambda: [importlib.import_module(name) for name in modules], name="read rooms", daemon=True
-        ).start()
+        """Reads the rooms' code on a thread, so that entering one the first time only builds its widgets.
+
+        `code_read` comes with the title of each room whose code is there.
+        """
+
+        def read() -> None:
+            for entry in self.entries:
+                importlib.import_module(entry.module)
+                with contextlib.suppress(RuntimeError):  # the window may be gone before its code was read
+                    self.code_read.emit(entry.title)
+
+        threading.Thread(target=read, name="read rooms", daemon=True).start()
 
     def entry(self, title: str) -> RoomEntry | None:
         """The entry of this title, None where there is none."""
