@@ -77,8 +77,10 @@ def room_of(window):
 def test_an_empty_tab_says_what_will_appear_and_offers_one_button(window, qtbot):
     room = room_of(window)
     assert room._table_stack.currentWidget() is room._empty
+    assert room._made_form is None, "entering the tab does not wait for the form"
     QTest.mouseClick(room._empty.button, Qt.MouseButton.LeftButton)
     assert room.form.isVisible()
+    qtbot.waitUntil(lambda: room.form.model.count() > 0, timeout=60_000)
     QTest.keyClick(room.form, Qt.Key.Key_Escape)
     assert not room.form.isVisible()
 

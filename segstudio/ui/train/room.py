@@ -61,7 +61,7 @@ class TrainRoom(QObject):
         self.detail = RunDetail()
         self.check = CheckPanel()
         self.progress = ProgressPage()
-        self.form = NewRunForm()
+        self._made_form: NewRunForm | None = None
         self._build()
         self._connect()
         self._bind()
@@ -90,7 +90,7 @@ class TrainRoom(QObject):
         self.progress.stop()
 
     def status_hint(self) -> str:
-        if self._right.currentWidget() is self.form:
+        if self._right.currentWidget() is not self.progress:
             return "[Esc] goes back without a run"
         if not self._runs.views:
             return "[Ctrl+N] starts a run on the labels of this project"
@@ -172,7 +172,6 @@ class TrainRoom(QObject):
         column.addWidget(self._check_section, 2)
         self._right = QStackedWidget()
         self._right.addWidget(self.progress)
-        self._right.addWidget(self.form)
         self._split = QSplitter(Qt.Orientation.Horizontal)
         self._split.setHandleWidth(1)
         self._split.setChildrenCollapsible(False)
@@ -205,9 +204,6 @@ class TrainRoom(QObject):
         self.comparison.changed.connect(lambda: self._show_run(self.table.current))
         self._new.clicked.connect(self.new_run)
         self._empty.clicked.connect(self.new_run)
-        self.form.cancelled.connect(self._close_form)
-        self.form.more_wanted.connect(self._services.actions.action("window.networks").trigger)
-        self.form.start_wanted.connect(self._create)
         self.check.fix_wanted.connect(self._fix)
         self._checked.connect(self._take_report)
         self.detail.pause_wanted.connect(lambda: self._runs.pause(self.table.current))
@@ -253,7 +249,7 @@ class TrainRoom(QObject):
         self.detail.show_run(view, recipe, list(history.parts))
         self.progress.show_run(view, recipe, history, other)
         self.bar.show_best(view.has_best)
-        if self._right.currentWidget() is self.form and not self.form.isVisible():
+        if not self._right.currentWidget().isVisible():
             self._right.setCurrentWidget(self.progress)
 
     def _history_changed(self, name: str) -> None:
@@ -286,11 +282,24 @@ class TrainRoom(QObject):
 
     # ------------------------------------------------------------------ new run
 
+    @property
+    def form(self) -> NewRunForm:
+        """Made when somebody first asks for it: its many fields take longer than the rest of the room."""
+        if self._made_form is None:
+            self._made_form = made = NewRunForm()
+            self._right.addWidget(made)
+            made.cancelled.connect(self._close_form)
+            made.more_wanted.connect(self._services.actions.action("window.networks").trigger)
+            made.start_wanted.connect(self._create)
+            self._show_models()
+            self._show_data()
+            self._ask_devices()
+        return self._made_form
+
     def new_run(self) -> None:
         """Shows the form; the runs stay in view beside it."""
         if self._session.project is None:
             return
-        self._show_models()
         self._right.setCurrentWidget(self.form)
         self.form.model.setFocus(Qt.FocusReason.OtherFocusReason)
         self._services.status.hint_changed.emit(self.status_hint())
@@ -323,15 +332,21 @@ class TrainRoom(QObject):
             self.form.show_recipe(self._runs.recipe(name))
 
     def _show_models(self) -> None:
-        if self._shelf is not None:
+        if self._shelf is not None and self._made_form is not None:
             files = tuple(str(file.absolute()) for file in self._shelf.plugin_files)
-            self.form.show_specs(list(self._shelf.specs), files)
+            self._made_form.show_specs(list(self._shelf.specs), files)
+
+    def _show_data(self) -> None:
+        report = self._report
+        if report is not None and self._session.project is not None and self._made_form is not None:
+            classes, _ = run_classes(self._session.project)
+            self._made_form.show_data(classes, report.size, report.train, report.val)
 
     def _ask_devices(self) -> None:
-        worker = self._services.worker
-        if worker is not None and self.form.device.count() <= 2:
+        worker, form = self._services.worker, self._made_form
+        if worker is not None and form is not None and form.device.count() <= 2:
             call = worker.request("devices")
-            call.finished.connect(lambda values: self.form.show_devices(values.get("devices", [])))
+            call.finished.connect(lambda values: form.show_devices(values.get("devices", [])))
 
     # ------------------------------------------------------------------ dataset check
 
@@ -372,9 +387,7 @@ class TrainRoom(QObject):
         self._report = report
         self.check.show_report(report)
         self._check_section.set_count(f"{report.train} train · {report.val} validation")
-        if self._session.project is not None:
-            classes, _ = run_classes(self._session.project)
-            self.form.show_data(classes, report.size, report.train, report.val)
+        self._show_data()
 
     def _fix(self, finding: Finding) -> None:
         if finding.fix == "class_weights":
