@@ -305,7 +305,8 @@ def test_new_class_gets_a_free_id_colour_and_key_and_its_name_is_edited_in_place
     table = hand.room.classes.table
     editor = table.viewport().findChild(type(hand.room.classes._search))
     QTest.keyClicks(editor, "Kerb")
-    QTest.keyClick(editor, Qt.Key.Key_Return)
+    QTest.keyClick(editor, Qt.Key.Key_Return)  # Qt takes the text over in a later event
+    hand.qtbot.waitUntil(lambda: hand.session.classes[-1].name == "Kerb")
     hand.saved()
     assert [each.name for each in hand.session.project.classes][-1] == "Kerb"
 
