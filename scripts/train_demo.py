@@ -3,8 +3,8 @@
     python scripts/train_demo.py [--work build/demo]
 
 CCNet is trained from drawn weights at stride 16, in two runs; DANet at stride 8 starts from its backbone, the
-final CCNet and PSANet from DANet's. Runs that are finished are kept, interrupted ones are resumed. About
-an hour and a half on two cores.
+final CCNet and PSANet from DANet's. Runs that are finished are kept, interrupted ones are resumed. Takes
+hours on two cores.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from PySide6.QtCore import QObject, Signal
 
 from segstudio.core.class_space import ClassSpace
 from segstudio.core.errors import UserError
+from segstudio.core.project import Project
 from segstudio.ipc import MappedArray
 from segstudio.runtime.jobs import JobQueue, job_of_call
 from segstudio.runtime.mask_result import MaskResult, Switches, image_key, prediction_key
@@ -215,14 +216,25 @@ class Predictions(QObject):
             # A switched part may work from the picture's labels (GT-OCR).
             classes_of = _classes_of({}, request.runnable)
 
-            def take_truth(truth: MappedArray | None) -> None:
+            def look(project: Project) -> MappedArray | UserError | None:
+                try:
+                    return labels_for(project, slot[1], *classes_of)
+                except UserError as error:
+                    return error
+                except OSError as error:
+                    return _no_memory(error)
+
+            def take_truth(truth: MappedArray | UserError | None) -> None:
+                if isinstance(truth, UserError):
+                    self._fail(slot, truth)
+                    return
                 request.truth = truth if truth is not None else False
                 if slot in self._requests and not request.cancelled:
                     self._predict(slot, request, pixels, keep, priority, job)
                 else:
                     self._cancelled(slot)
 
-            self._session.read(lambda project: labels_for(project, slot[1], *classes_of), take_truth)
+            self._session.read(look, take_truth)
             return
         height, width = int(pixels["shape"][0]), int(pixels["shape"][1])
         classes = max(len(request.runnable.class_names), int(request.runnable.ref.get("num_classes") or 0))

@@ -75,6 +75,18 @@ def test_a_picture_without_labels_is_told_in_one_sentence(qtbot, predictions):
         predictions.request(predictions.model, unlabelled, switches={"regions": "predicted"})
 
 
+def test_damaged_labels_end_the_request_with_their_sentence(qtbot, predictions, monkeypatch):
+    def damaged(_project, _image_id):
+        raise UserError("A tile of the labels is damaged")
+
+    monkeypatch.setattr(type(predictions.session.project), "load_labels", damaged)
+    image_id = predictions.session.images[0].id
+    with qtbot.waitSignal(predictions.failed, timeout=20_000) as failed:
+        key = predictions.request(predictions.model, image_id, switches=TRUTH)
+    assert "damaged" in str(failed.args[2])
+    assert not predictions.is_pending(key, image_id)
+
+
 def test_evaluate_gives_the_bound_that_true_regions_set(tmp_path, plugin, capsys):
     images, labels = tmp_path / "images", tmp_path / "labels"
     for number in range(2):
