@@ -65,7 +65,8 @@ class HeatCanvas(CanvasView):
         cursor = self.viewport.cursor
         at = self.to_view(cursor) if cursor is not None else QPointF(0, 0)
         x = at.x() + 16 if at.x() + 16 + width < self.width() else at.x() - 16 - width
-        y = at.y() - 16 - height if at.y() - 16 - height > 0 else at.y() + 16
+        # Above the name of a pin under the pointer.
+        y = at.y() - 36 - height if at.y() - 36 - height > 0 else at.y() + 16
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.color("chip"))
         painter.drawRoundedRect(QRectF(x, y, width, height), 4, 4)
