@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from segstudio.core import atomic_file
 from segstudio.core.errors import UserError
+from segstudio.core.written_later import WrittenLater
 
 _NAME = "SegStudio"
 
@@ -66,13 +67,19 @@ def plugin_folder() -> Path:
 class Settings:
     """The user's settings: values by dotted names ("view.theme") in one TOML file.
 
-    Values are str, bool, int, float, lists and tables of these. Every `set` is on the disk when it
-    returns. A file that cannot be read is kept beside as "settings.broken.toml" and told in `problem`.
+    Values are str, bool, int, float, lists and tables of these. A thread writes the file: `flush` waits for
+    it, and so does the normal end of the interpreter. A file that cannot be read is kept beside as
+    "settings.broken.toml" and told in `problem`; one that cannot be written is told there, too, and to
+    `on_problem`, which the writing thread calls.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(
+        self, path: Path | None = None, *, on_problem: Callable[[UserError], None] | None = None
+    ) -> None:
         self.path = path or config_folder() / "settings.toml"
         self.problem: UserError | None = None
+        self._on_problem = on_problem
+        self._file = WrittenLater(self.path, self._not_written)
         self._values: dict[str, Any] = {}
         try:
             self._values = tomllib.loads(self.path.read_text("utf-8"))
@@ -102,7 +109,7 @@ class Settings:
         return value
 
     def set(self, name: str, value: Any) -> None:
-        """Stores a value under a dotted name; None removes it. Raises UserError when it cannot be written."""
+        """Stores a value under a dotted name; None removes it. The disk follows."""
         *groups, last = name.split(".")
         table = self._values
         for group in groups:
@@ -114,18 +121,20 @@ class Settings:
             table.pop(last, None)
         else:
             table[last] = value
-        self._save()
-
-    def _save(self) -> None:
         import tomli_w
 
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_file.write_bytes(self.path, tomli_w.dumps(self._values).encode("utf-8"))
-        except OSError as error:
-            raise UserError(
-                "The settings could not be saved",
-                where=f"to {self.path}",
-                action="Free some space or check the folder's permissions.",
-                details=str(error),
-            ) from error
+        self._file.write(tomli_w.dumps(self._values).encode("utf-8"))
+
+    def flush(self) -> None:
+        """Waits until all values are on the disk, or `problem` says why they are not."""
+        self._file.flush()
+
+    def _not_written(self, error: OSError) -> None:
+        self.problem = UserError(
+            "The settings could not be saved",
+            where=f"to {self.path}",
+            action="Free some space or check the folder's permissions.",
+            details=str(error),
+        )
+        if self._on_problem is not None:
+            self._on_problem(self.problem)

@@ -25,7 +25,7 @@ from segstudio.ui.job_drawer import JobDrawer
 from segstudio.ui.notices import Notices
 from segstudio.ui.rail import Rail
 from segstudio.ui.read_outs import ReadOuts
-from segstudio.ui.remembered import settings, write_remembered
+from segstudio.ui.remembered import settings, settings_problems, write_remembered
 from segstudio.ui.room import Services, WindowStatus
 from segstudio.ui.rooms import Rooms
 from segstudio.ui.status_bar import StatusBar
@@ -123,6 +123,7 @@ class MainWindow(QWidget):
         self.status.notice.connect(self.notices.show_notice)
         self.status.error.connect(self.show_error)
         self.status.room_wanted.connect(self.enter)
+        settings_problems().failed.connect(self.show_error)
         page = self.start_page
         page.demo_wanted.connect(self.open_demo)
         page.open_wanted.connect(self.choose_folder)
@@ -353,6 +354,7 @@ class MainWindow(QWidget):
         settings().set("window.maximised", self.isMaximized())
         self.hide()
         self.shut_down()
+        settings().flush()
         event.accept()
 
     def shut_down(self) -> None:
