@@ -92,8 +92,13 @@ class _FusedForward:
             self._kept = (state, packed)
         return self._kept[1]
 
-    def combined(self, x: Tensor, other: Tensor, operation: str) -> Tensor | None:
-        """The convolution of `x` "add" or "mul" `other`, in one pass; None where that cannot be."""
+    def combined(
+        self, x: Tensor, other: Tensor, operation: str, *, in_place: bool = False
+    ) -> Tensor | None:
+        """The convolution of `x` "add" or "mul" `other`, in one pass; None where that cannot be.
+
+        `in_place` writes it over `other`.
+        """
         conv = self.conv
         suits = self.epilogue.name == "none" and self.winograd is None and not self.in_grids
         if not suits or not _plain_float(x) or x.numel() < _SMALL or other.dtype is not x.dtype:
@@ -102,9 +107,12 @@ class _FusedForward:
         size = [(side + 2 * pad - rate * (k - 1) - 1) // step + 1 for side, k, step, pad, rate in sides]
         if list(other.shape) != [x.shape[0], conv.out_channels, *size]:
             return None
-        out: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
-            x,
-            other.contiguous(memory_format=torch.channels_last),
+        operator = torch.ops.mkldnn._convolution_pointwise
+        maps = (x, other.contiguous(memory_format=torch.channels_last))
+        if in_place:
+            operator, maps = torch.ops.mkldnn._convolution_pointwise_, (maps[1], x)
+        out: Tensor = operator.binary(
+            *maps,
             self._packed(x, conv.padding, conv.dilation),
             conv.bias,
             conv.padding,

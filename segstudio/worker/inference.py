@@ -57,12 +57,17 @@ class Network:
         self.device = device
         self.dtype = dtype
         self.autocast = autocast
-        shape = (1, 3, 1, 1)
-        self._mean = torch.tensor(preprocess.mean, dtype=torch.float32, device=device).reshape(shape)
-        self._std = torch.tensor(preprocess.std, dtype=torch.float32, device=device).reshape(shape)
+        mean, std = (torch.tensor(values, dtype=torch.float32) for values in (preprocess.mean, preprocess.std))
+        values = torch.arange(256, dtype=torch.float32)[:, None]
+        self._mean, self._std = (x.to(device).reshape(1, 3, 1, 1) for x in (mean, std))
+        self._normalised: NDArray[np.float32] = ((values - mean) / std).numpy()[None]  # (1, 256, 3)
 
     def tensor(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, H, W) float32, normalised, channels last."""
+        if self.device.type == "cpu":
+            # A pixel has one of 256 values: looked up, it takes a fourth of the time of computing it.
+            found = cv2.LUT(pixels, self._normalised)
+            return torch.from_numpy(found).permute(2, 0, 1)[None]
         # torch warns of arrays that it could write to by mistake, so a read-only one is copied.
         raw = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device)
         image = raw.permute(2, 0, 1)[None]  # a view: the memory stays channels last

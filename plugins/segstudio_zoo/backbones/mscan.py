@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from segstudio.plugin_api import FeatureInfo, ProbeMap, Query
 from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.layers.channel_groups import ChannelGroups
 from segstudio_zoo.layers.drop_path import DropPath, linear_rates
 from segstudio_zoo.layers.joined_output import conv_plus, conv_times
 from segstudio_zoo.layers.tokens import to_map, to_tokens
@@ -109,9 +110,21 @@ class FeedForward(nn.Module):
         self.dwconv = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
         self.act = nn.GELU()
         self.fc2 = nn.Conv2d(hidden, channels, 1)
+        self.groups: ChannelGroups | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(self.hidden(x))
+
+    def plus(self, x: Tensor) -> Tensor:
+        """x + forward(x)."""
+        if self.groups is not None:
+            return self.groups(x, x)
+        return conv_plus(self.fc2, self.hidden(x), x)
+
+    def in_groups(self) -> None:
+        """For inference, and final: the convolutions must not change afterwards."""
+        if ChannelGroups.suits(self.fc1):
+            self.groups = ChannelGroups(self.fc1, self.dwconv, self.act, self.fc2)
 
     def hidden(self, x: Tensor) -> Tensor:
         """All but the last 1x1."""
@@ -136,7 +149,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.kept_share is not None:
             x = conv_plus(self.attn.proj_2, self.attn.gated(x), x * self.kept_share)
-            return conv_plus(self.mlp.fc2, self.mlp.hidden(x), x)
+            return self.mlp.plus(x)
         x = x + self.drop_path(self.layer_scale_1[:, None, None] * self.attn(self.norm1(x)))
         return x + self.drop_path(self.layer_scale_2[:, None, None] * self.mlp(self.norm2(x)))
 
@@ -154,6 +167,7 @@ class Block(nn.Module):
         _fold_behind(self.layer_scale_1, shift, self.attn.proj_2)
         _fold_before(*_affine(self.norm2), self.mlp.fc1)
         _fold_behind(self.layer_scale_2, torch.zeros_like(shift), self.mlp.fc2)
+        self.mlp.in_groups()
         kept = 1 + self.layer_scale_1.double() * scale
         self.norm1, self.norm2 = nn.Identity(), nn.Identity()
         del self.kept_share

@@ -22,9 +22,17 @@ def conv_times(conv: nn.Conv2d, x: Tensor, other: Tensor) -> Tensor:
     return conv(x) * other if found is None else found
 
 
-def _combined(conv: nn.Conv2d, x: Tensor, other: Tensor, operation: str) -> Tensor | None:
+def add_conv(total: Tensor, conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """total + conv(x), both of the same shape; `total` may be overwritten."""
+    found = _combined(conv, x, total, "add", in_place=True)
+    return total + conv(x) if found is None else found
+
+
+def _combined(
+    conv: nn.Conv2d, x: Tensor, other: Tensor, operation: str, *, in_place: bool = False
+) -> Tensor | None:
     combined = getattr(conv.forward, "combined", None)
     if combined is None or conv._forward_hooks or conv._forward_pre_hooks:
         return None
-    found: Tensor | None = combined(x, other, operation)
+    found: Tensor | None = combined(x, other, operation, in_place=in_place)
     return found

@@ -66,7 +66,8 @@ class MatrixDecomposition(nn.Module):
         coefficients = self._update_coefficients(data, bases, coefficients)
         for kept in self.recorders:
             kept[:] = [coefficients[0].detach().T.unflatten(1, x.shape[-2:]).clone()]
-        return (bases @ coefficients.transpose(1, 2)).view_as(x)
+        # Pixel by pixel, the order in which the convolution behind reads it.
+        return (coefficients @ bases.transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[-2:])
 
     @staticmethod
     def _update_coefficients(data: Tensor, bases: Tensor, coefficients: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ def _conv_norm(in_channels: int, channels: int, *, relu: bool = True) -> nn.Sequ
         ("conv", nn.Conv2d(in_channels, channels, 1, bias=False)),
         ("gn", nn.GroupNorm(GROUPS, channels)),
     ]
-    return nn.Sequential(OrderedDict([*layers, ("activate", nn.ReLU())] if relu else layers))
+    return nn.Sequential(OrderedDict([*layers, ("activate", nn.ReLU(inplace=True))] if relu else layers))
 
 
 class Hamburger(nn.Module):
@@ -96,11 +97,13 @@ class Hamburger(nn.Module):
     def __init__(self, channels: int, rank: int, *, train_steps: int, steps: int) -> None:
         super().__init__()
         self.ham_in = nn.Sequential(OrderedDict(conv=nn.Conv2d(channels, channels, 1)))
+        self.activate = nn.ReLU(inplace=True)
         self.ham = MatrixDecomposition(channels, rank, train_steps=train_steps, steps=steps)
         self.ham_out = _conv_norm(channels, channels, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.ham_out(self.ham(F.relu(self.ham_in(x)))))
+        context = self.ham_out(self.ham(self.activate(self.ham_in(x))))
+        return F.relu(context.add_(x), inplace=True)
 
 
 class LightHamHead(SegmentationHead):
@@ -135,7 +138,7 @@ class LightHamHead(SegmentationHead):
         slices = self.squeeze.conv.weight.split([level.shape[1] for level in levels], dim=1)
         x = F.conv2d(levels[0], slices[0])
         for level, weight in zip(levels[1:], slices[1:], strict=True):
-            x = x + resize(F.conv2d(level, weight), size, align_corners=self.align_corners)
+            x += resize(F.conv2d(level, weight), size, align_corners=self.align_corners)
         x = self.squeeze.activate(self.squeeze.gn(x))
         return self.classify(self.align(self.hamburger(x)))
 
