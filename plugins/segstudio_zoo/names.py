@@ -19,7 +19,7 @@ from segstudio.plugin_api.specs import OptionValue
 from segstudio_zoo import catalog
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, SegmentorEntry
 
-_TRAINING = ("in1k-pre", "rsb", "scratch")
+_TRAINING = ("in1k-pre", "rsb", "pretrain", "scratch", "fp16", "ohem", "lr5e-3")
 _PUBLISHERS = ("torchvision", "timm", "transformers", "mmseg", "mmsegmentation", "backbone")
 
 
@@ -93,9 +93,9 @@ def named_models() -> dict[str, tuple[SegmentorEntry | BackboneEntry, NamedModel
                 table.setdefault(normal(name), (entry, model))
     for segmentor in catalog.segmentors():
         for backbone in segmentor.backbones:
-            model = NamedModel(f"{segmentor.id}_{backbone}", backbone=backbone)
-            for name in (model.name, f"{backbone}_{segmentor.id}"):
-                table.setdefault(normal(name), (segmentor, model))
+            name = f"{segmentor.id}_{backbone}"
+            plain = (segmentor, NamedModel(name, backbone=backbone))
+            table.setdefault(normal(f"{backbone}_{segmentor.id}"), table.setdefault(normal(name), plain))
     return table
 
 

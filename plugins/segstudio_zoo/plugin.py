@@ -84,13 +84,15 @@ _WRITTEN = (
 
 
 def _title(entry: SegmentorEntry, found: Resolved) -> str:
-    """ "CCNet · R50", "DeepLabV3 · MobileNetV2 /16": the stride is said where it is not 8 or 32."""
+    """ "CCNet · R50", "DeepLabV3 · MobileNetV2 /16": the stride is said where it is not the usual one."""
     short = found.variant.segmentor_suffix
     for beginning, written in _WRITTEN:
         if short.startswith(beginning):
             short = written + short.removeprefix(beginning)
             break
-    stride = f" /{found.output_stride}" if found.output_stride == 16 else ""
+    usual = f"{entry.id}_{found.variant.segmentor_suffix}-d8"
+    unusual = found.output_stride == 16 or (found.output_stride == 32 and usual in list_models(entry.id))
+    stride = f" /{found.output_stride}" if unusual else ""
     if found.name == entry.id or found.variant.name.startswith(entry.id):
         return entry.title + found.name.removeprefix(entry.id).replace("-", " ")
     form = found.name.partition("_")[2].partition("_")[2]  # "mask" of "segmenter_vit-t_mask"

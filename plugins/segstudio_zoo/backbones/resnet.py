@@ -40,9 +40,12 @@ class ResNet(nn.Module):
         multi_grid: Sequence[int] | None = None,
         multiply_multi_grid: bool = False,
         contract_dilation: bool = True,
+        stage_dilations: Sequence[int] | None = None,
         stem_channels: int = 64,
     ) -> None:
         super().__init__()
+        if stage_dilations is not None and len(stage_dilations) != 4:
+            raise ValueError(f"stage_dilations has a rate for each of 4 stages, not {len(stage_dilations)}")
         block, counts = DEPTHS[depth]
         self.deep_stem = deep_stem
         if deep_stem:
@@ -72,6 +75,8 @@ class ResNet(nn.Module):
             if total * stride > output_stride:
                 dilation *= stride
                 stride = 1
+            if stage_dilations is not None:
+                dilation = stage_dilations[stage]
             total *= stride
             rates = [dilation] * count
             if stage == 3 and multi_grid is not None:
@@ -106,11 +111,14 @@ def build(
     multi_grid: Sequence[int] | None = None,
     multiply_multi_grid: bool = False,
     contract_dilation: bool = True,
+    stage_dilations: Sequence[int] | None = None,
     stem_channels: int = 64,
 ) -> ResNet:
-    """`variant` is "resnet50-v1c" (deep stem) or "resnet50" (7x7 stem).
+    """`variant` is "resnet50-v1c" (deep stem), "resnet50-v1s" (a wide one) or "resnet50" (7x7 stem).
 
     `stem_channels` is what a deep stem gives: 64, or 128 in some authors' repositories (PSPNet, EncNet).
+    `stage_dilations` gives the four stages' rates instead of those that make up for missing strides: some
+    published networks dilate although they stride (PSPNet at output stride 32).
 
     `multi_grid` gives the last stage's dilation rates block by block, as published weights have them;
     with `multiply_multi_grid` they are factors on the stage's own rate (DeepLabV3, section 3.1.1).
@@ -118,12 +126,13 @@ def build(
     name, _, stem = variant.partition("-")
     return ResNet(
         int(name.removeprefix("resnet")),
-        deep_stem=stem == "v1c",
+        deep_stem=stem in ("v1c", "v1s"),
         output_stride=output_stride or 32,
         in_channels=in_channels,
         multi_grid=multi_grid,
         multiply_multi_grid=multiply_multi_grid,
         contract_dilation=contract_dilation,
+        stage_dilations=stage_dilations,
         stem_channels=stem_channels,
     )
 

@@ -17,7 +17,7 @@ ENTRY = SegmentorEntry(
         arxiv="1803.08904",
     ),
     build="segstudio_zoo.segmentors.encnet:build",
-    backbones=("r50-d8", "r101-d8"),
+    backbones=("r50-d8", "r101-d8", "r50s-d8"),
     options=(
         Option("num_codes", "int", 32, "codewords K", minimum=1, maximum=512),
         Option("se_loss", "bool", True, "predict which classes are present, from the encoding"),

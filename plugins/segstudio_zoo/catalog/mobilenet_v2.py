@@ -16,7 +16,7 @@ ENTRY = BackboneEntry(
         arxiv="1801.04381",
     ),
     build="segstudio_zoo.backbones.mobilenet_v2:build",
-    variants=(BackboneVariant("mobilenet-v2", aliases=("mobilenetv2", "mnv2", "mobilenetv2-100")),),
+    variants=(BackboneVariant("mobilenet-v2", aliases=("mobilenetv2", "mnv2", "m-v2", "mobilenetv2-100")),),
     models=(
         NamedModel(
             "torchvision_mobilenet_v2",

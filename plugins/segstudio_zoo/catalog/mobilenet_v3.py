@@ -17,8 +17,8 @@ ENTRY = BackboneEntry(
     ),
     build="segstudio_zoo.backbones.mobilenet_v3:build",
     variants=(
-        BackboneVariant("mobilenet-v3-large", aliases=("mobilenet-v3", "mobilenetv3-large")),
-        BackboneVariant("mobilenet-v3-small", aliases=("mobilenet-v3-s", "mobilenetv3-small")),
+        BackboneVariant("mobilenet-v3-large", aliases=("mobilenet-v3", "m-v3", "mobilenetv3-large")),
+        BackboneVariant("mobilenet-v3-small", aliases=("mobilenet-v3-s", "m-v3s", "mobilenetv3-small")),
         BackboneVariant("mobilenet-v3-large-minimal"),
         BackboneVariant("mobilenet-v3-small-minimal"),
     ),

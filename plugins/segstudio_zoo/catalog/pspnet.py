@@ -15,13 +15,20 @@ ENTRY = SegmentorEntry(
     ),
     build="segstudio_zoo.segmentors.pspnet:build",
     backbones=("r50-d8", "r101-d8", "mobilenet-v2-d8", "resnest101-d8", "r50b-d8", "r101b-d8"),
-    models=tuple(
-        NamedModel(
-            f"pspnet_{backbone}",
-            backbone=backbone,
-            settings=(("channels", 128), ("auxiliary_channels", 64)),
-        )
-        for backbone in ("r18-d8", "r18b-d8")
+    models=(
+        *(NamedModel(f"pspnet_{backbone}", backbone=backbone) for backbone in ("r50-d8", "r50b-d8")),
+        *(
+            NamedModel(
+                f"pspnet_{backbone}",
+                backbone=backbone,
+                settings=(("channels", 128), ("auxiliary_channels", 64)),
+            )
+            for backbone in ("r18-d8", "r18b-d8")
+        ),
+        *(
+            NamedModel(f"pspnet_{backbone}", backbone=backbone, settings=(("stage_dilations", (1, 1, 2, 4)),))
+            for backbone in ("r50-d32", "r50b-d32")
+        ),
     ),
     aliases=("psp",),
     options=(
@@ -42,6 +49,7 @@ ENTRY = SegmentorEntry(
     side_outputs=("auxiliary",),
     parts=("pyramid pooling at 1, 2, 3, 6", "one 3x3 convolution over feature and pyramid", "auxiliary loss"),
     look_at=("one scale only",),
+    deviations=("Published weights at output stride 32 dilate stages 3 and 4 all the same, as at stride 8.",),
     expects="any backbone; its last feature is pooled, best at stride 8",
     search_aliases=("pyramid pooling", "PPM"),
     reference_checked=True,

@@ -21,6 +21,15 @@ ENTRY = BackboneEntry(
         BackboneVariant("resnet50-v1c", aliases=("r50", "r50-v1c", "r50c"), short="r50"),
         BackboneVariant("resnet101-v1c", aliases=("r101", "r101-v1c", "r101c"), short="r101"),
         BackboneVariant("resnet152-v1c", aliases=("r152", "r152-v1c", "r152c"), short="r152"),
+        *(
+            BackboneVariant(
+                f"resnet{depth}-v1s",
+                aliases=(f"r{depth}-v1s",),
+                short=f"r{depth}s",
+                settings=(("stem_channels", 128),),
+            )
+            for depth in (50, 101, 152)
+        ),
         BackboneVariant("resnet18", aliases=("r18b",), short="r18b"),
         BackboneVariant("resnet34", aliases=("r34b",), short="r34b"),
         BackboneVariant("resnet50", aliases=("r50b",), short="r50b"),
@@ -37,6 +46,7 @@ ENTRY = BackboneEntry(
         Option("multi_grid", "ints", None, "dilation rates of the last stage's blocks"),
         Option("multiply_multi_grid", "bool", False, "take them as factors on the stage's own rate (paper)"),
         Option("stem_channels", "int", 64, "what a deep stem gives (128 in some authors' files)", minimum=2),
+        Option("stage_dilations", "ints", None, "the four stages' dilation rates, whatever their strides"),
         Option("contract_dilation", "bool", True, "the first block of a dilated stage keeps half its rate"),
     ),
     probes=(RECEPTIVE_FIELD,),
@@ -52,7 +62,8 @@ ENTRY = BackboneEntry(
     ),
     parts=(
         "four stages of residual blocks, basic (18, 34) or bottleneck (50, 101, 152)",
-        'deep stem of three 3x3 convolutions ("V1c", the default name r50) or one 7x7 (r50b)',
+        'deep stem of three 3x3 convolutions ("V1c", the default name r50; twice as wide: "V1s", r50s) or '
+        "one 7x7 (r50b)",
         "stages 3 and 4 dilated instead of strided for output stride 16 or 8",
         "multi-grid: factors on the dilation of the last stage's blocks",
     ),

@@ -67,6 +67,7 @@ def auxiliary_fcn(
     *,
     channels: int = 256,
     index: int | None = None,
+    dilation: int = 1,
     align_corners: bool = False,
     loss_weight: float = 0.4,
 ) -> FCNHead:
@@ -79,6 +80,7 @@ def auxiliary_fcn(
         index=at,
         num_convs=1,
         concat_input=False,
+        dilation=dilation,
         align_corners=align_corners,
         loss_weight=loss_weight,
     )

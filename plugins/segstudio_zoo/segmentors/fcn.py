@@ -39,10 +39,12 @@ def build(
     num_convs: int = 2,
     kernel_size: int = 3,
     concat_input: bool = True,
+    dilation: int = 1,
     levels: str = "last",
     dropout: float = 0.1,
     auxiliary: bool = True,
     auxiliary_channels: int = 256,
+    auxiliary_dilation: int = 1,
 ) -> EncoderDecoder:
     """FCN on any backbone. `levels`: "last", "first" or "all"; `channels` 0 = as many as come in."""
     widths = [info.channels for info in backbone.features]
@@ -57,13 +59,18 @@ def build(
         num_convs=num_convs,
         kernel_size=kernel_size,
         concat_input=concat_input,
+        dilation=dilation,
         align_corners=align_corners,
         dropout=dropout,
     )
     side = None
     if auxiliary:
         side = auxiliary_fcn(
-            backbone.features, num_classes, channels=auxiliary_channels, align_corners=align_corners
+            backbone.features,
+            num_classes,
+            channels=auxiliary_channels,
+            dilation=auxiliary_dilation,
+            align_corners=align_corners,
         )
     return EncoderDecoder(backbone, head, side, num_classes=num_classes, align_corners=align_corners)
 

@@ -3,16 +3,18 @@
 Xiao, Liu, Zhou, Jiang, Sun, "Unified Perceptual Parsing for Scene Understanding", ECCV 2018, arXiv
 1807.10221, section 3.1 and figure 4, as the segmentation head that BEiT, MAE and ConvNeXt are compared under.
 
-A plain transformer has one stride; its four taps are brought to strides 4, 8, 16, 32 first, as BEiT does
-(arXiv 2106.08254, appendix): `FeatureToPyramid`, the `neck` of published state dicts.
+A plain transformer has one stride; its four taps are brought to strides 4, 8, 16, 32 first, the `neck` of
+published state dicts: by learned enlargement as BEiT does (arXiv 2106.08254, appendix; `FeatureToPyramid`),
+or by resizing between convolutions (`MultiLevelNeck`), as published ViT and DeiT do, some of which have none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segstudio_zoo.key_map import KeyMap
@@ -44,6 +46,28 @@ class FeatureToPyramid(nn.Module):
         if min(fourth.shape[-2:]) < 2:  # a picture of one patch a side: pooling needs two
             fourth = resize(fourth, (max(2, fourth.shape[2]), max(2, fourth.shape[3])))
         return [self.upsample_4x(first), self.upsample_2x(second), third, self.downsample_2x(fourth)]
+
+
+class MultiLevelNeck(nn.Module):
+    """Four maps of one stride s -> strides s / 4, s / 2, s, 2 s: a 1x1, bilinear resizing, a 3x3 each."""
+
+    SCALES = (4.0, 2.0, 1.0, 0.5)
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.lateral_convs = nn.ModuleList(ConvNormAct(dim, dim, 1, norm=None, act=None) for _ in self.SCALES)
+        self.convs = nn.ModuleList(ConvNormAct(dim, dim, 3, norm=None, act=None) for _ in self.SCALES)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        given = [lateral(x) for lateral, x in zip(self.lateral_convs, features, strict=True)]
+        return [conv(_scaled(x, s)) for conv, x, s in zip(self.convs, given, self.SCALES, strict=True)]
+
+
+def _scaled(x: Tensor, factor: float) -> Tensor:
+    """Resized by the factor itself, which for odd sides is not the ratio of the sizes."""
+    if factor < 1 and min(x.shape[-2:]) < 2:
+        x = resize(x, (max(2, x.shape[2]), max(2, x.shape[3])))
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 class UPerHead(SegmentationHead):
@@ -92,6 +116,13 @@ class UPerHead(SegmentationHead):
         self.bottleneck = JoinedConv(self.bottleneck, pooled, align_corners=self.align_corners)
 
 
+NECKS: dict[str, Callable[[int], nn.Module] | None] = {
+    "pyramid": FeatureToPyramid,
+    "levels": MultiLevelNeck,
+    "none": None,
+}
+
+
 class UPerNet(EncoderDecoder):
     """Any pyramid, or a plain transformer's four taps, under UPerNet."""
 
@@ -106,22 +137,31 @@ def build(
     num_classes: int,
     align_corners: bool = False,
     channels: int | None = None,
+    neck: str = "pyramid",
     auxiliary: bool = True,
+    auxiliary_level: int | None = None,
     dropout: float = 0.1,
 ) -> UPerNet:
     """UPerNet; `channels` are the transformer's own, or 512, unless told.
 
+    `neck` is what a backbone of one stride gets: "pyramid", "levels" or "none" (then all levels have its
+    stride). `auxiliary_level`: what the auxiliary head reads, 2 or, with the last two necks, 3 unless told.
     Raises ValueError for a backbone with neither four strides 4 to 32 nor four maps of one stride.
     """
+    if neck not in NECKS:
+        raise ValueError(f"neck must be one of {', '.join(NECKS)}, not {neck!r}")
     features = backbone.features
-    neck = None
+    module = None
     if len(features) == 4 and len(set(features)) == 1:
         indices = [0, 1, 2, 3]
-        neck = FeatureToPyramid(features[0].channels)
         width = features[0].channels
+        make = NECKS[neck]
+        module = None if make is None else make(width)
+        level = 2 if neck == "pyramid" else 3
     else:
         indices = pyramid_indices(features)
-        width = 512
+        width, level = 512, 2
+    level = level if auxiliary_level is None else auxiliary_level
     widths = [features[index].channels for index in indices]
     head = UPerHead(
         widths,
@@ -134,17 +174,17 @@ def build(
     aux = None
     if auxiliary:
         aux = FCNHead(
-            widths[2],
+            widths[level],
             256,
             num_classes,
-            index=indices[2],
+            index=indices[level],
             num_convs=1,
             concat_input=False,
             align_corners=align_corners,
             dropout=dropout,
             loss_weight=0.4,
         )
-    return UPerNet(backbone, head, aux, num_classes=num_classes, align_corners=align_corners, neck=neck)
+    return UPerNet(backbone, head, aux, num_classes=num_classes, align_corners=align_corners, neck=module)
 
 
 _HF_PARTS = (("conv(?:olution)?", "conv"), ("(?:bn|batch_norm|normalization)", "bn"))
@@ -209,9 +249,13 @@ counts); ConvNeXt."""
 
 
 def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
-    """The head's width and whether there is an auxiliary head."""
+    """The head's width, a plain transformer's neck and whether there is an auxiliary head."""
     fused = shapes.get("decode_head.fpn_bottleneck.conv.weight")
     options: dict[str, Any] = {} if fused is None else {"channels": int(fused[0])}
     if not any(key.startswith("auxiliary_head.") for key in shapes):
         options["auxiliary"] = False
+    if "neck.convs.0.conv.weight" in shapes:
+        options["neck"] = "levels"
+    elif "backbone.cls_token" in shapes and not any(key.startswith("neck.") for key in shapes):
+        options["neck"] = "none"
     return options
