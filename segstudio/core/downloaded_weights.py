@@ -54,3 +54,14 @@ def part_bytes(checkpoint: Checkpoint, folder: Path | None = None) -> int:
 def safetensors_copy(path: Path) -> Path:
     """Where the copy of a fetched checkpoint lies that carries its facts; `path` itself where it is one."""
     return path.with_suffix(".safetensors")
+
+
+def on_this_computer(checkpoint: Checkpoint, folder: Path | None = None) -> Path | None:
+    """Bundled, or fetched earlier; of a fetched one the copy that knows its classes, where there is one."""
+    if checkpoint.path and Path(checkpoint.path).is_file():
+        return Path(checkpoint.path)
+    path = downloaded(checkpoint, folder) if checkpoint.url else None
+    if path is None:
+        return None
+    copy = safetensors_copy(path)
+    return copy if copy.is_file() else path

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -174,57 +175,120 @@ def plugin_from_json(document: dict[str, Any]) -> Plugin:
 
     Raises ValueError naming the field where the document does not fit.
     """
-    result = _read(Plugin, document, "plugin")
+    try:
+        result = _reader(Plugin)(document)
+    except _Misfit as misfit:
+        raise ValueError(f"plugin{misfit.where}: {misfit.words}") from misfit
     assert isinstance(result, Plugin)
     return result
 
 
+class _Misfit(ValueError):
+    """A value that does not fit; `where` grows from the inside out, so that it costs nothing until then."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.words, self.where = words, ""
+
+
 @functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    """Types of the fields. Kept: evaluating them again for each of a thousand small specs took 0.4 s."""
-    return typing.get_type_hints(kind)
+def _reader(expected: Any) -> Callable[[Any], Any]:
+    """What reads a value (from JSON) as `expected`: a dataclass, tuple, union, literal or plain type.
 
-
-def _read(expected: Any, value: Any, where: str) -> Any:
-    """`value` (from JSON) as `expected`, a dataclass, tuple, union, literal or plain type."""
+    Made once a type: a plugin lists thousands of values.
+    """
     if dataclasses.is_dataclass(expected) and isinstance(expected, type):
-        if not isinstance(value, dict):
-            raise ValueError(f"{where}: expected an object, found {type(value).__name__}")
-        hints = _hints(expected)
-        unknown = sorted(set(value) - set(hints))
-        if unknown:
-            raise ValueError(f"{where}: unknown field {unknown[0]!r}")
-        try:
-            return expected(**{key: _read(hints[key], item, f"{where}.{key}") for key, item in value.items()})
-        except TypeError as error:
-            raise ValueError(f"{where}: {error}") from error
+        return _object_reader(expected)
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{where}: expected a list, found {type(value).__name__}")
-        if len(arguments) == 2 and arguments[1] is Ellipsis:
-            return tuple(_read(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-        if len(arguments) != len(value):
-            raise ValueError(f"{where}: expected {len(arguments)} values, found {len(value)}")
-        pairs = zip(arguments, value, strict=True)
-        return tuple(_read(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(pairs))
+        return _tuple_reader(arguments)
     if origin in (typing.Union, types.UnionType):
-        for kind in arguments:
-            try:
-                return _read(kind, value, where)
-            except ValueError:
-                continue
-        raise ValueError(f"{where}: {value!r} is none of {expected}")
+        return _union_reader(expected, arguments)
     if origin is Literal:
+        return _literal_reader(arguments)
+    return _plain_reader(expected)
+
+
+def _object_reader(kind: type) -> Callable[[Any], Any]:
+    readers = {name: _reader(hint) for name, hint in typing.get_type_hints(kind).items()}
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _Misfit(f"expected an object, found {type(value).__name__}")
+        fields = {}
+        for name in value:
+            if name not in readers:
+                raise _Misfit(f"unknown field {min(set(value) - set(readers))!r}")
+            try:
+                fields[name] = readers[name](value[name])
+            except _Misfit as misfit:
+                misfit.where = f".{name}{misfit.where}"
+                raise
+        try:
+            return kind(**fields)
+        except TypeError as error:
+            raise _Misfit(str(error)) from error
+
+    return read
+
+
+def _tuple_reader(arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
+    alike = len(arguments) == 2 and arguments[1] is Ellipsis
+    readers = [_reader(kind) for kind in arguments if kind is not Ellipsis]
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise _Misfit(f"expected a list, found {type(value).__name__}")
+        if not alike and len(value) != len(readers):
+            raise _Misfit(f"expected {len(readers)} values, found {len(value)}")
+        result = []
+        for index, item in enumerate(value):
+            try:
+                result.append(readers[0 if alike else index](item))
+            except _Misfit as misfit:
+                misfit.where = f"[{index}]{misfit.where}"
+                raise
+        return tuple(result)
+
+    return read
+
+
+def _union_reader(expected: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
+    readers = [_reader(kind) for kind in arguments]
+
+    def read(value: Any) -> Any:
+        if value is None and type(None) in arguments:
+            return None
+        for reader in readers:
+            try:
+                return reader(value)
+            except _Misfit:
+                continue
+        raise _Misfit(f"{value!r} is none of {expected}")
+
+    return read
+
+
+def _literal_reader(arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
         if value not in arguments:
-            raise ValueError(f"{where}: {value!r} is none of {', '.join(map(repr, arguments))}")
+            raise _Misfit(f"{value!r} is none of {', '.join(map(repr, arguments))}")
         return value
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if expected is type(None):
-        if value is not None:
-            raise ValueError(f"{where}: expected nothing, found {value!r}")
-        return None
-    if not isinstance(value, expected) or (expected in (int, float) and isinstance(value, bool)):
-        raise ValueError(f"{where}: expected {expected.__name__}, found {type(value).__name__}")
-    return value
+
+    return read
+
+
+def _plain_reader(expected: Any) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        found = type(value)
+        if found is expected:
+            return value
+        if expected is float and found is int:
+            return float(value)
+        if expected is type(None):
+            raise _Misfit(f"expected nothing, found {value!r}")
+        if not isinstance(value, expected) or (expected in (int, float) and found is bool):
+            raise _Misfit(f"expected {expected.__name__}, found {found.__name__}")
+        return value
+
+    return read

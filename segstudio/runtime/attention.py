@@ -19,7 +19,7 @@ from segstudio.core.errors import UserError
 from segstudio.ipc import MappedArray
 from segstudio.plugin_api import ProbeSpec
 from segstudio.runtime.mask_result import image_key
-from segstudio.runtime.model_shelf import RunnableModel
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.worker_client import WorkerClient
 
 _FIRST_BYTES = 1 << 20

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from PySide6.QtCore import QObject, Signal
 
 from segstudio.runtime.mask_result import prediction_key
-from segstudio.runtime.model_shelf import ModelShelf, RunnableModel
+from segstudio.runtime.model_shelf import ModelShelf
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.session import ProjectSession
 
 PaneKind = Literal["image", "truth", "model"]

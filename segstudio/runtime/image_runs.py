@@ -10,8 +10,8 @@ from PySide6.QtCore import QObject, SignalInstance
 
 from segstudio.runtime.jobs import Job, JobQueue
 from segstudio.runtime.mask_result import prediction_key
-from segstudio.runtime.model_shelf import RunnableModel
 from segstudio.runtime.predictions import Predictions
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.session import ProjectSession
 
 _BEHIND = 5

@@ -12,8 +12,9 @@ from segstudio.core.errors import UserError
 from segstudio.plugin_api import ModelSpec, ProbeSpec
 from segstudio.runtime.attention import PixelQuery, ProbeQueries, ProbeResult, ProbeSlot
 from segstudio.runtime.mask_result import prediction_key
-from segstudio.runtime.model_shelf import ModelShelf, RunnableModel
+from segstudio.runtime.model_shelf import ModelShelf
 from segstudio.runtime.predictions import Predictions
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.session import ProjectSession
 from segstudio.runtime.worker_client import WorkerClient
 

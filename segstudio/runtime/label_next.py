@@ -16,8 +16,8 @@ from segstudio.core.errors import UserError
 from segstudio.runtime.image_runs import ImageRuns, Task
 from segstudio.runtime.jobs import JobQueue
 from segstudio.runtime.mask_result import MaskResult, prediction_key
-from segstudio.runtime.model_shelf import RunnableModel
 from segstudio.runtime.predictions import Predictions
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.session import ProjectSession
 
 _SETTING = "label_next"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segstudio.ipc import MappedArray
-from segstudio.runtime.model_shelf import RunnableModel
+from segstudio.runtime.runnable_models import RunnableModel
 
 Switches = Mapping[str, Any]
 

@@ -1,61 +1,46 @@
 """Which models there are, and which of them can run now: specs of all plugins, weights on this computer.
 
 The window never imports a plugin. Specs come from a cache keyed by version and fingerprint, or from a
-short process `segstudio worker --list NAME` with a time limit.
+short process `segstudio worker --list NAME` with a time limit. All reading happens on one thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
-from segstudio.core import atomic_file
-from segstudio.core.downloaded_weights import downloaded, safetensors_copy
 from segstudio.core.errors import UserError
 from segstudio.core.plugin_sources import PluginSource, find_sources, give_consent
 from segstudio.core.program import child_environment, program_command
-from segstudio.core.resources import resource
-from segstudio.core.settings import Settings, cache_folder
-from segstudio.core.taxonomies import load_taxonomy, taxonomy_names
-from segstudio.core.weights_facts import WeightsFacts, read_facts
-from segstudio.plugin_api import Checkpoint, ModelSpec, Plugin, plugin_from_json
+from segstudio.core.settings import Settings
+from segstudio.plugin_api import ModelSpec, Plugin
+from segstudio.runtime.plugin_listing import kept_plugin, listed_plugin
+from segstudio.runtime.runnable_models import RunnableModel, find_runnable
 
 LISTING_SECONDS = 10
 PATIENT_SECONDS = 60
 """A second try lasts longer: a computer that is busy or starts cold is no broken plugin."""
 _MEMORY_LIMIT = 4 * 2**30
-_CACHE_VERSION = 1
 _LISTERS = 2
 
-Origin = Literal["demo", "checkpoint", "run", "file", "plugin"]
-
-
-@dataclass(frozen=True)
-class RunnableModel:
-    """A model with its weights, ready to run. `ref` is what requests to the worker take as `model`."""
-
-    key: str
-    title: str
-    ref: dict[str, Any] = field(hash=False)
-    class_names: tuple[str, ...]
-    class_colors: tuple[tuple[int, int, int], ...]
-    origin: Origin
+T = TypeVar("T")
 
 
 class ModelShelf(QObject):
-    """Reads what is cached at once, lists the rest in the background, and says when something changed."""
+    """Knows what was read last, reads and lists in the background, and says when something changed."""
 
     changed = Signal()
     problem = Signal(object)  # UserError, one for each plugin that could not be listed
     consent_needed = Signal(object)  # PluginSource: a file in the plugin folder that nobody agreed to yet
-    _found = Signal(object)
+    _done = Signal(object)  # what a thread read: taken in the window's thread
 
     def __init__(
         self,
@@ -73,11 +58,16 @@ class ModelShelf(QObject):
         self._listing: dict[str, QProcess] = {}
         # Where nobody closed it: its processes would tell a shelf that is half gone that they ended.
         self.destroyed.connect(partial(_end_all, self._listing))
+        self._specs: tuple[ModelSpec, ...] = ()
+        self._spec_of: dict[str, ModelSpec] = {}
         self._runs: tuple[Path, ...] = ()
-        self._runnable: tuple[RunnableModel, ...] | None = None
+        self._runnable: tuple[RunnableModel, ...] = ()
+        self._look_waits = False
+        self._afterwards: list[Callable[[], None]] = []
+        self._reading = 0
         self._precision = "float32"
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="plugin-sources")
-        self._found.connect(self._take_sources)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model-shelf")
+        self._done.connect(lambda work: work())
         self.problems: dict[str, UserError] = {}
         self.unapproved: tuple[PluginSource, ...] = ()
 
@@ -87,7 +77,7 @@ class ModelShelf(QObject):
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:
-        return tuple(spec for plugin in self.plugins for spec in plugin.models)
+        return self._specs
 
     @property
     def plugin_files(self) -> tuple[Path, ...]:
@@ -96,16 +86,15 @@ class ModelShelf(QObject):
 
     @property
     def is_listing(self) -> bool:
-        return bool(self._waiting or self._listing)
+        """Whether more may become known without anybody doing anything."""
+        return bool(self._waiting or self._listing or self._reading)
 
     @property
     def runnable(self) -> tuple[RunnableModel, ...]:
-        """Demo checkpoints first, then finished runs, files opened by hand, checkpoints, plain plugins."""
-        if self._runnable is None:
-            self._runnable = tuple(self._find_runnable())
-            if self._precision != "float32":
-                for each in self._runnable:
-                    each.ref["precision"] = self._precision
+        """Demo checkpoints first, then finished runs, files opened by hand, checkpoints, plain plugins.
+
+        As of the last `changed`.
+        """
         return self._runnable
 
     @property
@@ -116,21 +105,20 @@ class ModelShelf(QObject):
         """From now on models run in "float32" or "bfloat16"; results of the other are others' results."""
         if precision != self._precision:
             self._precision = precision
-            self.weights_changed()
+            self._show_runnable(self._runnable)
 
     def find(self, model_id: str) -> ModelSpec | None:
-        for spec in self.specs:
-            if spec.id == model_id:
-                return spec
-        return None
+        return self._spec_of.get(model_id)
 
     def refresh(self) -> None:
         """Looks for plugins again. Gives back at once; `changed` follows."""
 
-        def tell(future: Future[tuple[PluginSource, ...]]) -> None:
-            self._found.emit(future.result())
+        def find() -> tuple[tuple[PluginSource, ...], dict[str, Plugin]]:
+            sources = find_sources(self._plugin_files)
+            kept = {source.name: kept_plugin(source) for source in sources if source.allowed}
+            return sources, {name: plugin for name, plugin in kept.items() if plugin is not None}
 
-        self._thread.submit(find_sources, self._plugin_files).add_done_callback(tell)
+        self._read(find, lambda future: self._take_sources(*future.result()))
 
     def allow(self, source: PluginSource) -> None:
         """The person agreed to run this file; it is listed next."""
@@ -142,13 +130,18 @@ class ModelShelf(QObject):
         self._runs = tuple(folders)
         self.weights_changed()
 
-    def add_file(self, path: Path, ref: dict[str, Any], title: str = "") -> None:
-        """Remembers weights that the person opened by hand, with the model they were identified as."""
+    def add_file(
+        self, path: Path, ref: dict[str, Any], title: str = "", *, then: Callable[[], None] | None = None
+    ) -> None:
+        """Remembers weights that the person opened by hand, with the model they were identified as.
+
+        `then` is called when the shelf knows them.
+        """
         entry = {"path": str(path), "ref": json.dumps(ref), "title": title}
         others = [known for known in self._opened() if known.get("path") != str(path)]
         if self._settings is not None:
             self._settings.set("models.files", [*others, entry])
-        self.weights_changed()
+        self.weights_changed(then)
 
     def forget_file(self, path: Path) -> None:
         """Takes weights that were opened by hand off the list; the file stays where it is."""
@@ -157,19 +150,63 @@ class ModelShelf(QObject):
             self._settings.set("models.files", kept)
         self.weights_changed()
 
-    def weights_changed(self) -> None:
-        """Weights appeared or went, such as the checkpoint of a run."""
-        self._runnable = None
-        self.changed.emit()
+    def weights_changed(self, then: Callable[[], None] | None = None) -> None:
+        """Weights appeared or went, such as the checkpoint of a run: looks again.
+
+        Gives back at once; `changed` follows, and after it `then` is called.
+        """
+        if then is not None:
+            self._afterwards.append(then)
+        if self._look_waits:
+            return  # it has not begun, and will see this as well
+        self._look_waits = True
+        self._read(self._look, lambda future: self._take_look(*future.result()))
 
     def close(self) -> None:
         self._waiting.clear()
         self._thread.shutdown(wait=False, cancel_futures=True)
         _end_all(self._listing)
 
+    # -- on the thread -------------------------------------------------------------------------------
+
+    def _read(self, read: Callable[[], T], take: Callable[[Future[T]], None]) -> None:
+        """Calls `read` on the thread, then `take` here with what became of it."""
+
+        def taken(future: Future[T]) -> None:
+            self._reading -= 1
+            take(future)
+
+        def tell(future: Future[T]) -> None:
+            if not future.cancelled():
+                with contextlib.suppress(RuntimeError):  # the shelf may be gone before it was read
+                    self._done.emit(lambda: taken(future))
+
+        self._reading += 1
+        self._thread.submit(read).add_done_callback(tell)
+
+    def _look(self) -> tuple[tuple[RunnableModel, ...], list[Callable[[], None]]]:
+        self._look_waits = False
+        afterwards, self._afterwards = self._afterwards, []
+        return tuple(find_runnable(self.plugins, self._runs, self._opened())), afterwards
+
+    def _take_look(
+        self, runnable: tuple[RunnableModel, ...], afterwards: Iterable[Callable[[], None]]
+    ) -> None:
+        self._show_runnable(runnable)
+        for then in afterwards:
+            then()
+
+    def _show_runnable(self, runnable: tuple[RunnableModel, ...]) -> None:
+        chosen = {} if self._precision == "float32" else {"precision": self._precision}
+        self._runnable = tuple(
+            replace(each, ref={name: each.ref[name] for name in each.ref if name != "precision"} | chosen)
+            for each in runnable
+        )
+        self.changed.emit()
+
     # -- listing -------------------------------------------------------------------------------------
 
-    def _take_sources(self, sources: tuple[PluginSource, ...]) -> None:
+    def _take_sources(self, sources: tuple[PluginSource, ...], kept: dict[str, Plugin]) -> None:
         self._order = tuple(source.name for source in sources)
         self._plugins = {name: plugin for name, plugin in self._plugins.items() if name in self._order}
         self.unapproved = tuple(source for source in sources if not source.allowed)
@@ -177,13 +214,18 @@ class ModelShelf(QObject):
             if not source.allowed:
                 self.consent_needed.emit(source)
                 continue
-            plugin = _read_cache(source)
+            plugin = kept.get(source.name)
             if plugin is not None:
                 self._plugins[source.name] = plugin
             elif source.name not in self._listing and source not in self._waiting:
                 self._waiting.append(source)
-        self.weights_changed()
+        self._plugins_changed()
         self._list_next()
+
+    def _plugins_changed(self) -> None:
+        self._specs = tuple(spec for plugin in self.plugins for spec in plugin.models)
+        self._spec_of = {spec.id: spec for spec in self._specs}
+        self.weights_changed()
 
     def _list_next(self) -> None:
         while self._waiting and len(self._listing) < _LISTERS:
@@ -231,44 +273,21 @@ class ModelShelf(QObject):
         output = bytes(process.readAllStandardOutput().data())
         errors = bytes(process.readAllStandardError().data()).decode("utf-8", "replace")
         process.deleteLater()
+        self._read(
+            lambda: listed_plugin(output, source, errors, seconds), lambda future: self._take(source, future)
+        )
+        self._list_next()
+
+    def _take(self, source: PluginSource, future: Future[Plugin]) -> None:
         try:
-            plugin = _plugin_of(output, source, errors, seconds)
+            plugin = future.result()
         except UserError as error:
             self.problems[source.name] = error
             self.problem.emit(error)
         else:
             self.problems.pop(source.name, None)
             self._plugins[source.name] = plugin
-            _write_cache(source, output)
-        self.weights_changed()
-        self._list_next()
-
-    # -- runnable ------------------------------------------------------------------------------------
-
-    def _find_runnable(self) -> Iterable[RunnableModel]:
-        for path in sorted(resource("demo", "checkpoints").glob("*.safetensors")):
-            yield from self._of_file(path, "demo", f"demo:{path.stem}")
-        for root in self._runs:
-            for path in sorted(root.glob("*/checkpoints/*.safetensors")):
-                yield from self._of_file(path, "run", f"run:{path.parents[1].name}/{path.stem}")
-        for entry in self._opened():
-            path, ref = Path(str(entry.get("path", ""))), json.loads(str(entry.get("ref", "{}")))
-            if path.is_file() and self.find(str(ref.get("model", ""))) is not None:
-                title = str(entry.get("title", "")) or path.stem
-                facts = _known_classes(_facts(path), str(ref.get("taxonomy", "")), ref.get("num_classes"))
-                yield _runnable(f"file:{path}", title, ref, facts, "file")
-        for plugin in self.plugins:
-            for spec in plugin.models:
-                yield from _of_spec(plugin, spec)
-
-    def _of_file(self, path: Path, origin: Origin, key: str) -> Iterable[RunnableModel]:
-        facts = _facts(path)
-        spec = self.find(facts.model)
-        if spec is None:
-            return
-        ref = _ref(spec.id, weights=str(path), num_classes=facts.num_classes, options=dict(facts.options))
-        title = facts.title or (spec.title if origin == "demo" else f"{path.parents[1].name} ({path.stem})")
-        yield _runnable(key, title, ref, facts, origin)
+        self._plugins_changed()
 
     def _opened(self) -> list[dict[str, Any]]:
         entries = self._settings.get("models.files", []) if self._settings is not None else []
@@ -282,112 +301,3 @@ def _end_all(listing: dict[str, QProcess], *_: object) -> None:
         process.kill()
         process.waitForFinished(500)
     listing.clear()
-
-
-def _of_spec(plugin: Plugin, spec: ModelSpec) -> Iterable[RunnableModel]:
-    """The spec's checkpoints on this computer; a plugin without `load` brings its own weights."""
-    if spec.unavailable:
-        return
-    here = [
-        (checkpoint, path) for checkpoint in spec.checkpoints if (path := _file_of(checkpoint)) is not None
-    ]
-    names = [checkpoint.dataset for checkpoint, _ in here]
-    for checkpoint, path in here:
-        ref = _ref(spec.id, checkpoint=checkpoint.id, num_classes=checkpoint.num_classes)
-        title = " · ".join(filter(None, (spec.title, checkpoint.dataset)))
-        if names.count(checkpoint.dataset) > 1 and checkpoint.crop is not None:
-            title += f" {checkpoint.crop[1]} × {checkpoint.crop[0]}"
-        facts = _known_classes(_facts(path), checkpoint.taxonomy, checkpoint.num_classes)
-        yield _runnable(f"{spec.id}@{checkpoint.id}", title, ref, facts, "checkpoint")
-    if not plugin.load and not spec.trainable:
-        yield _runnable(spec.id, spec.title, _ref(spec.id), WeightsFacts(), "plugin")
-
-
-def _file_of(checkpoint: Checkpoint) -> Path | None:
-    """Bundled, or fetched earlier; of a fetched one the copy that knows its classes, where there is one."""
-    if checkpoint.path and Path(checkpoint.path).is_file():
-        return Path(checkpoint.path)
-    path = downloaded(checkpoint) if checkpoint.url else None
-    if path is None:
-        return None
-    copy = safetensors_copy(path)
-    return copy if copy.is_file() else path
-
-
-def _known_classes(facts: WeightsFacts, taxonomy: str, number: int | None) -> WeightsFacts:
-    """The facts with the classes of a data set, where they name none and the number is right."""
-    if facts.classes or taxonomy not in taxonomy_names():
-        return facts  # a plugin may name a data set of its own
-    classes = load_taxonomy(taxonomy).classes
-    return replace(facts, classes=classes) if number in (None, len(classes)) else facts
-
-
-def _ref(
-    model: str,
-    *,
-    weights: str | None = None,
-    checkpoint: str | None = None,
-    num_classes: int | None = None,
-    options: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    return {
-        "model": model,
-        "weights": weights,
-        "checkpoint": checkpoint,
-        "num_classes": num_classes,
-        "options": options or {},
-        "switches": {},
-    }
-
-
-def _runnable(
-    key: str, title: str, ref: dict[str, Any], facts: WeightsFacts, origin: Origin
-) -> RunnableModel:
-    names = tuple(entry.name for entry in facts.classes)
-    colors = tuple(entry.color for entry in facts.classes)
-    return RunnableModel(key, title, ref, names, colors, origin)
-
-
-def _facts(path: Path) -> WeightsFacts:
-    try:
-        return read_facts(path)
-    except UserError:
-        return WeightsFacts()  # the worker says what is wrong when the file is used
-
-
-def _plugin_of(output: bytes, source: PluginSource, errors: str, seconds: float) -> Plugin:
-    try:
-        document = json.loads(output)
-        if "error" in document:
-            raise UserError.from_json(document["error"])
-        return plugin_from_json(document["plugin"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"Plugin {source.name} did not say within {seconds:.0f} seconds which models it has",
-            action="Everything else goes on without it",
-            details=errors or str(error),
-        ) from error
-
-
-def _cache_path(source: PluginSource) -> Path:
-    folder = cache_folder() / "plugins"
-    folder.mkdir(exist_ok=True)
-    return folder / f"{source.name}.json"
-
-
-def _read_cache(source: PluginSource) -> Plugin | None:
-    try:
-        document = json.loads(_cache_path(source).read_bytes())
-        if (document["version"], document["key"]) == (_CACHE_VERSION, source.key):
-            return plugin_from_json(document["plugin"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return None
-
-
-def _write_cache(source: PluginSource, output: bytes) -> None:
-    document = {"version": _CACHE_VERSION, "key": source.key, "plugin": json.loads(output)["plugin"]}
-    try:
-        atomic_file.write_bytes(_cache_path(source), json.dumps(document).encode("utf-8", "surrogatepass"))
-    except OSError:
-        return  # a full disk costs the next start a listing, nothing else

@@ -5,6 +5,7 @@ The worker looks into the file; the window never does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,14 @@ class OpenedWeights(QObject):
         if call is not None:
             call.cancel()
 
-    def add(self, findings: Findings, candidate: Candidate, taxonomy: Taxonomy | None) -> str:
-        """Puts the file on the shelf; gives the key under which it can be run."""
+    def add(
+        self,
+        findings: Findings,
+        candidate: Candidate,
+        taxonomy: Taxonomy | None,
+        then: Callable[[str], None],
+    ) -> None:
+        """Puts the file on the shelf; `then` gets the key under which it can be run from then on."""
         title = f"{candidate.spec.title} · {findings.path.stem}"
         ref = {
             "model": candidate.spec.id,
@@ -92,8 +99,8 @@ class OpenedWeights(QObject):
         }
         if taxonomy is not None:
             ref["taxonomy"] = taxonomy.id
-        self._shelf.add_file(findings.path, ref, title)
-        return f"file:{findings.path}"
+        key = f"file:{findings.path}"
+        self._shelf.add_file(findings.path, ref, title, then=lambda: then(key))
 
     def _take(self, call: Call, path: Path, values: dict[str, Any]) -> None:
         if call is not self._call:

@@ -18,7 +18,7 @@ from segstudio.core.project import Project
 from segstudio.ipc import MappedArray
 from segstudio.runtime.jobs import JobQueue, job_of_call
 from segstudio.runtime.mask_result import MaskResult, Switches, image_key, prediction_key
-from segstudio.runtime.model_shelf import RunnableModel
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.session import ProjectSession
 from segstudio.runtime.true_labels import labels_for
 from segstudio.runtime.worker_client import Call, WorkerClient

@@ -18,9 +18,9 @@ from PySide6.QtCore import QObject, QRect, Signal, Slot
 from segstudio.core.errors import UserError
 from segstudio.core.label_map import LabelMap, Rect
 from segstudio.runtime.mask_result import MaskResult
-from segstudio.runtime.model_shelf import RunnableModel
 from segstudio.runtime.painting import Ink, fill_mask
 from segstudio.runtime.predictions import Predictions
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.session import ProjectSession
 
 MOST_REGIONS = 500

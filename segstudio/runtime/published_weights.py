@@ -24,7 +24,8 @@ from segstudio.core.errors import UserError
 from segstudio.plugin_api import Checkpoint, ModelSpec
 from segstudio.runtime.call import Call
 from segstudio.runtime.jobs import Job, JobQueue
-from segstudio.runtime.model_shelf import ModelShelf, RunnableModel
+from segstudio.runtime.model_shelf import ModelShelf
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.worker_client import WorkerClient
 
 Kind = Literal["here", "absent", "part", "waiting", "fetching", "checking", "failed", "none", "unavailable"]
@@ -251,14 +252,17 @@ class PublishedWeights(QObject):
         job.end_cancelled()
 
     def _end(self, offer: Offer, error: UserError | None = None) -> None:
-        if error is not None:
-            self._failed[offer.key] = Standing("failed", error=error)
-        job = self._leave(offer)
-        if error is not None:
-            job.fail(error)
+        if error is None:
+            # Here it is when the shelf has it: from then on "Show in Compare" finds something to show.
+            self._shelf.weights_changed(lambda: self._arrive(offer))
             return
-        self._shelf.weights_changed()
-        job.finish()
+        self._failed[offer.key] = Standing("failed", error=error)
+        self._leave(offer).fail(error)
+
+    def _arrive(self, offer: Offer) -> None:
+        if offer.key not in self._calls:
+            return
+        self._leave(offer).finish()
         arrived = self.runnable(offer)
         if arrived is not None:
             self.arrived.emit(arrived)

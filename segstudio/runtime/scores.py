@@ -19,8 +19,8 @@ from segstudio.core.label_map import converted, ignore_value
 from segstudio.ipc import MappedArray
 from segstudio.runtime.image_runs import Task
 from segstudio.runtime.mask_result import MaskResult, prediction_key
-from segstudio.runtime.model_shelf import RunnableModel
 from segstudio.runtime.predictions import Predictions
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.session import ProjectSession
 
 Confusion = NDArray[np.int64]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QBoxLayout, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from segstudio.ui import theme
 from segstudio.ui.icons import paint_icon
@@ -19,7 +19,16 @@ from segstudio.ui.widgets.mark import IconMark
 from segstudio.ui.widgets.numbers import grouped
 
 if TYPE_CHECKING:
-    from segstudio.runtime.model_shelf import ModelShelf, RunnableModel
+    from segstudio.runtime.model_shelf import ModelShelf
+    from segstudio.runtime.runnable_models import RunnableModel
+
+_MOST_MODELS = 4
+_ORIGINS = {
+    "demo": "included",
+    "run": "trained here",
+    "file": "opened by hand",
+    "checkpoint": "published",
+}
 
 
 class ComputerPanel(Card):
@@ -55,6 +64,7 @@ class ComputerPanel(Card):
         self._models.setVerticalSpacing(8)
         self._models.setColumnStretch(0, 2)
         self._models.setColumnStretch(1, 1)
+        self._rows: list[tuple[ElidedLabel, QLabel, QLabel]] = []
         self._right = QWidget()
         right = QVBoxLayout(self._right)
         right.setContentsMargins(0, 0, 0, 0)
@@ -107,28 +117,31 @@ class ComputerPanel(Card):
         self._list_models(runnable)
 
     def _list_models(self, runnable: tuple[RunnableModel, ...]) -> None:
-        while (item := self._models.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.deleteLater()
-        for place, words in enumerate(("Ready to run here", "Weights", "Classes")):
-            head = label(words, role="t2", size=11, strong=500)
-            if place == 2:
-                head.setAlignment(Qt.AlignmentFlag.AlignRight)
-            self._models.addWidget(head, 0, place)
-        origins = {
-            "demo": "included",
-            "run": "trained here",
-            "file": "opened by hand",
-            "checkpoint": "published",
-        }
-        for row, model in enumerate(runnable[:4], start=1):
-            self._models.addWidget(ElidedLabel(model.title, size=12), row, 0)
-            self._models.addWidget(label(origins.get(model.origin, "plugin"), role="t2", size=12), row, 1)
-            count = label(str(len(model.class_names) or "–"), size=12)
-            count.setAlignment(Qt.AlignmentFlag.AlignRight)
-            self._models.addWidget(count, row, 2)
+        for row in range(len(self._rows), min(len(runnable), _MOST_MODELS)):
+            self._rows.append(self._add_row(row + 1))
+        for row, widgets in enumerate(self._rows):
+            for widget in widgets:
+                widget.setVisible(row < len(runnable))
+        for (title, origin, count), model in zip(self._rows, runnable, strict=False):
+            title.setText(model.title)
+            origin.setText(_ORIGINS.get(model.origin, "plugin"))
+            count.setText(str(len(model.class_names) or "–"))
         self._right.setVisible(bool(runnable))
+
+    def _add_row(self, row: int) -> tuple[ElidedLabel, QLabel, QLabel]:
+        """Made once: the list is told anew each time the shelf learned something."""
+        if row == 1:
+            for place, words in enumerate(("Ready to run here", "Weights", "Classes")):
+                head = label(words, role="t2", size=11, strong=500)
+                self._models.addWidget(head, 0, place)
+                if place == 2:
+                    head.setAlignment(Qt.AlignmentFlag.AlignRight)
+        title = ElidedLabel("", size=12)
+        origin, count = label("", role="t2", size=12), label("", size=12)
+        count.setAlignment(Qt.AlignmentFlag.AlignRight)
+        for place, widget in enumerate((title, origin, count)):
+            self._models.addWidget(widget, row, place)
+        return title, origin, count
 
     def _set(self, name: str, value: str, role: str, word: str) -> None:
         words, state = self._values[name]

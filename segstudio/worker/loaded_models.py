@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segstudio.core.downloaded_weights import downloaded, safetensors_copy
+from segstudio.core.downloaded_weights import on_this_computer
 from segstudio.core.errors import UserError
 from segstudio.core.taxonomies import default_palette, load_taxonomy
 from segstudio.core.weights_facts import WeightsFacts
@@ -117,7 +117,7 @@ def load_model(
     if spec.unavailable:
         raise UserError(f"{spec.title} cannot run on this computer: {spec.unavailable}")
     checkpoint = _checkpoint(spec, ref)
-    path = ref.weights or (_on_this_computer(checkpoint) if checkpoint is not None else None)
+    path = ref.weights or (on_this_computer(checkpoint) if checkpoint is not None else None)
     weights = read_weights(path) if path is not None else None
     if weights is None and plugin.load and not ref.untrained:
         raise UserError(
@@ -258,27 +258,16 @@ def _checkpoint(spec: ModelSpec, ref: ModelRef) -> Checkpoint | None:
     if ref.weights is not None or ref.untrained:
         return None
     if ref.checkpoint is None:
-        return next((found for found in spec.checkpoints if _on_this_computer(found) is not None), None)
+        return next((found for found in spec.checkpoints if on_this_computer(found) is not None), None)
     for checkpoint in spec.checkpoints:
         if checkpoint.id == ref.checkpoint:
-            if _on_this_computer(checkpoint) is None:
+            if on_this_computer(checkpoint) is None:
                 raise UserError(
                     f"Checkpoint {checkpoint.id} is not on this computer",
                     action=f"`segstudio weights fetch {spec.id} {checkpoint.id}` fetches it",
                 )
             return checkpoint
     raise UserError(f"{spec.title} has no checkpoint named {ref.checkpoint!r}")
-
-
-def _on_this_computer(checkpoint: Checkpoint) -> Path | None:
-    """The file of a declared checkpoint: bundled, or fetched earlier (then its copy, where there is one)."""
-    if checkpoint.path and Path(checkpoint.path).is_file():
-        return Path(checkpoint.path)
-    path = downloaded(checkpoint) if checkpoint.url else None
-    if path is None:
-        return None
-    copy = safetensors_copy(path)
-    return copy if copy.is_file() else path
 
 
 def _build_arguments(

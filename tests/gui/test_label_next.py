@@ -11,7 +11,7 @@ from segstudio.core.errors import UserError
 from segstudio.ipc import MappedArray
 from segstudio.runtime.label_next import doubt_of
 from segstudio.runtime.mask_result import MaskResult, prediction_key
-from segstudio.runtime.model_shelf import RunnableModel
+from segstudio.runtime.runnable_models import RunnableModel
 from tests.gui.conftest import labels_are_there
 
 MODEL = RunnableModel("test/model", "Test model", {"model": "test/model"}, (), (), "file")

@@ -348,7 +348,7 @@ def test_real_weights_are_recognised_added_and_compared(bench: Bench, tmp_path: 
     card.classes.setCurrentText("Pascal VOC")
     assert len(card.classes.currentText()) > 0
     QTest.mouseClick(card.add, LEFT)
-    assert bench.page.card.isVisible() and bench.kind() == "here"
+    until(lambda: bench.page.card.isVisible() and bench.kind() == "here")
     bench.press("Show in Compare")
     room = bench.window.rooms.current
     pane = next(each for each in room.comparison.models if each.key.startswith(f"file:{path}"))
@@ -358,7 +358,7 @@ def test_real_weights_are_recognised_added_and_compared(bench: Bench, tmp_path: 
     bench.window.actions_table.action("window.networks").trigger()
     bench.page.choose(f"file:{path}")
     QTest.mouseClick(bench.page.card._foot.second, LEFT)
-    assert bench.page.table.networks.row_of(f"file:{path}") < 0
+    until(lambda: bench.page.table.networks.row_of(f"file:{path}") < 0)
     assert path.exists()
 
 
@@ -378,6 +378,7 @@ def test_a_plugin_that_cannot_be_listed_has_its_card_above_the_list(bench: Bench
     shelf = bench.window.services.shelf
     shelf.problems["broken"] = UserError("Plugin broken did not say which models it has")
     shelf.weights_changed()
+    until(lambda: bool(bench.page.findChildren(NoticeCard)))
     (card,) = bench.page.findChildren(NoticeCard)
     assert card.isVisible() and card.mapTo(bench.page, QPoint()).y() < bench.page.table.y() + 200
     assert any("Plugin broken" in label.text() for label in card.findChildren(QLabel))

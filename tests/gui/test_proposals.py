@@ -10,8 +10,8 @@ from PySide6.QtTest import QTest
 from segstudio.core.label_map import LabelMap
 from segstudio.ipc import MappedArray
 from segstudio.runtime.mask_result import MaskResult, prediction_key
-from segstudio.runtime.model_shelf import RunnableModel
 from segstudio.runtime.proposals import find_regions
+from segstudio.runtime.runnable_models import RunnableModel
 
 MODEL = RunnableModel("test/model", "Test model", {"model": "test/model"}, (), (), "file")
 

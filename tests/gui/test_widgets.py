@@ -8,7 +8,7 @@ import numpy as np
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QWidget
 
-from segstudio.runtime.model_shelf import RunnableModel
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.ui.status_bar import StatusBar
 from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.labels import KeyCaps

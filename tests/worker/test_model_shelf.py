@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import shiboken6
@@ -17,6 +19,7 @@ from segstudio.core.weights_facts import WeightsFacts
 from segstudio.plugin_api import TaxonomyClass
 from segstudio.runtime import model_shelf
 from segstudio.runtime.model_shelf import ModelShelf
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.worker.checkpoints import write_weights
 from tests.worker.plugins_for_tests import TINY, write_plugin
 
@@ -37,9 +40,11 @@ def shelves() -> Iterator[list[ModelShelf]]:
         shelf.close()
 
 
-def found_in(qtbot: QtBot, shelves: list[ModelShelf], files: list[Path]) -> ModelShelf:
+def found_in(
+    qtbot: QtBot, shelves: list[ModelShelf], files: list[Path], settings: Settings | None = None
+) -> ModelShelf:
     """A shelf that has listed these files."""
-    shelf = ModelShelf(plugin_files=files, settings=Settings())
+    shelf = ModelShelf(plugin_files=files, settings=settings or Settings())
     shelves.append(shelf)
     listed = listed_everything(qtbot, shelf)
     assert listed
@@ -153,23 +158,65 @@ def test_a_file_in_the_plugin_folder_runs_only_after_consent_to_these_bytes(
 def test_runs_and_opened_files_are_runnable_with_their_classes(
     qtbot: QtBot, shelves: list[ModelShelf], tmp_path: Path
 ) -> None:
-    shelf = found_in(qtbot, shelves, [write_plugin(tmp_path, "tiny", TINY)])
+    settings = Settings()
+    shelf = found_in(qtbot, shelves, [write_plugin(tmp_path, "tiny", TINY)], settings)
     classes = (TaxonomyClass("sky", (1, 2, 3)), TaxonomyClass("sea", (4, 5, 6)))
     facts = WeightsFacts(model="tiny/plain", num_classes=2, options={"width": 4}, classes=classes)
     path = tmp_path / "runs" / "0001" / "checkpoints" / "best.safetensors"
     path.parent.mkdir(parents=True)
     write_weights(path, {"x": torch.zeros(1)}, facts)
+
+    def of(shelf: ModelShelf, origin: str) -> list[RunnableModel]:
+        return [model for model in shelf.runnable if model.origin == origin]
+
     shelf.set_run_folders([tmp_path / "runs"])
-    (run,) = [model for model in shelf.runnable if model.origin == "run"]
+    qtbot.waitUntil(lambda: bool(of(shelf, "run")), timeout=SECONDS)
+    (run,) = of(shelf, "run")
     assert run.class_names == ("sky", "sea")
     assert run.ref["weights"] == str(path)
     assert run.ref["options"] == {"width": 4}
-    shelf.add_file(path, run.ref, "By hand")
+    titles: list[str] = []
+    shelf.add_file(
+        path, run.ref, "By hand", then=lambda: titles.extend(model.title for model in of(shelf, "file"))
+    )
+    qtbot.waitUntil(lambda: titles == ["By hand"], timeout=SECONDS)
+    settings.flush()
     again = found_in(qtbot, shelves, [tmp_path / "tiny.py"])
-    assert [model.title for model in again.runnable if model.origin == "file"] == ["By hand"]
+    assert [model.title for model in of(again, "file")] == ["By hand"]
     path.unlink()
     again.weights_changed()
-    assert [model for model in again.runnable if model.origin == "file"] == []
+    qtbot.waitUntil(lambda: of(again, "file") == [], timeout=SECONDS)
+
+
+@pytest.mark.usefixtures("only_files")
+def test_weights_that_come_while_the_shelf_looks_are_seen_by_one_more_look(
+    qtbot: QtBot, shelves: list[ModelShelf], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are read in another thread than the window's; `then` comes when its weights are on the shelf."""
+    shelf = found_in(qtbot, shelves, [write_plugin(tmp_path, "tiny", TINY)])
+    seen, free, threads = threading.Event(), threading.Event(), []
+    find = model_shelf.find_runnable
+
+    def slow(*arguments: Any) -> list[RunnableModel]:
+        found = list(find(*arguments))
+        threads.append(threading.get_ident())
+        seen.set()
+        assert free.wait(SECONDS / 1000)
+        return found
+
+    monkeypatch.setattr(model_shelf, "find_runnable", slow)
+    shelf.weights_changed()
+    assert seen.wait(SECONDS / 1000)
+    path = tmp_path / "net.safetensors"
+    write_weights(path, {"x": torch.zeros(1)}, WeightsFacts(model="tiny/plain", num_classes=2))
+    told: list[list[str]] = []
+    ref = {"model": "tiny/plain", "weights": str(path), "num_classes": 2}
+    for name in ("first", "second"):
+        shelf.add_file(path, ref, name, then=lambda: told.append([model.title for model in shelf.runnable]))
+    free.set()
+    qtbot.waitUntil(lambda: len(told) == 2, timeout=SECONDS)
+    assert all("second" in titles and "first" not in titles for titles in told)
+    assert len(threads) == 2 and threading.get_ident() not in threads
 
 
 def test_installed_plugins_are_found_without_importing_them() -> None:

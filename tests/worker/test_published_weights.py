@@ -182,8 +182,8 @@ def test_without_a_connection_the_way_by_hand_is_told_and_works(
     path.write_bytes(content)
     bench.weights.refresh()
     assert bench.kind("good") == "here"
-    runnable = bench.weights.runnable(bench.offer("good"))
-    assert runnable is not None and runnable.class_names[0] == "background"
+    qtbot.waitUntil(lambda: bench.weights.runnable(bench.offer("good")) is not None, timeout=SECONDS)
+    assert bench.weights.runnable(bench.offer("good")).class_names[0] == "background"
 
 
 def test_the_process_for_downloads_ends_when_there_is_nothing_to_fetch(qtbot: QtBot, bench: Bench) -> None:

@@ -6,8 +6,9 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from segstudio.runtime.model_shelf import ModelShelf, RunnableModel
+from segstudio.runtime.model_shelf import ModelShelf
 from segstudio.runtime.proposals import Proposals
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.session import ProjectSession
 from segstudio.ui.canvas.tools.paint_state import PaintState
 from segstudio.ui.widgets.buttons import push_button

@@ -9,7 +9,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QWidget
 
 from segstudio.runtime.comparison import VIEWS, Layout, View
-from segstudio.runtime.model_shelf import RunnableModel
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.ui.widgets.buttons import IconButton, push_button
 from segstudio.ui.widgets.labels import label
 from segstudio.ui.widgets.segmented import Segment, SegmentedControl

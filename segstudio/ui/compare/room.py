@@ -11,8 +11,8 @@ from segstudio.runtime.actions import ActionSpec
 from segstudio.runtime.comparison import Comparison, Pane
 from segstudio.runtime.image_runs import ImageRuns
 from segstudio.runtime.mask_result import key_of_any_precision
-from segstudio.runtime.model_shelf import RunnableModel
 from segstudio.runtime.predictions import Predictions
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.scores import Scores
 from segstudio.ui.compare.class_table import signed
 from segstudio.ui.compare.dock import WIDTH, CompareDock

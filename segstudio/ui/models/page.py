@@ -17,10 +17,11 @@ from PySide6.QtWidgets import (
 
 from segstudio.core.errors import UserError
 from segstudio.plugin_api import Taxonomy
-from segstudio.runtime.model_shelf import ModelShelf, RunnableModel
+from segstudio.runtime.model_shelf import ModelShelf
 from segstudio.runtime.network_search import matches, nearest, searchable
 from segstudio.runtime.opened_weights import SUFFIXES, Candidate, Findings, OpenedWeights
 from segstudio.runtime.published_weights import Offer, PublishedWeights, title_of
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.ui.models.card import NetworkCard
 from segstudio.ui.models.card_body import WIDTH
 from segstudio.ui.models.file_card import FileCard
@@ -297,7 +298,9 @@ class NetworksPage(QWidget):
         )
 
     def _add(self, findings: Findings, candidate: Candidate, taxonomy: Taxonomy | None) -> None:
-        key = self._opened.add(findings, candidate, taxonomy)
+        self._opened.add(findings, candidate, taxonomy, self._added)
+
+    def _added(self, key: str) -> None:
         self._side.setCurrentWidget(self.card)
         self.choose(key)
         runnable = next((model for model in self._shelf.runnable if model.key == key), None)
