@@ -51,6 +51,11 @@ class PeakMeter(TorchDispatchMode):
         self._live = 0
         self._known: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Where this is true, torch imports its compiler at the first operation: 2 s of a first run.
+        return False
+
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
         output = function(*arguments, **(keywords or {}))
         for tensor in output if isinstance(output, tuple | list) else (output,):

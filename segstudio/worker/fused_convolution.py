@@ -92,9 +92,7 @@ class _FusedForward:
             self._kept = (state, packed)
         return self._kept[1]
 
-    def combined(
-        self, x: Tensor, other: Tensor, operation: str, *, in_place: bool = False
-    ) -> Tensor | None:
+    def combined(self, x: Tensor, other: Tensor, operation: str, *, in_place: bool = False) -> Tensor | None:
         """The convolution of `x` "add" or "mul" `other`, in one pass; None where that cannot be.
 
         `in_place` writes it over `other`.

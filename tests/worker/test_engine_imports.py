@@ -40,3 +40,18 @@ def test_the_reader_never_imports_torch() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_a_first_run_does_not_wait_for_torch_s_compiler() -> None:
+    script = """
+import sys, numpy
+from segstudio.worker.engine import Engine
+from segstudio.worker.model_ref import ModelRef
+ref = ModelRef("segstudio_zoo/bisenetv2", num_classes=3, untrained=True)
+found = Engine(device="cpu").predict(ref, numpy.zeros((64, 64, 3), numpy.uint8))
+print(found.label_map.shape, "torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.strip() == "(64, 64) False", done.stderr

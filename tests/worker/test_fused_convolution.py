@@ -190,6 +190,9 @@ def test_a_sum_or_product_behind_a_convolution_is_part_of_it() -> None:
         expected = nn.functional.conv2d(x, model.last.weight, model.last.bias)
         assert torch.allclose(stand_in.combined(x, other, "add"), expected + other, atol=1e-5)
         assert torch.allclose(stand_in.combined(x, other, "mul"), expected * other, atol=1e-5)
+        total = other.contiguous(memory_format=torch.channels_last).clone(memory_format=torch.channels_last)
+        assert stand_in.combined(x, total, "add", in_place=True).data_ptr() == total.data_ptr()
+        assert torch.allclose(total, expected + other, atol=1e-5)
         assert stand_in.combined(x, other[:, :1], "add") is None  # the operator broadcasts nothing
         assert stand_in.combined(x[..., :4, :4], other[..., :4, :4], "add") is None
         assert model.stem.__dict__["forward"].combined(x, other, "add") is None  # it has an activation

@@ -18,7 +18,7 @@ _WIDEST = 64  # channels between the blocks; the sum of wider ones costs more th
 
 
 class ChannelGroups(nn.Module):
-    """For inference: `fc1`, `depthwise`, `activation` and `fc2` in groups, sharing memory with their weights."""
+    """For inference: `fc1`, `depthwise`, `activation` and `fc2` in groups, sharing their memory."""
 
     def __init__(self, fc1: nn.Conv2d, depthwise: nn.Conv2d, activation: nn.Module, fc2: nn.Conv2d) -> None:
         super().__init__()
