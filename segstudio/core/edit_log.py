@@ -12,9 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from segstudio.core import class_remaps
+from segstudio.core.class_counts import Counts, count_classes
 from segstudio.core.class_remaps import RemapTables
 from segstudio.core.database import Database
 from segstudio.core.edits import Edit, TileChange
@@ -27,11 +26,8 @@ from segstudio.core.label_map import (
     converted,
     decode_tile,
     encode_tile,
-    ignore_value,
 )
 from segstudio.core.records import AppliedEdit, HistoryRow, StoredEdit, printable
-
-Counts = dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,13 +219,6 @@ def _put_tile(
             "INSERT OR REPLACE INTO tiles (image, ty, tx, remaps, data) VALUES (?, ?, ?, ?, ?)",
             (image_id, ty, tx, remaps, data),
         )
-
-
-def count_classes(pixels: LabelArray) -> Counts:
-    """Pixels of every class index that occurs, without the unlabelled ones."""
-    counts = np.bincount(pixels.ravel(), minlength=1)
-    counts[ignore_value(pixels.dtype) :] = 0
-    return {int(index): int(counts[index]) for index in np.flatnonzero(counts)}
 
 
 def _count_changes(edit: Edit) -> Counts:

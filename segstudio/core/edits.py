@@ -10,12 +10,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from segstudio.core.label_map import LabelArray, LabelMap, Rect, converted, ignore_value, tiles_in
+from segstudio.core.label_map import (
+    LabelArray,
+    LabelMap,
+    Rect,
+    converted,
+    ignore_value,
+    kept_tile,
+    tiles_in,
+    uniform_value,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class TileChange:
-    """One tile before and after an edit, each (h, w) with h, w <= 256; None = all unlabelled."""
+    """One tile before and after an edit, each (h, w) with h, w <= 256, for reading only; None = all
+    unlabelled."""
 
     tx: int
     ty: int
@@ -81,7 +91,7 @@ class StrokeRecorder:
             return None
         for key in tiles_in(rect.x0, rect.y0, rect.x1, rect.y1):
             if key not in self._before:
-                self._before[key] = self.label_map.tile(*key).copy()
+                self._before[key] = kept_tile(self.label_map.tile(*key))
         return rect
 
     @property
@@ -132,16 +142,23 @@ def edit_between(
     pixels = 0
     extent: Rect | None = None
     for (tx, ty), old in sorted(before.items(), key=lambda item: (item[0][1], item[0][0])):
-        new = label_map.tile(tx, ty)
-        count = int(np.count_nonzero(old != new))
+        new = kept_tile(label_map.tile(tx, ty))
+        count = _pixels_changed(old, new)
         if count:
-            changes.append(TileChange(tx, ty, old, new.copy()))
+            changes.append(TileChange(tx, ty, old, new))
             pixels += count
             rect = label_map.tile_rect(tx, ty)
             extent = rect if extent is None else extent.united(rect)
     if extent is None:
         return None
     return Edit(tool, class_index, tuple(changes), pixels, extent, label_map.width, label_map.height)
+
+
+def _pixels_changed(old: LabelArray, new: LabelArray) -> int:
+    values = uniform_value(old), uniform_value(new)
+    if None in values:
+        return int(np.count_nonzero(old != new))
+    return 0 if values[0] == values[1] else int(new.size)
 
 
 def edit_to(label_map: LabelMap, target: LabelArray, *, tool: str, class_index: int = -1) -> Edit | None:
@@ -159,13 +176,13 @@ def edit_to(label_map: LabelMap, target: LabelArray, *, tool: str, class_index: 
     for key in label_map.tiles():
         old = label_map.tile(*key)
         if not np.array_equal(old, wanted.tile(*key)):
-            before[key] = old.copy()
+            before[key] = kept_tile(old)
     edit = edit_between(before, wanted, tool=tool, class_index=class_index)
     if edit is None:
         return None
     slim = tuple(
         replace(change, before=None)
-        if change.before is not None and bool((change.before == unlabelled).all())
+        if change.before is not None and uniform_value(change.before) == unlabelled
         else change
         for change in edit.tiles
     )

@@ -134,15 +134,40 @@ def tiles_in(x0: int, y0: int, x1: int, y1: int) -> Iterator[tuple[int, int]]:
             yield tx, ty
 
 
+def uniform_value(pixels: LabelArray) -> int | None:
+    """The value that all pixels of a tile have; None where there are several."""
+    first = pixels[0, 0]
+    if pixels.strides == (0, 0):
+        return int(first)
+    if first != pixels[-1, -1] or not bool((pixels == first).all()):
+        return None
+    return int(first)
+
+
+def uniform_tile(shape: tuple[int, int], value: int, dtype: Any) -> LabelArray:
+    """A tile (h, w) of one value, read-only: one number and no memory for its pixels."""
+    kind = np.dtype(dtype)
+    return np.ndarray(shape, kind, kind.type(value).tobytes(), strides=(0, 0))
+
+
+def kept_tile(pixels: LabelArray) -> LabelArray:
+    """A copy of a tile; of one value as `uniform_tile`. Most tiles of a big change are, and 100 megapixels of
+    them would be 100 MB that the system has to clear page by page."""
+    value = uniform_value(pixels)
+    if value is None:
+        return pixels.copy()
+    return uniform_tile((pixels.shape[0], pixels.shape[1]), value, pixels.dtype)
+
+
 def encode_tile(pixels: LabelArray) -> bytes:
     """A tile (h, w) uint8 or uint16, h and w in 1-256, as header, CRC-32 and deflated pixels.
 
     A tile of one value is stored as that value.
     """
     height, width = pixels.shape
-    first = pixels[0, 0]
-    if bool((pixels == first).all()):
-        kind, payload = _UNIFORM, int(first).to_bytes(2, "little")
+    value = uniform_value(pixels)
+    if value is not None:
+        kind, payload = _UNIFORM, value.to_bytes(2, "little")
     else:
         little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
         kind, payload = _DEFLATED, zlib.compress(np.ascontiguousarray(little).data, 1)
@@ -166,14 +191,13 @@ def check_tile(data: bytes) -> None:
 
 
 def decode_tile(data: bytes) -> LabelArray:
-    """The pixels that `encode_tile` was given, as a new array. Raises DamagedTile."""
+    """The pixels that `encode_tile` was given; read-only where they have one value. Raises DamagedTile."""
     check_tile(data)
     kind, itemsize, height, width, _ = _HEADER.unpack_from(data)
     dtype = np.dtype("<u1" if itemsize == 1 else "<u2")
     payload = data[_HEADER.size :]
     if kind == _UNIFORM:
-        value = int.from_bytes(payload, "little")
-        return np.full((height, width), value, dtype.newbyteorder("="))
+        return uniform_tile((height, width), int.from_bytes(payload, "little"), dtype.newbyteorder("="))
     size = height * width * itemsize
     try:
         raw = zlib.decompressobj().decompress(payload, size + 1)

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segstudio.core import class_remaps, file_systems, migrations
+from segstudio.core.class_counts import count_classes
 from segstudio.core.class_table import ClassTable
 from segstudio.core.confusion_cache import ConfusionCache
 from segstudio.core.database import Database
-from segstudio.core.edit_log import EditLog, count_classes, read_counts
+from segstudio.core.edit_log import EditLog, read_counts
 from segstudio.core.edits import Edit, edit_to
 from segstudio.core.errors import UserError
 from segstudio.core.image_list import ImageList

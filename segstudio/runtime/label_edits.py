@@ -15,12 +15,12 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QRect, Signal
 
+from segstudio.core.class_counts import count_changes, count_values
 from segstudio.core.edits import Edit, StrokeRecorder
 from segstudio.core.label_map import TILE, LabelMap, Rect
 from segstudio.core.project import Project
 from segstudio.core.records import AppliedEdit, HistoryRow
 from segstudio.runtime.hand_over import HandOver
-from segstudio.runtime.label_counts import count_changes, count_classes
 from segstudio.runtime.saving import Saving
 
 _READY_SECONDS = 5.0
@@ -84,7 +84,7 @@ class LabelEdits(QObject):
             if project.read_only and record.width is None:
                 return LabelMap.unlabelled(width, height), {}
             labels = project.load_labels(image_id)
-            return labels, count_classes(labels)
+            return labels, count_values(labels.array)
 
         def done(found: tuple[LabelMap, dict[int, int]]) -> None:
             if self._project is project and self._image == image_id and self.label_map is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
+from segstudio.core.label_map import LabelMap
 from segstudio.core.project import Project
 from segstudio.runtime.hand_over import HandOver
-from segstudio.runtime.label_counts import small_labels
 
 
 class LabelThumbnails(QObject):
@@ -48,3 +49,14 @@ class LabelThumbnails(QObject):
         """All labels may have changed."""
         self._kept.clear()
         self._wishes.clear()
+
+
+def small_labels(labels: LabelMap, side: int = 160) -> QImage:
+    """Labels without a colour table, at most `side` px; classes above 254 count as unlabelled."""
+    step = max(1, -(-max(labels.width, labels.height) // side))
+    small = labels.array[step // 2 :: step, step // 2 :: step]
+    if small.size == 0:
+        small = labels.array[:1, :1]
+    narrow = np.ascontiguousarray(np.where(small > 254, 255, small).astype(np.uint8))
+    height, width = narrow.shape
+    return QImage(narrow.data, width, height, width, QImage.Format.Format_Indexed8).copy()

@@ -215,12 +215,18 @@ def region_mask(labels: LabelMap, x: int, y: int) -> tuple[Rect, NDArray[np.bool
         return None
     import cv2  # a moment's import that only a fill needs
 
-    same = (labels.array == labels.array[y, x]).astype(np.uint8)
+    same = labels.array if labels.array.dtype == np.uint8 else _pixels_like(labels, x, y)
     mask = np.zeros((labels.height + 2, labels.width + 2), np.uint8)
     flags = 4 | cv2.FLOODFILL_MASK_ONLY | (1 << 8)
     _, _, _, (left, top, width, height) = cv2.floodFill(same, mask, (x, y), 1, flags=flags)
     rect = Rect(left, top, left + width, top + height)
-    return rect, mask[1 + top : 1 + top + height, 1 + left : 1 + left + width].astype(bool)
+    return rect, mask[1 + top : 1 + top + height, 1 + left : 1 + left + width].view(np.bool_)
+
+
+def _pixels_like(labels: LabelMap, x: int, y: int) -> NDArray[np.uint8]:
+    """1 where a pixel has the value of (x, y), else 0."""
+    same: NDArray[np.bool_] = labels.array == labels.array[y, x]
+    return same.view(np.uint8)
 
 
 def fill_mask(recorder: StrokeRecorder, ink: Ink, rect: Rect, mask: NDArray[np.bool_]) -> Rect | None:

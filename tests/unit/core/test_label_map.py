@@ -13,7 +13,10 @@ from segstudio.core.label_map import (
     converted,
     decode_tile,
     encode_tile,
+    kept_tile,
     tiles_in,
+    uniform_tile,
+    uniform_value,
 )
 
 sides = st.integers(1, 256)
@@ -28,7 +31,6 @@ def test_a_tile_comes_back_bit_for_bit(pixels):
     decoded = decode_tile(encode_tile(pixels))
     assert decoded.dtype == pixels.dtype
     assert np.array_equal(decoded, pixels)
-    assert decoded.flags.writeable
 
 
 @given(tiles, st.data())
@@ -51,6 +53,27 @@ def test_a_cut_tile_is_noticed(pixels, cut):
 
 def test_a_uniform_tile_is_a_few_bytes():
     assert len(encode_tile(np.full((256, 256), 7, np.uint8))) < 16
+
+
+@given(tiles)
+def test_a_kept_tile_has_its_pixels_also_after_the_map_changed(pixels):
+    kept, before = kept_tile(pixels), pixels.copy()
+    pixels[...] = 9
+    assert kept.dtype == before.dtype
+    assert np.array_equal(kept, before)
+    assert encode_tile(kept) == encode_tile(before)
+
+
+def test_a_tile_of_one_value_is_kept_as_that_value_alone():
+    label_map = LabelMap.unlabelled(600, 600, np.uint16)
+    kept = kept_tile(label_map.tile(1, 1))
+    assert kept.strides == (0, 0)
+    assert uniform_value(kept) == uniform_value(label_map.tile(1, 1)) == 65535
+    assert not kept.flags.writeable  # a write would change all pixels at once
+    label_map.array[300, 300] = 4
+    assert uniform_value(label_map.tile(1, 1)) is None
+    assert kept_tile(label_map.tile(1, 1)).strides != (0, 0)
+    assert uniform_tile((3, 5), 7, np.uint8).tolist() == [[7] * 5] * 3
 
 
 def test_tiles_cover_the_map_and_are_cut_at_its_border():
