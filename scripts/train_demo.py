@@ -1,10 +1,11 @@
 """Trains the demo's three networks with the product's own command and packs their weights.
 
-    python scripts/train_demo.py [--work build/demo]
+    python scripts/train_demo.py [--work build/demo] [--out resources/demo] [--quick]
 
 CCNet is trained from drawn weights at stride 16, in two runs; DANet at stride 8 starts from its backbone, the
 final CCNet and PSANet from DANet's. Runs that are finished are kept, interrupted ones are resumed. Takes
-hours on two cores.
+hours on two cores; with --quick, which makes two steps on a few pictures in each run and is of no use but to
+see that the whole chain holds, minutes.
 """
 
 from __future__ import annotations
@@ -75,10 +76,12 @@ def run(words: list[str]) -> None:
     subprocess.run(words, cwd=ROOT, check=True)
 
 
-def train(out: Path, settings: str, pictures: Path, *more: str) -> list[str]:
+def train(out: Path, settings: str, pictures: Path, *more: str, quick: bool = False) -> list[str]:
     """Makes or resumes one run; gives the command that makes it."""
     data = ["--images", str(pictures / "images"), "--labels", str(pictures / "labels"), "--out", str(out)]
-    command = ["train", *settings.split(), *COMMON.split(), *data, *more]
+    # Of an option given twice the last one counts.
+    few = ["--epochs", "1", "--steps-per-epoch", "2", "--validate-every", "1"] if quick else []
+    command = ["train", *settings.split(), *COMMON.split(), *data, *more, *few]
     folder = RunFolder(out)
     if not folder.exists:
         run([sys.executable, "-m", "segstudio", *command])
@@ -111,15 +114,15 @@ def scores(model: str, weights: Path) -> dict[str, object]:
     }
 
 
-def pack(name: str, folder: RunFolder, commands: list[str]) -> None:
-    """Writes the best weights as float16 with their facts and scores beside them."""
+def pack(name: str, folder: RunFolder, commands: list[str], demo: Path) -> None:
+    """Writes, into `demo`, the best weights as float16 with their facts and scores beside them."""
     best = folder.checkpoints / "best.safetensors"
     facts = replace(read_facts(best), title=folder.recipe().title)
     tensors = {
         key: value.half() if value.is_floating_point() else value for key, value in load_file(best).items()
     }
-    target = DEMO / "checkpoints" / f"{name}.safetensors"
-    target.parent.mkdir(exist_ok=True)
+    target = demo / "checkpoints" / f"{name}.safetensors"
+    target.parent.mkdir(parents=True, exist_ok=True)
     write_weights(target, tensors, facts)
     target.chmod(0o644)
     document = facts_document(facts)
@@ -132,9 +135,9 @@ def pack(name: str, folder: RunFolder, commands: list[str]) -> None:
     print(f"{name}: {document['metrics']}, {size / 1e6:.2f} MB", file=sys.stderr)
 
 
-def pack_run(folder: RunFolder) -> None:
-    """Bundles the story of one run: recipe, events, previews and log; no pictures, labels or weights."""
-    target = DEMO / "runs" / "run-0001"
+def pack_run(folder: RunFolder, demo: Path) -> None:
+    """Bundles the story of one run into `demo`: recipe, events, previews, log; no pictures or weights."""
+    target = demo / "runs" / "run-0001"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     recipe = replace(folder.recipe(), weights="", plugin_files=())
@@ -167,19 +170,25 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "demo")
-    work = parser.parse_args().work.absolute()
-    pictures = render(work / "pictures", TRAINING_PICTURES, TRAINING_SEED)
-    held_out = render(work / "held-out", HELD_OUT_PICTURES, HELD_OUT_SEED)
+    parser.add_argument("--out", type=Path, default=DEMO, help="where the weights and the shown run go")
+    parser.add_argument("--quick", action="store_true", help="two steps a run, to see that the chain holds")
+    arguments = parser.parse_args()
+    work, demo, quick = arguments.work.absolute(), arguments.out.absolute(), arguments.quick
+    pictures = render(work / "pictures", 8 if quick else TRAINING_PICTURES, TRAINING_SEED)
+    held_out = render(work / "held-out", 2 if quick else HELD_OUT_PICTURES, HELD_OUT_SEED)
     validation = ("--val-images", str(held_out / "images"), "--val-labels", str(held_out / "labels"))
-    told = [recorded(train(work / "runs" / "first", FIRST, pictures), work)]
-    pack_run(RunFolder(work / "runs" / "first"))
-    second = train(work / "runs" / "second", SECOND, pictures, "--weights", best_of(work, "first"))
+    told = [recorded(train(work / "runs" / "first", FIRST, pictures, quick=quick), work)]
+    pack_run(RunFolder(work / "runs" / "first"), demo)
+    second = train(
+        work / "runs" / "second", SECOND, pictures, "--weights", best_of(work, "first"), quick=quick
+    )
     chains = {"second": [*told, recorded(second, work)]}
     for name, (start, settings) in FINALS.items():
         out = work / "runs" / name
-        command = train(out, settings, pictures, *validation, "--weights", best_of(work, start))
+        start_from = ("--weights", best_of(work, start))
+        command = train(out, settings, pictures, *validation, *start_from, quick=quick)
         chains[name] = [*chains[start], recorded(command, work)]
-        pack(name, RunFolder(out), chains[name])
+        pack(name, RunFolder(out), chains[name], demo)
     return 0
 
 
