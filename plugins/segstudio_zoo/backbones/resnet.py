@@ -42,6 +42,7 @@ class ResNet(nn.Module):
         contract_dilation: bool = True,
         stage_dilations: Sequence[int] | None = None,
         stem_channels: int = 64,
+        ceil_pool: bool = False,
     ) -> None:
         super().__init__()
         if stage_dilations is not None and len(stage_dilations) != 4:
@@ -65,7 +66,7 @@ class ResNet(nn.Module):
             self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
             self.bn1 = nn.BatchNorm2d(64)
             self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=ceil_pool)
 
         features = []
         width, total, dilation = stem_channels if deep_stem else 64, 4, 1
@@ -113,12 +114,14 @@ def build(
     contract_dilation: bool = True,
     stage_dilations: Sequence[int] | None = None,
     stem_channels: int = 64,
+    ceil_pool: bool = False,
 ) -> ResNet:
     """`variant` is "resnet50-v1c" (deep stem), "resnet50-v1s" (a wide one) or "resnet50" (7x7 stem).
 
     `stem_channels` is what a deep stem gives: 64, or 128 in some authors' repositories (PSPNet, EncNet).
     `stage_dilations` gives the four stages' rates instead of those that make up for missing strides: some
-    published networks dilate although they stride (PSPNet at output stride 32).
+    published networks dilate although they stride (PSPNet at output stride 32). `ceil_pool` rounds the size
+    behind the pooling up, for CCNet's authors' weights.
 
     `multi_grid` gives the last stage's dilation rates block by block, as published weights have them;
     with `multiply_multi_grid` they are factors on the stage's own rate (DeepLabV3, section 3.1.1).
@@ -134,6 +137,7 @@ def build(
         contract_dilation=contract_dilation,
         stage_dilations=stage_dilations,
         stem_channels=stem_channels,
+        ceil_pool=ceil_pool,
     )
 
 

@@ -24,6 +24,7 @@ ENTRY = SegmentorEntry(
         Option("initial_gamma", "float", 0.0, "weight of the attention before training (0 in the paper)"),
         Option("auxiliary", "bool", True, "auxiliary head on the feature before the last"),
         Option("auxiliary_channels", "int", 256, "width of the auxiliary head", minimum=8),
+        Option("leaky", "bool", False, "leaky ReLU in both heads, as the authors' own weights have it"),
     ),
     probes=(
         ProbeSpec(

@@ -11,6 +11,7 @@ _TRANSFORMERS = (
     ("auxiliary_level", "last"),
     ("interpolation", "bilinear"),
     ("image_size", (384, 384)),
+    ("eps", 1e-12),
 )
 
 ENTRY = SegmentorEntry(
@@ -26,7 +27,7 @@ ENTRY = SegmentorEntry(
     build="segstudio_zoo.segmentors.dpt:build",
     backbones=("vit-b16", "vit-l16", "vit-hybrid"),
     models=(
-        NamedModel("dpt_vit-b16", backbone="vit-b16", settings=(("patch_bias", False),)),
+        NamedModel("dpt_vit-b16", backbone="vit-b16", settings=(("patch_bias", False), ("eps", 1e-5))),
         NamedModel("dpt_vit-hybrid", backbone="vit-hybrid", aliases=("dpt_hybrid",)),
         NamedModel("transformers_dpt_base", backbone="vit-b16", settings=_TRANSFORMERS, listed=False),
         NamedModel("transformers_dpt_large", backbone="vit-l16", settings=_TRANSFORMERS, listed=False),

@@ -48,6 +48,7 @@ ENTRY = BackboneEntry(
         Option("stem_channels", "int", 64, "what a deep stem gives (128 in some authors' files)", minimum=2),
         Option("stage_dilations", "ints", None, "the four stages' dilation rates, whatever their strides"),
         Option("contract_dilation", "bool", True, "the first block of a dilated stage keeps half its rate"),
+        Option("ceil_pool", "bool", False, "the pooling behind the stem rounds the size up"),
     ),
     probes=(RECEPTIVE_FIELD,),
     switches=(

@@ -21,6 +21,11 @@ def relu() -> nn.Module:
     return nn.ReLU(inplace=True)
 
 
+def leaky_relu() -> nn.Module:
+    """Leaky ReLU of slope 0.01 in place, what in-place batch norms have by themselves."""
+    return nn.LeakyReLU(0.01, inplace=True)
+
+
 class ConvNormAct(nn.Module):
     """Convolution -> norm -> activation; children `conv`, `bn`, `activate`.
 

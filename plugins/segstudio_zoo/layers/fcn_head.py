@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segstudio.plugin_api import FeatureInfo
-from segstudio_zoo.layers.conv import ConvNormAct
+from segstudio_zoo.layers.conv import ConvNormAct, ModuleMaker, relu
 from segstudio_zoo.layers.segmentor import SegmentationHead, auxiliary_index
 
 
@@ -35,6 +35,7 @@ class FCNHead(SegmentationHead):
         kernel_size: int = 3,
         concat_input: bool = True,
         dilation: int = 1,
+        act: ModuleMaker = relu,
         align_corners: bool = False,
         dropout: float = 0.1,
         loss_weight: float = 1.0,
@@ -48,9 +49,11 @@ class FCNHead(SegmentationHead):
             )
         self.index = index
         widths = [in_channels] + [channels] * num_convs
-        layers = [ConvNormAct(a, b, kernel_size, dilation=dilation) for a, b in pairwise(widths)]
+        layers = [ConvNormAct(a, b, kernel_size, dilation=dilation, act=act) for a, b in pairwise(widths)]
         self.convs: nn.Module = nn.Sequential(*layers) if layers else nn.Identity()
-        self.conv_cat = ConvNormAct(in_channels + channels, channels, kernel_size) if concat_input else None
+        self.conv_cat = (
+            ConvNormAct(in_channels + channels, channels, kernel_size, act=act) if concat_input else None
+        )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The pyramid -> logits (N, K, h, w) at the stride of feature `index`."""
@@ -68,6 +71,7 @@ def auxiliary_fcn(
     channels: int = 256,
     index: int | None = None,
     dilation: int = 1,
+    act: ModuleMaker = relu,
     align_corners: bool = False,
     loss_weight: float = 0.4,
 ) -> FCNHead:
@@ -81,6 +85,7 @@ def auxiliary_fcn(
         num_convs=1,
         concat_input=False,
         dilation=dilation,
+        act=act,
         align_corners=align_corners,
         loss_weight=loss_weight,
     )

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from segstudio.plugin_api import Loss
-from segstudio_zoo.layers.conv import Scale
+from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.key_transforms import fold_biases, shaped_like
+from segstudio_zoo.layers.conv import ModuleMaker, Scale, leaky_relu, relu
 from segstudio_zoo.layers.fcn_head import FCNHead, auxiliary_fcn
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import Criterion, EncoderDecoder
@@ -74,9 +76,10 @@ class CCHead(FCNHead):
         recurrence: int = 2,
         initial_gamma: float = 0.0,
         consistency_channels: int = 0,
+        act: ModuleMaker = relu,
         align_corners: bool = False,
     ) -> None:
-        super().__init__(in_channels, channels, num_classes, align_corners=align_corners)
+        super().__init__(in_channels, channels, num_classes, act=act, align_corners=align_corners)
         self.recurrence = recurrence
         self.cca = CrissCrossAttention(channels, initial_gamma)
         self.consistency = (
@@ -173,8 +176,13 @@ def build(
     auxiliary: bool = True,
     auxiliary_channels: int = 256,
     category_consistent: bool = False,
+    leaky: bool = False,
 ) -> EncoderDecoder:
-    """CCNet on any backbone; the head reads its last feature, the auxiliary head the one before."""
+    """CCNet on any backbone; the head reads its last feature, the auxiliary head the one before.
+
+    `leaky`: leaky ReLU of slope 0.01 in both heads, as in the authors' own weights.
+    """
+    act: ModuleMaker = leaky_relu if leaky else relu
     head = CCHead(
         backbone.features[-1].channels,
         channels,
@@ -182,16 +190,66 @@ def build(
         recurrence=recurrence,
         initial_gamma=initial_gamma,
         consistency_channels=16 if category_consistent else 0,
+        act=act,
         align_corners=align_corners,
     )
     side = (
         auxiliary_fcn(
-            backbone.features, num_classes, channels=auxiliary_channels, align_corners=align_corners
+            backbone.features,
+            num_classes,
+            channels=auxiliary_channels,
+            act=act,
+            align_corners=align_corners,
         )
         if auxiliary
         else None
     )
     return EncoderDecoder(backbone, head, side, num_classes=num_classes, align_corners=align_corners)
+
+
+def _from_authors(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The authors' in-place batch norms scale by |weight| + epsilon."""
+    scaled = {
+        key: value.abs() + 1e-5 if f"{key.removesuffix('weight')}running_mean" in state else value
+        for key, value in state.items()
+    }
+    return shaped_like(fold_biases(scaled, model), model)
+
+
+_STEM = (("conv1", 0), ("bn1", 1), ("conv2", 3), ("bn2", 4), ("conv3", 6), ("bn3", 7))
+
+KEY_MAPS = (
+    KeyMap(
+        layout="authors",
+        telltale=(r"head\.cca\.query_conv\.weight", r"head\.bottleneck\.3\.weight", r"conv3\.weight"),
+        rules=(
+            *((rf"{part}\.(.+)", rf"backbone.stem.{place}.\1") for part, place in _STEM),
+            (r"(layer[1-4]\..+)", r"backbone.\1"),
+            (r"head\.conva\.0\.(.+)", r"decode_head.convs.0.conv.\1"),
+            (r"head\.conva\.1\.(.+)", r"decode_head.convs.0.bn.\1"),
+            (r"head\.convb\.0\.(.+)", r"decode_head.convs.1.conv.\1"),
+            (r"head\.convb\.1\.(.+)", r"decode_head.convs.1.bn.\1"),
+            (r"head\.cca\.(query_conv|key_conv|value_conv)\.(.+)", r"decode_head.cca.\1.\2"),
+            (r"head\.cca\.gamma", "decode_head.cca.gamma.scale"),
+            (r"head\.bottleneck\.0\.(.+)", r"decode_head.conv_cat.conv.\1"),
+            (r"head\.bottleneck\.1\.(.+)", r"decode_head.conv_cat.bn.\1"),
+            (r"head\.bottleneck\.3\.(.+)", r"decode_head.conv_seg.\1"),
+            (r"dsn\.0\.(.+)", r"auxiliary_head.convs.0.conv.\1"),
+            (r"dsn\.1\.(.+)", r"auxiliary_head.convs.0.bn.\1"),
+            (r"dsn\.3\.(.+)", r"auxiliary_head.conv_seg.\1"),
+            (r"criterion\..+", None),
+        ),
+        options={
+            "align_corners": True,
+            "contract_dilation": False,
+            "ceil_pool": True,
+            "leaky": True,
+            "output_stride": 8,
+            "stem_channels": 128,
+        },
+        transform=_from_authors,
+    ),
+)
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from segstudio.plugin_api import Loss
 from segstudio_zoo.layers.conv import ConvNormAct, Scale
+from segstudio_zoo.layers.encoding_layout import conv_norm, encoding_maps
 from segstudio_zoo.layers.fcn_head import auxiliary_fcn
 from segstudio_zoo.layers.segmentor import Criterion, EncoderDecoder, SegmentationHead
 
@@ -187,6 +188,25 @@ def build(
         else None
     )
     return EncoderDecoder(backbone, head, side, num_classes=num_classes, align_corners=align_corners)
+
+
+KEY_MAPS = encoding_maps(
+    r"head\.sa\.query_conv\.weight",
+    (
+        *conv_norm(r"head\.conv5a", "decode_head.pam_in_conv"),
+        *conv_norm(r"head\.conv5c", "decode_head.cam_in_conv"),
+        *conv_norm(r"head\.conv51", "decode_head.pam_out_conv"),
+        *conv_norm(r"head\.conv52", "decode_head.cam_out_conv"),
+        (r"head\.sa\.(query|key|value)_conv\.(.+)", r"decode_head.pam.\1_project.\2"),
+        (r"head\.sa\.gamma", "decode_head.pam.gamma.scale"),
+        (r"head\.sc\.gamma", "decode_head.cam.gamma.scale"),
+        (r"head\.conv6\.1\.(.+)", r"decode_head.pam_conv_seg.\1"),
+        (r"head\.conv7\.1\.(.+)", r"decode_head.cam_conv_seg.\1"),
+        (r"head\.conv8\.1\.(.+)", r"decode_head.conv_seg.\1"),
+    ),
+    {"multi_grid": (4, 8, 16)},
+)
+"""The authors' own repository; the last stage's rates are those of their published models."""
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:

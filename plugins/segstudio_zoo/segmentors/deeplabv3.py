@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.aspp import atrous_branches, image_pooling, project_pyramid, rates_for
 from segstudio_zoo.layers.conv import ConvNormAct
+from segstudio_zoo.layers.encoding_layout import conv_norm, encoding_maps
 from segstudio_zoo.layers.fcn_head import auxiliary_fcn
 from segstudio_zoo.layers.joined_conv import JoinedConv
 from segstudio_zoo.layers.residual import BasicBlock, Bottleneck, residual_stage
@@ -267,5 +269,20 @@ KEY_MAPS = (
         options={"rates": (1, 12, 24, 36), "projection": "1x1+3x3"},
         transform=_from_compact,
         inner="torchvision",
+    ),
+    *(
+        replace(key_map, transform=_from_torchvision)
+        for key_map in encoding_maps(
+            r"head\.aspp\.b4\.gap\.1\.weight",
+            (
+                (r"head\.aspp\.b([0-3])\.0\.(.+)", r"decode_head.aspp_modules.\1.conv.\2"),
+                (r"head\.aspp\.b([0-3])\.1\.(.+)", r"decode_head.aspp_modules.\1.bn.\2"),
+                *conv_norm(r"head\.aspp\.b4\.gap", "decode_head.image_pool.1", conv=1),
+                *conv_norm(r"head\.aspp\.project", "decode_head.bottleneck"),
+                *conv_norm(r"head\.block", "decode_head.refine"),
+                (r"head\.block\.4\.(.+)", r"decode_head.conv_seg.\1"),
+            ),
+            {"rates": (1, 12, 24, 36)},
+        )
     ),
 )

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from segstudio.plugin_api import Loss, ProbeMap, Query
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
+from segstudio_zoo.layers.encoding_layout import conv_norm, encoding_maps
 from segstudio_zoo.layers.fcn_head import auxiliary_fcn
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import Criterion, EncoderDecoder, SegmentationHead
@@ -224,6 +225,24 @@ def build(
     )
     auxiliary = auxiliary_fcn(infos, num_classes, align_corners=align_corners)
     return EncoderDecoder(backbone, head, auxiliary, num_classes=num_classes, align_corners=align_corners)
+
+
+KEY_MAPS = encoding_maps(
+    r"head\.encmodule\.encoding\.3\.codewords",
+    (
+        *conv_norm(r"head\.conv5", "decode_head.bottleneck"),
+        (r"head\.connect\.(\d)\.0\.(.+)", r"decode_head.lateral_convs.\1.conv.\2"),
+        (r"head\.connect\.(\d)\.1\.(.+)", r"decode_head.lateral_convs.\1.bn.\2"),
+        *conv_norm(r"head\.fusion", "decode_head.fusion"),
+        *conv_norm(r"head\.encmodule\.encoding", "decode_head.enc_module.encoding_project"),
+        (r"head\.encmodule\.encoding\.3\.(.+)", r"decode_head.enc_module.encoding.0.\1"),
+        (r"head\.encmodule\.encoding\.4\.(.+)", r"decode_head.enc_module.encoding.1.\1"),
+        (r"head\.encmodule\.fc\.0\.(.+)", r"decode_head.enc_module.fc.0.\1"),
+        (r"head\.encmodule\.selayer\.(.+)", r"decode_head.se_layer.\1"),
+        (r"head\.conv6\.1\.(.+)", r"decode_head.conv_seg.\1"),
+    ),
+)
+"""The authors' own repository; it joins stages 2 and 3 (`connect`) for PASCAL data sets only."""
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.key_transforms import fold_biases
+from segstudio_zoo.layers.encoding_layout import conv_norm, encoding_maps
 from segstudio_zoo.layers.fcn_head import FCNHead, auxiliary_fcn
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import EncoderDecoder
@@ -89,6 +90,13 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 
 
 KEY_MAPS = (
+    *encoding_maps(
+        r"head\.conv5\.4\.weight",
+        (
+            *conv_norm(r"head\.conv5", "decode_head.convs.0"),
+            (r"head\.conv5\.4\.(.+)", r"decode_head.conv_seg.\1"),
+        ),
+    ),
     KeyMap(
         layout="authors (HRNet)",
         telltale=(r"(model\.)?last_layer\.3\.weight", r"(model\.)?stage4\.0\.branches\..+"),

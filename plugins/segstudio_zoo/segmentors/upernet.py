@@ -234,7 +234,35 @@ def _transformers(depth: int, taps: tuple[int, ...]) -> KeyMap:
     )
 
 
+_OWN_HEADS: tuple[tuple[str, str | None], ...] = ((r"((?:decode|auxiliary)_head\..+)", r"\1"),)
+
+
+def _beit_authors(depth: int, taps: tuple[int, ...]) -> KeyMap:
+    """BEiT's own repository: its backbone holds what brings the taps to four strides."""
+    return KeyMap(
+        layout="authors",
+        telltale=(rf"backbone\.blocks\.{depth - 1}\.gamma_1", r"backbone\.fpn1\.0\.weight"),
+        rules=(
+            (r"backbone\.fpn1\.(.+)", r"neck.upsample_4x.\1"),
+            (r"backbone\.fpn2\.(.+)", r"neck.upsample_2x.\1"),
+            (r"(backbone\..+)", r"\1"),
+            *_OWN_HEADS,
+        ),
+        options={"out_indices": taps},
+        inner="timm",
+    )
+
+
 KEY_MAPS = (
+    _beit_authors(24, (7, 11, 15, 23)),
+    _beit_authors(12, (3, 5, 7, 11)),
+    KeyMap(
+        layout="authors",
+        telltale=(r"backbone\.stages\.0\.0\.dwconv\.weight", r"backbone\.norm3\.weight"),
+        rules=((r"(backbone\..+)", r"\1"), *_OWN_HEADS),
+        options={"out_norm": True},
+        inner="authors",
+    ),
     _transformers(24, (5, 9, 13, 21)),
     _transformers(12, (1, 3, 5, 9)),
     KeyMap(
