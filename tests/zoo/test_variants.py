@@ -33,7 +33,12 @@ QUICK = 16e6
 
 
 def ident(variant: dict[str, Any]) -> str:
-    return str(variant["configuration"])
+    height, width = variant["size"]
+    return (
+        str(variant["configuration"])
+        if (height, width) == (65, 97)
+        else f"{variant['configuration']}-{height}x{width}"
+    )
 
 
 def built(variant: dict[str, Any]) -> nn.Module:
