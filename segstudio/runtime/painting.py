@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from segstudio.core.edits import StrokeRecorder
 from segstudio.core.label_map import LabelMap, Rect
+from segstudio.runtime.opencv import prepare_opencv
 from segstudio.runtime.spans import Ends, covering, write_spans
 
 Tip = Literal["round", "square"]
@@ -213,7 +214,8 @@ def region_mask(labels: LabelMap, x: int, y: int) -> tuple[Rect, NDArray[np.bool
     """
     if not (0 <= x < labels.width and 0 <= y < labels.height):
         return None
-    import cv2  # a moment's import that only a fill needs
+    prepare_opencv()
+    import cv2  # here, because only fills and proposals need it
 
     same = labels.array if labels.array.dtype == np.uint8 else _pixels_like(labels, x, y)
     mask = np.zeros((labels.height + 2, labels.width + 2), np.uint8)

@@ -18,6 +18,7 @@ from PySide6.QtCore import QObject, QRect, Signal, Slot
 from segstudio.core.errors import UserError
 from segstudio.core.label_map import LabelMap, Rect
 from segstudio.runtime.mask_result import MaskResult
+from segstudio.runtime.opencv import prepare_opencv
 from segstudio.runtime.painting import Ink, fill_mask
 from segstudio.runtime.predictions import Predictions
 from segstudio.runtime.runnable_models import RunnableModel
@@ -61,7 +62,8 @@ def find_regions(
     `confidence` (H, W) uint8 stands for 0-1; `threshold` in 0-1. With `over_labels` also pixels that have
     another label are proposed. Regions under 24 pixels (or 2e-5 of the image) are left out.
     """
-    import cv2  # a moment's import that only proposals and fills need
+    prepare_opencv()
+    import cv2  # here, because only fills and proposals need it
 
     wanted = predicted != labels.array if over_labels else labels.array == labels.ignore
     if confidence is not None:

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from PySide6.QtCore import QPointF
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QImage
 
 from segstudio.core.project import Project
 from segstudio.core.records import LabelClass
@@ -48,9 +48,13 @@ def measure() -> dict[str, Any]:
 
 def _make(folder: Path) -> None:
     folder.mkdir()
-    small = np.random.default_rng(0).integers(0, 256, (86, 115, 3), dtype=np.uint8)
-    picture = cv2.resize(small, (_WIDTH, _HEIGHT))
-    cv2.imwrite(str(folder / "big.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    small = np.random.default_rng(0).integers(0, 256, (86, 115, 4), dtype=np.uint8)
+    # Not with OpenCV: the window's first fill brings it in, and that counts.
+    picture = QImage(small.data, 115, 86, 4 * 115, QImage.Format.Format_RGB32)
+    smooth = Qt.TransformationMode.SmoothTransformation
+    picture.scaled(_WIDTH, _HEIGHT, Qt.AspectRatioMode.IgnoreAspectRatio, smooth).save(
+        str(folder / "big.jpg"), quality=80
+    )
     project = Project.open(folder)
     colors = default_palette(9)
     project.set_classes([LabelClass(n, f"Class {n}", color, str(n + 1)) for n, color in enumerate(colors)])
