@@ -48,6 +48,17 @@ def fold_biases(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]
     return folded
 
 
+def zero_biases(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """`state` with zeros for biases that `model` has and a publisher's convolutions lack."""
+    import torch
+
+    filled = dict(state)
+    for key, value in model.state_dict().items():
+        if key.endswith(".bias") and key not in state and f"{key.removesuffix('bias')}weight" in state:
+            filled[key] = torch.zeros_like(value)
+    return filled
+
+
 def shaped_like(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """`state` with axes of length 1 added or left out where only these differ from `model`."""
     wanted = {key: value.shape for key, value in model.state_dict().items()}

@@ -32,6 +32,22 @@ ENTRY = SegmentorEntry(
         Option(
             "spatial_projection", "bool", True, "a fourth, 1x1 layer in the spatial path; the paper has none"
         ),
+        Option(
+            "gate_reduction",
+            "int",
+            0,
+            "the fusion's gate: 0 = one 1x1 with a norm, else the paper's two, over 1 / n of the channels",
+            minimum=0,
+        ),
+        Option(
+            "context_resize",
+            "choice",
+            "nearest",
+            "how the context path enlarges",
+            choices=("nearest", "bilinear"),
+        ),
+        Option("head_channels", "int", None, "of the head; twice the context's unless told", minimum=1),
+        Option("auxiliary_channels", "int", None, "of the auxiliary heads; half the context's", minimum=1),
     ),
     probes=(
         ProbeSpec(

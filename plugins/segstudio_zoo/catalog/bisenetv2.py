@@ -33,7 +33,7 @@ _TRUNK = BackboneEntry(
             "choice",
             "bga",
             "bilateral guided aggregation, or what the paper compares it with",
-            choices=("bga", "sum", "concat"),
+            choices=("bga", "bga-nearest", "sum", "concat"),
         ),
     ),
     parts=("detail branch", "semantic branch", "bilateral guided aggregation"),
@@ -76,6 +76,7 @@ _SEGMENTOR = SegmentorEntry(
             help="zeroes one branch before the aggregation",
         ),
     ),
+    options=(Option("boosters", "bool", True, "auxiliary heads on the semantic stages"),),
     side_outputs=("auxiliary.0", "auxiliary.1", "auxiliary.2", "auxiliary.3"),
     parts=(
         "detail branch: three stages of plain convolutions to stride 8",

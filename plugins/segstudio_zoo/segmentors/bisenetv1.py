@@ -22,10 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
+from segstudio_zoo.layers.bisenet_layout import FIRST
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
 from segstudio_zoo.layers.fcn_head import FCNHead
 from segstudio_zoo.layers.pooled_norm import PooledBatchNorm
+from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import EncoderDecoder, pyramid_indices
 
 TRUNK_PREFIX = "backbone.context_path.backbone."
@@ -70,8 +72,9 @@ class AttentionRefinementModule(nn.Module):
 class ContextPath(nn.Module):
     """`image` -> context features (N, channels, ...) at strides 8 and 16."""
 
-    def __init__(self, backbone: nn.Module, channels: int) -> None:
+    def __init__(self, backbone: nn.Module, channels: int, *, nearest: bool, align_corners: bool) -> None:
         super().__init__()
+        self.nearest, self.align_corners = nearest, align_corners
         infos = backbone.features
         self.indices = tuple(pyramid_indices(infos, (8, 16, 32)))
         middle, deep = (infos[index].channels for index in self.indices[1:])
@@ -88,21 +91,35 @@ class ContextPath(nn.Module):
         features = self.backbone(image)
         x8, x16, x32 = (features[index] for index in self.indices)
         tail = self.arm32(x32) + self.gap_conv(x32)
-        at16 = self.conv_head32(F.interpolate(tail, size=x16.shape[2:], mode="nearest"))
+        at16 = self.conv_head32(self._enlarged(tail, x16))
         middle = self.arm16(x16) + at16
-        at8 = self.conv_head16(F.interpolate(middle, size=x8.shape[2:], mode="nearest"))
+        at8 = self.conv_head16(self._enlarged(middle, x8))
         return at8, at16
+
+    def _enlarged(self, x: Tensor, like: Tensor) -> Tensor:
+        if self.nearest:
+            return F.interpolate(x, size=like.shape[2:], mode="nearest")
+        return resize(x, (like.shape[2], like.shape[3]), align_corners=self.align_corners)
 
 
 class FeatureFusionModule(nn.Module):
-    """Spatial and context features joined, projected, gated, with a residual (Fig. 2c)."""
+    """Spatial and context features joined, projected, gated, with a residual (Fig. 2c).
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    The gate is one 1x1 with a norm (`reduction` 0, most published weights) or, as in the figure, two without,
+    over 1 / `reduction` of the channels.
+    """
+
+    def __init__(self, in_channels: int, channels: int, *, reduction: int = 0) -> None:
         super().__init__()
         self.conv1 = ConvNormAct(in_channels, channels, 1)
-        self.conv_atten = nn.Sequential(
-            ConvNormAct(channels, channels, 1, norm=PooledBatchNorm), nn.Sigmoid()
-        )
+        layers: list[nn.Module] = [ConvNormAct(channels, channels, 1, norm=PooledBatchNorm)]
+        if reduction:
+            inner = channels // reduction
+            layers = [
+                ConvNormAct(channels, inner, 1, norm=None, bias=False),
+                ConvNormAct(inner, channels, 1, norm=None, bias=False, act=None),
+            ]
+        self.conv_atten = nn.Sequential(*layers, nn.Sigmoid())
 
     def forward(self, spatial: Tensor, context: Tensor) -> Tensor:
         x = self.conv1(torch.cat([spatial, context], dim=1))
@@ -113,11 +130,20 @@ class FeatureFusionModule(nn.Module):
 class BilateralBackbone(nn.Module):
     """`image` -> fused features at stride 8, context at strides 8 and 16 (for the auxiliary heads)."""
 
-    def __init__(self, backbone: nn.Module, *, channels: int, projection: bool) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        channels: int,
+        projection: bool,
+        reduction: int,
+        nearest: bool,
+        align_corners: bool,
+    ) -> None:
         super().__init__()
-        self.context_path = ContextPath(backbone, channels)
+        self.context_path = ContextPath(backbone, channels, nearest=nearest, align_corners=align_corners)
         self.spatial_path = SpatialPath(channels, projection=projection)
-        self.ffm = FeatureFusionModule(2 * channels, 2 * channels)
+        self.ffm = FeatureFusionModule(2 * channels, 2 * channels, reduction=reduction)
         self.muted: str | None = None
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -137,9 +163,13 @@ def build(
     align_corners: bool = False,
     context_channels: int | None = None,
     spatial_projection: bool = True,
+    gate_reduction: int = 0,
+    context_resize: str = "nearest",
+    head_channels: int | None = None,
+    auxiliary_channels: int | None = None,
 ) -> EncoderDecoder:
     """BiSeNet with `backbone` as its context path. `context_channels` defaults to the backbone's at stride
-    8, at least 128.
+    8, at least 128; the head has twice as many and the auxiliary heads half as many unless told.
 
     Raises ValueError where the backbone has no features at strides 8, 16 and 32.
     """
@@ -147,7 +177,16 @@ def build(
     if context_channels is None:
         own = infos[pyramid_indices(infos, (8, 16, 32))[0]].channels
         context_channels = max(own, MIN_CONTEXT_CHANNELS)
-    trunk = BilateralBackbone(backbone, channels=context_channels, projection=spatial_projection)
+    if context_resize not in ("nearest", "bilinear"):
+        raise ValueError(f'context_resize must be "nearest" or "bilinear", not {context_resize!r}')
+    trunk = BilateralBackbone(
+        backbone,
+        channels=context_channels,
+        projection=spatial_projection,
+        reduction=gate_reduction,
+        nearest=context_resize == "nearest",
+        align_corners=align_corners,
+    )
 
     def head(in_channels: int, channels: int, index: int) -> FCNHead:
         return FCNHead(
@@ -160,22 +199,35 @@ def build(
             align_corners=align_corners,
         )
 
-    narrow = context_channels // 2
+    narrow = auxiliary_channels or context_channels // 2
     return EncoderDecoder(
         trunk,
-        head(2 * context_channels, 2 * context_channels, 0),
+        head(2 * context_channels, head_channels or 2 * context_channels, 0),
         [head(context_channels, narrow, 1), head(context_channels, narrow, 2)],
         num_classes=num_classes,
         align_corners=align_corners,
     )
 
 
+KEY_MAPS = FIRST
+
+
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """What tensor shapes tell."""
-    return {
-        "context_channels": shapes["backbone.context_path.arm16.conv_layer.conv.weight"][0],
+    context = shapes["backbone.context_path.arm16.conv_layer.conv.weight"][0]
+    found: dict[str, Any] = {
+        "context_channels": context,
         "spatial_projection": "backbone.spatial_path.layer4.conv.weight" in shapes,
     }
+    last = shapes.get("backbone.ffm.conv_atten.1.conv.weight")
+    if last is not None:
+        found["gate_reduction"] = last[0] // last[1]
+    head, side = (shapes.get(f"{name}.conv_seg.weight") for name in ("decode_head", "auxiliary_head.0"))
+    if head is not None and head[1] != 2 * context:
+        found["head_channels"] = head[1]
+    if side is not None and side[1] != context // 2:
+        found["auxiliary_channels"] = side[1]
+    return found
 
 
 # What a person can look at -------------------------------------------------------------------------------

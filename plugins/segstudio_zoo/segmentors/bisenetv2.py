@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segstudio.plugin_api import FeatureInfo, ProbeMap, Query
+from segstudio_zoo.layers.bisenet_layout import SECOND
 from segstudio_zoo.layers.conv import ConvNormAct, DepthwiseSeparableConv
 from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
 from segstudio_zoo.layers.fcn_head import FCNHead
@@ -154,8 +156,9 @@ class BilateralGuidedAggregation(nn.Module):
     detail (N, C, H / 8, W / 8), semantic (N, C, H / 32, W / 32) -> (N, C, H / 8, W / 8).
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, nearest: bool = False) -> None:
         super().__init__()
+        self.nearest = nearest
         self.detail_dwconv = _depthwise_then_project(channels)
         self.detail_down = nn.Sequential(
             ConvNormAct(channels, channels, 3, stride=2, act=None), nn.AvgPool2d(3, stride=2, padding=1)
@@ -167,16 +170,21 @@ class BilateralGuidedAggregation(nn.Module):
 
     def gates(self, semantic: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """(N, C, *size) on the detail, (N, C, h, w) on the shrunken detail; both in 0..1."""
-        fine = resize(self.semantic_conv(semantic), size, align_corners=self.align_corners)
+        fine = self._enlarged(self.semantic_conv(semantic), size)
         return torch.sigmoid(fine), torch.sigmoid(self.semantic_dwconv(semantic))
 
     def forward(self, detail: Tensor, semantic: Tensor) -> Tensor:
         size = (detail.shape[2], detail.shape[3])
         fine_gate, coarse_gate = self.gates(semantic, size)
         fine = self.detail_dwconv(detail) * fine_gate
-        coarse = resize(self.detail_down(detail) * coarse_gate, size, align_corners=self.align_corners)
+        coarse = self._enlarged(self.detail_down(detail) * coarse_gate, size)
         out: Tensor = self.conv(fine + coarse)
         return out
+
+    def _enlarged(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        if self.nearest:
+            return F.interpolate(x, size=size, mode="nearest")
+        return resize(x, size, align_corners=self.align_corners)
 
 
 class PlainAggregation(nn.Module):
@@ -208,8 +216,8 @@ class BilateralTrunk(nn.Module):
         self.detail = DetailBranch(detail)
         self.semantic = SemanticBranch(semantic, expansion=expansion, depth=depth)
         self.bga: nn.Module
-        if aggregation == "bga":
-            self.bga = BilateralGuidedAggregation(detail[2])
+        if aggregation.startswith("bga"):
+            self.bga = BilateralGuidedAggregation(detail[2], nearest=aggregation == "bga-nearest")
         else:
             self.bga = PlainAggregation(detail[2], concat=aggregation == "concat")
         strides = (4, 8, 16, 32)
@@ -235,7 +243,8 @@ def build_trunk(
     expansion: int = 6,
     aggregation: str = "bga",
 ) -> BilateralTrunk:
-    """`variant` is a key of VARIANTS; `ratio` is the paper's lambda; `aggregation` "bga", "sum" or "concat".
+    """`variant` is a key of VARIANTS; `ratio` is the paper's lambda; `aggregation` "bga", "bga-nearest" (it
+    enlarges to the nearest, not bilinearly), "sum" or "concat".
 
     Raises ValueError for an output stride: the branches have their own.
     """
@@ -245,7 +254,9 @@ def build_trunk(
     return BilateralTrunk(width=width, depth=depth, ratio=ratio, expansion=expansion, aggregation=aggregation)
 
 
-def build(backbone: nn.Module, *, num_classes: int, align_corners: bool = False) -> EncoderDecoder:
+def build(
+    backbone: nn.Module, *, num_classes: int, align_corners: bool = False, boosters: bool = True
+) -> EncoderDecoder:
     """Head on the aggregated features, a booster of weight 1 on each semantic stage.
 
     Raises ValueError for any backbone but its own two branches.
@@ -265,14 +276,17 @@ def build(backbone: nn.Module, *, num_classes: int, align_corners: bool = False)
             align_corners=align_corners,
         )
 
-    boosters = [head(index, channels, 2) for index, channels in enumerate(BOOSTER_CHANNELS, start=1)]
+    sides = [head(index, channels, 2) for index, channels in enumerate(BOOSTER_CHANNELS, start=1)]
     return EncoderDecoder(
         backbone,
         head(0, HEAD_CHANNELS, 1),
-        boosters,
+        sides if boosters else None,
         num_classes=num_classes,
         align_corners=align_corners,
     )
+
+
+KEY_MAPS = SECOND
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
@@ -285,6 +299,8 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
         "expansion": shapes["backbone.semantic.stage2.0.dwconv.0.conv.weight"][0] // stem,
         "aggregation": "bga",
     }
+    if not any(key.startswith("auxiliary_head.") for key in shapes):
+        found["boosters"] = False
     if "backbone.bga.semantic_conv.0.conv.weight" not in shapes:
         found["aggregation"] = "concat" if conv[1] == 2 * conv[0] else "sum"
     return found
