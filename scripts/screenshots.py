@@ -78,6 +78,7 @@ def _take(arguments: argparse.Namespace) -> int:
         titles = [entry.title for entry in window.rooms.entries]
         if name.title() in titles and wanted(name):
             window.enter(name.title())
+            wait(lambda: window.rooms.current is not None, "the room")
             settle(0.5)
             step(window)
             keep(name)

@@ -65,6 +65,7 @@ class ModelShelf(QObject):
         self._look_waits = False
         self._afterwards: list[Callable[[], None]] = []
         self._reading = 0
+        self._is_closed = False
         self._precision = "float32"
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model-shelf")
         self._done.connect(lambda work: work())
@@ -163,6 +164,8 @@ class ModelShelf(QObject):
         self._read(self._look, lambda future: self._take_look(*future.result()))
 
     def close(self) -> None:
+        """Ends all processes; nothing is told any more."""
+        self._is_closed = True
         self._waiting.clear()
         self._thread.shutdown(wait=False, cancel_futures=True)
         _end_all(self._listing)
@@ -174,13 +177,16 @@ class ModelShelf(QObject):
 
         def taken(future: Future[T]) -> None:
             self._reading -= 1
-            take(future)
+            if not self._is_closed:
+                take(future)
 
         def tell(future: Future[T]) -> None:
             if not future.cancelled():
                 with contextlib.suppress(RuntimeError):  # the shelf may be gone before it was read
                     self._done.emit(lambda: taken(future))
 
+        if self._is_closed:
+            return
         self._reading += 1
         self._thread.submit(read).add_done_callback(tell)
 

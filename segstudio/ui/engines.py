@@ -81,6 +81,8 @@ def stop_engines(services: Services) -> None:
         if services.shelf is not None:
             stack.callback(services.shelf.close)
         stack.callback(services.end_downloads)
+        stack.callback(services.end_runs)
+        stack.callback(services.end_predictions)
         stack.callback(services.session.shut_down)
 
 

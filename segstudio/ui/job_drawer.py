@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from segstudio.ui import theme
@@ -74,8 +75,16 @@ class JobDrawer(QFrame):
     def set_queue(self, queue: JobQueue) -> None:
         """Show the jobs of this queue from now on."""
         self._queue = queue
-        queue.changed.connect(self._refresh)
+        queue.changed.connect(self._jobs_changed)
         self._refresh()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._refresh()
+
+    def _jobs_changed(self) -> None:
+        if self.isVisible():  # else it catches up when somebody opens it
+            self._refresh()
 
     def _clear(self) -> None:
         if self._queue is not None:

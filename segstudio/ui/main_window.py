@@ -1,14 +1,15 @@
 """The window: rail, top bar, rooms, image strip, status bar. It is painted before anything heavy loads.
 
 Order of a start: frame and first page are painted (Qt only), then `complete` brings in the project session
-and the reader process, then the worker process and the models. Rooms are made when somebody enters them.
+and the reader process, then the worker process and the models. Rooms are made part by part: the first while
+nobody does anything, the others after it was entered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEvent, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
@@ -26,7 +27,7 @@ from segstudio.ui.notices import Notices
 from segstudio.ui.rail import Rail
 from segstudio.ui.read_outs import ReadOuts
 from segstudio.ui.remembered import settings, settings_problems, write_remembered
-from segstudio.ui.room import Services, WindowStatus
+from segstudio.ui.room import Room, Services, WindowStatus
 from segstudio.ui.rooms import Rooms
 from segstudio.ui.status_bar import StatusBar
 from segstudio.ui.top_bar import TopBar
@@ -42,6 +43,7 @@ from segstudio.ui.window_actions import (
 from segstudio.ui.window_body import WindowBody
 
 if TYPE_CHECKING:
+    from segstudio.runtime.runnable_models import RunnableModel
     from segstudio.runtime.session import ProjectSession
     from segstudio.ui.filmstrip import Filmstrip
 
@@ -123,6 +125,8 @@ class MainWindow(QWidget):
         self.status.notice.connect(self.notices.show_notice)
         self.status.error.connect(self.show_error)
         self.status.room_wanted.connect(self.enter)
+        self.status.compare_wanted.connect(self._compare)
+        self.rooms.entered.connect(self._entered)
         settings_problems().failed.connect(self.show_error)
         page = self.start_page
         page.demo_wanted.connect(self.open_demo)
@@ -178,13 +182,9 @@ class MainWindow(QWidget):
 
     def _start_engines(self) -> None:
         start_engines(self)
-        self.rooms.code_read.connect(self._make_first_room)
-        self.rooms.import_ahead()
-
-    def _make_first_room(self, read: str) -> None:
-        """While nobody waits, so that the first project opens without a pause."""
-        if self.services is not None and read == self.rooms.entries[0].title:
-            self.rooms.make(self.rooms.entries[0], self.services)
+        self.rooms.read_ahead()
+        if self.services is not None:
+            self.rooms.make_ahead(self.rooms.entries[0], self.services)
 
     def _follow(self, session: ProjectSession) -> None:
         session.opened.connect(self._opened)
@@ -267,8 +267,7 @@ class MainWindow(QWidget):
         enable_project_actions(self, True)
         self.status_bar.set_ready("")
         self.pages.setCurrentIndex(1)
-        room = self.rooms.current
-        self.enter(room.title if room is not None else self.rooms.entries[0].title)
+        self.enter(self.rooms.wanted or self.rooms.entries[0].title)
 
     def _closed(self) -> None:
         self.rooms.leave()
@@ -287,8 +286,8 @@ class MainWindow(QWidget):
 
     # -- rooms -----------------------------------------------------------------------------------------
 
-    def enter(self, title: str) -> None:
-        """Bring a room to the front, making it the first time; without a project a notice says why not."""
+    def enter(self, title: str, then: Callable[[Any], None] | None = None) -> None:
+        """Bring a room to the front; `then` gets it. Without a project a notice says why not."""
         entry = self.rooms.entry(title)
         if entry is None or self.services is None:
             return
@@ -297,14 +296,21 @@ class MainWindow(QWidget):
             words = "Open a folder or the demo first"
             self.notices.show_notice(words, "Open a folder…", self.choose_folder, done=False)
             return
-        room = self.rooms.make(entry, self.services)
         self.actions_table.set_scope(title.lower())
-        self.rooms.enter(room)
         self.rail.show_chosen(title)
         self.pages.setCurrentIndex(1)
-        room.activated()
+        self.rooms.enter(entry, self.services, then)
+
+    def _entered(self, room: Room) -> None:
         self.status_bar.set_hint(room.status_hint())
         self.read_outs.show_zoom()
+        if self._engines and self.services is not None:
+            for entry in self.rooms.entries:
+                self.rooms.make_ahead(entry, self.services)
+
+    def _compare(self, runnable: RunnableModel) -> None:
+        """Another room asks for this model: its pane comes in front."""
+        self.enter("Compare", lambda room: room.show_model(runnable))
 
     # -- panels ----------------------------------------------------------------------------------------
 

@@ -1,11 +1,12 @@
 """What the main window asks of a room (Annotate, Compare, Attention, Train).
 
-A room is made after the first paint, the first time somebody enters it, and gets the window's shared
-services in its constructor: `Room(services: Services)`.
+A room is made after the first paint, ahead or when somebody enters it, and gets the window's shared services
+in its constructor: `Room(services: Services)`. The constructor makes an empty widget; `parts` fills it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from PySide6.QtCore import QObject, Signal
@@ -38,7 +39,14 @@ class Room(Protocol):
     key: str
 
     def widget(self) -> QWidget:
-        """The room's content below the option bar. The same widget every time."""
+        """The room's content below the option bar. The same widget every time, there from the beginning."""
+        ...
+
+    def parts(self) -> Iterator[None]:
+        """Makes the room, from yield to yield for no longer than half a frame.
+
+        Called once. Until it is through, the room is asked for nothing but its `widget`.
+        """
         ...
 
     def option_bar(self) -> QWidget | None:
@@ -132,6 +140,16 @@ class Services:
         """What has arrived is kept; the next download goes on from there."""
         if self._weights is not None:
             self._weights.close()
+
+    def end_runs(self) -> None:
+        """Nobody watches the runs any more; they go on."""
+        if self._runs is not None:
+            self._runs.shut_down()
+
+    def end_predictions(self) -> None:
+        """No network is asked any more."""
+        if self._predictions is not None:
+            self._predictions.close()
 
     @property
     def runs(self) -> Runs:

@@ -1,57 +1,55 @@
-"""The rooms of the window, one behind the other: made when somebody enters them, each with its option bar."""
+"""The rooms of the window, one behind the other, each with its option bar."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import importlib.util
-import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.ui.room import Room, Services
+from segstudio.ui.room_making import RoomEntry, RoomMaker
 
 if TYPE_CHECKING:
     from segstudio.ui.filmstrip import Filmstrip
-
-
-@dataclass(frozen=True, slots=True)
-class RoomEntry:
-    """A room that exists where its module does."""
-
-    title: str
-    icon: str
-    module: str
-    name: str
-
 
 ROOMS = (
     RoomEntry("Annotate", "annotate", "segstudio.ui.annotate.room", "AnnotateRoom"),
     RoomEntry("Compare", "compare", "segstudio.ui.compare.room", "CompareRoom"),
     RoomEntry("Attention", "attention", "segstudio.ui.attention.room", "AttentionRoom"),
-    RoomEntry("Train", "train", "segstudio.ui.train.room", "TrainRoom"),
+    # pyqtgraph comes with the plot: it makes no QObject when it is imported, so a thread may do it.
+    RoomEntry("Train", "train", "segstudio.ui.train.room", "TrainRoom", also=("segstudio.ui.train.plot",)),
 )
 
 
 class Rooms(QWidget):
-    """Option bar over room over foot (the image strip). `current` is the room in front, None without one."""
+    """Option bar over room over foot (the image strip).
 
-    code_read = Signal(str)
+    `current` is the room in front: None without one, and while the one that was entered is being made.
+    """
+
+    entered = Signal(object)  # Room: it is whole, in front, and was told so
 
     def __init__(self) -> None:
         super().__init__()
         self.entries = [entry for entry in ROOMS if importlib.util.find_spec(entry.module) is not None]
         self.current: Room | None = None
         self._made: dict[str, Room] = {}
+        self._wanted = ""
+        self._then: Callable[[Any], None] | None = None
+        self._maker = RoomMaker(self.entries, self)
+        self._maker.begun.connect(self._begun)
+        self._maker.made.connect(self._whole)
         self._foot: Filmstrip | None = None
         self._bars = QStackedWidget()
         self._bars.setObjectName("OptionBar")
         self._bars.setFixedHeight(40)
+        self._bars.addWidget(QWidget())  # while a room is made its bar is empty
         self._stack = QStackedWidget()
         self._stack.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self._stack.addWidget(QWidget())
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(0)
@@ -63,43 +61,66 @@ class Rooms(QWidget):
         self._foot = foot
         self._column.addWidget(foot)
 
-    def import_ahead(self) -> None:
-        """Reads the rooms' code on a thread, so that entering one the first time only builds its widgets.
+    def read_ahead(self) -> None:
+        """Reads the rooms' code on a thread."""
+        self._maker.read_ahead()
 
-        `code_read` comes with the title of each room whose code is there.
-        """
-
-        def read() -> None:
-            for entry in self.entries:
-                importlib.import_module(entry.module)
-                with contextlib.suppress(RuntimeError):  # the window may be gone before its code was read
-                    self.code_read.emit(entry.title)
-
-        threading.Thread(target=read, name="read rooms", daemon=True).start()
+    def make_ahead(self, entry: RoomEntry, services: Services) -> None:
+        """Makes the room of an entry while nobody does anything."""
+        if entry.title not in self._made:
+            self._maker.want(entry, services)
 
     def entry(self, title: str) -> RoomEntry | None:
         """The entry of this title, None where there is none."""
         return next((entry for entry in self.entries if entry.title == title), None)
 
     def named(self, title: str) -> Room | None:
-        """A room that was made already."""
+        """A room that is whole."""
         return self._made.get(title)
 
-    def make(self, entry: RoomEntry, services: Services) -> Room:
-        """The room of an entry, made where it is not there yet."""
-        known = self._made.get(entry.title)
-        if known is not None:
-            return known
-        room: Room = getattr(importlib.import_module(entry.module), entry.name)(services)
-        self._made[entry.title] = room
+    @property
+    def wanted(self) -> str:
+        """Title of the room that was entered last, also while it is being made; "" without one."""
+        return self._wanted
+
+    def enter(self, entry: RoomEntry, services: Services, then: Callable[[Any], None] | None = None) -> None:
+        """Brings a room to the front: at once where it is whole, else its parts come turn after turn.
+
+        `then` gets the room when it is in front and was told so; not where another was entered before that.
+        """
+        self._wanted, self._then = entry.title, then
+        room = self._made.get(entry.title)
+        if room is not None:
+            self._show(room)
+            return
+        if self.current is not None:
+            self.current.deactivated()
+            self.current = None
+        self._bars.setVisible(True)
+        self._bars.setCurrentIndex(0)
+        self._stack.setCurrentIndex(0)
+        self._maker.want(entry, services, hurried=True)
+
+    def leave(self) -> None:
+        """No room is in front any more."""
+        self._wanted, self._then = "", None
+        if self.current is not None:
+            self.current.deactivated()
+            self.current = None
+
+    def _begun(self, room: Room) -> None:
+        """Its parts grow where they will be seen: to be moved there, each would be styled once more."""
         self._stack.addWidget(room.widget())
+
+    def _whole(self, room: Room) -> None:
+        self._made[room.title] = room
         bar = room.option_bar()
         if bar is not None:
             self._bars.addWidget(bar)
-        return room
+        if room.title == self._wanted:
+            self._show(room)
 
-    def enter(self, room: Room) -> None:
-        """Bring a room to the front."""
+    def _show(self, room: Room) -> None:
         if self.current is not None and self.current is not room:
             self.current.deactivated()
         self.current = room
@@ -111,12 +132,11 @@ class Rooms(QWidget):
         if self._foot is not None:
             self._foot.setVisible(getattr(room, "shows_filmstrip", True))
             self._foot.stand_under(room.title, folded=getattr(room, "folds_filmstrip", False))
-
-    def leave(self) -> None:
-        """No room is in front any more."""
-        if self.current is not None:
-            self.current.deactivated()
-            self.current = None
+        room.activated()
+        self.entered.emit(room)
+        then, self._then = self._then, None
+        if then is not None:
+            then(room)
 
     def may_close(self) -> bool:
         """Asks every room; the first that refuses ends the question."""
@@ -124,6 +144,7 @@ class Rooms(QWidget):
 
     def shut_down(self) -> None:
         """Tell every room that the window closes."""
+        self._maker.stop()
         for room in self._made.values():
             closing = getattr(room, "shut_down", None)
             if closing is not None:

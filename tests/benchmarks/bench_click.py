@@ -36,7 +36,7 @@ def _measure(driver: Driver) -> dict[str, Any]:
     shelf = driver.services.shelf
     driver.open_demo()
     wait(lambda: any(each.origin == "demo" for each in shelf.runnable), what="the demo's networks")
-    driver.window.enter("Attention")
+    driver.enter("Attention")
     inspection = driver.room.inspection
     results: dict[str, Any] = {"bar_p95_ms": 30.0}
     for family in _FAMILIES:

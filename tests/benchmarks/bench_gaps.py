@@ -67,9 +67,9 @@ def _tour(driver: Driver, watch: WindowWatch, folder: Path) -> None:
     for turn in ("first", "second"):
         for room in _ROOMS:
             step(f"enter {room} ({turn} time)")
-            driver.window.enter(room)
+            driver.enter(room)
             settle(1.5)
-    driver.window.enter("Annotate")
+    driver.enter("Annotate")
     step("walk through the images")
     for record in driver.session.images[:8]:
         driver.session.go(record.id)
@@ -85,7 +85,7 @@ def _tour(driver: Driver, watch: WindowWatch, folder: Path) -> None:
     wait(lambda: driver.session.saving.saved, what="saving")
     step("click in Attention")
     _click(driver)
-    driver.window.enter("Annotate")
+    driver.enter("Annotate")
     step(f"open {_PICTURES} pictures")
     driver.open(folder)
     wait(lambda: len(driver.session.images) == _PICTURES, what="the list of pictures")
@@ -126,7 +126,7 @@ def _at(driver: Driver, x: float, y: float) -> QPointF:
 
 
 def _click(driver: Driver) -> None:
-    driver.window.enter("Attention")
+    driver.enter("Attention")
     inspection = driver.room.inspection
     wait(lambda: inspection.result(inspection.front_slot, inspection.active_pin), what="the first map")
     canvas, image = driver.room.view.canvas, driver.session.image

@@ -54,6 +54,11 @@ class Driver:
         """The room in front."""
         return self.window.rooms.current
 
+    def enter(self, title: str) -> None:
+        """Enter a room and wait until it is whole and in front."""
+        self.window.enter(title)
+        wait(lambda: self.room is not None and self.room.title == title, what=f"the room {title}")
+
     def open(self, folder: Path) -> None:
         """Open a folder and wait for its first image."""
         self.window.open(folder)
@@ -64,9 +69,9 @@ class Driver:
         wait(self.shown, what="the demo")
 
     def shown(self) -> bool:
-        """Whether the image in front is decoded and its labels are there."""
-        session = self.session
-        return bool(session.image is not None and session.image.complete and session.label_map is not None)
+        """Whether a room is in front, the image in it is decoded and its labels are there."""
+        session, image = self.session, self.session.image
+        return bool(self.room and image is not None and image.complete and session.label_map is not None)
 
     def mouse(self, widget: QWidget, kind: QEvent.Type, at: QPointF, button: Any, buttons: Any) -> None:
         """One event of the pointer, at a position of the widget."""

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,11 +108,31 @@ def open_folder(qtbot, window: MainWindow, folder: Path) -> None:
     qtbot.waitUntil(lambda: labels_are_there(window), timeout=20_000)
 
 
+def enter(qtbot, window: MainWindow, title: str) -> Any:
+    """Enter a room and wait until it is whole and in front; the room."""
+    window.enter(title)
+    qtbot.waitUntil(lambda: is_in_front(window, title), timeout=20_000)
+    return window.rooms.current
+
+
+def is_in_front(window: MainWindow, title: str) -> bool:
+    """Whether this room is whole and in front."""
+    return window.rooms.current is not None and window.rooms.current.title == title
+
+
+def whole(room: Any) -> Any:
+    """A room with all its parts."""
+    for _ in room.parts():
+        pass
+    return room
+
+
 def labels_are_there(window: MainWindow) -> bool:
-    """Whether the image in front is decoded and its labels are loaded."""
+    """Whether a room is in front, the image in it is decoded and its labels are loaded."""
     session = window.session
     return (
         session is not None
+        and window.rooms.current is not None
         and session.image is not None
         and session.image.complete
         and session.label_map is not None

@@ -15,6 +15,7 @@ from segstudio.runtime.attention import PixelQuery
 from segstudio.ui.attention.multiples import spread_words
 from segstudio.ui.attention.room import AttentionRoom
 from segstudio.ui.canvas.heat_layer import HeatScale
+from tests.gui.conftest import whole
 from tests.gui.looking_plugin import LOOKING
 from tests.gui.street_project import Bench, make_project, street
 
@@ -46,7 +47,7 @@ def room(qtbot, bench):
     session.go(session.images[0].id)
     qtbot.waitUntil(lambda: session.image is not None and session.image.complete, timeout=WAIT)
     qtbot.waitUntil(lambda: session.label_map is not None, timeout=WAIT)
-    made = AttentionRoom(bench.services)
+    made = whole(AttentionRoom(bench.services))
     made.inspection.set_models([each for each in bench.shelf.runnable if each.key == "looking/net"])
     window = QWidget()
     column = QVBoxLayout(window)

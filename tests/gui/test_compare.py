@@ -19,6 +19,7 @@ from segstudio.runtime.model_shelf import ModelShelf
 from segstudio.ui.compare.class_table import ClassRow, ClassTable
 from segstudio.ui.compare.pane_layers import agreement_of_first
 from segstudio.ui.compare.room import TAP_MS, CompareRoom
+from tests.gui.conftest import whole
 from tests.gui.street_project import Bench, make_project, street
 
 WAIT = 180_000
@@ -48,7 +49,7 @@ def room(qtbot, bench):
     session.go(session.images[0].id)
     qtbot.waitUntil(lambda: session.image is not None and session.image.complete, timeout=WAIT)
     qtbot.waitUntil(lambda: session.label_map is not None, timeout=WAIT)
-    made = CompareRoom(bench.services)
+    made = whole(CompareRoom(bench.services))
     window = QWidget()
     column = QVBoxLayout(window)
     column.addWidget(made.option_bar())
@@ -318,7 +319,7 @@ def test_kept_panes_come_when_the_models_are_listed_even_after_a_pane_was_change
     qtbot.waitUntil(lambda: session.image is not None and session.image.complete, timeout=WAIT)
     shelf = ModelShelf(plugin_files=bench.shelf.plugin_files)
     monkeypatch.setattr(bench.services, "shelf", shelf)
-    room = CompareRoom(bench.services)
+    room = whole(CompareRoom(bench.services))
     qtbot.addWidget(room.widget())
     room.widget().resize(1200, 700)
     room.widget().show()

@@ -12,7 +12,7 @@ from segstudio.ipc import MappedArray
 from segstudio.runtime.label_next import doubt_of
 from segstudio.runtime.mask_result import MaskResult, prediction_key
 from segstudio.runtime.runnable_models import RunnableModel
-from tests.gui.conftest import labels_are_there
+from tests.gui.conftest import enter, labels_are_there
 
 MODEL = RunnableModel("test/model", "Test model", {"model": "test/model"}, (), (), "file")
 CONFIDENCES = (0.9, 0.4, 0.7, 0.6)
@@ -132,9 +132,9 @@ def test_another_room_gets_the_strip_back_as_it_was(window, qtbot):
     window.rooms.current.label_next.toggle()
     qtbot.waitUntil(lambda: order(window)[0] == "01", timeout=10_000)
     annotate = window.rooms.current
-    window.enter("Train")
+    enter(qtbot, window, "Train")
     assert order(window) == ["00", "01", "02", "03"] and not annotate.label_next.button.isVisible()
-    window.enter("Annotate")
+    enter(qtbot, window, "Annotate")
     assert order(window)[0] == "01" and annotate.label_next.button.isVisible()
 
 

@@ -22,7 +22,7 @@ from segstudio.ui.models.page import NetworksPage
 from segstudio.ui.models.table import COLUMNS, STANDING
 from segstudio.ui.widgets.buttons import IconButton
 from segstudio.ui.widgets.card import NoticeCard
-from tests.gui.conftest import labels_are_there, picture
+from tests.gui.conftest import is_in_front, labels_are_there, picture
 from tests.shared_data import needs_shared, shared
 from tests.worker.https_server import HttpsServer, https_server, published_plugin
 
@@ -212,6 +212,7 @@ def test_a_network_is_fetched_with_progress_and_runs_in_compare(bench: Bench) ->
     until(lambda: bench.kind() == "here")
     assert bench.rows("state")[row] == "On this computer"
     bench.press("Show in Compare")
+    until(lambda: is_in_front(bench.window, "Compare"))
     room = bench.window.rooms.current
     assert room.title == "Compare"
     (pane,) = [each for each in room.comparison.models if each.title == "Tiny plain · Pascal VOC 2012"]
@@ -266,6 +267,7 @@ def test_a_wrong_file_and_no_connection_are_one_sentence_each(bench: Bench) -> N
 def test_more_networks_stands_where_networks_are_chosen(bench: Bench) -> None:
     window = bench.window
     window.enter("Compare")
+    until(lambda: is_in_front(window, "Compare"))
     room = window.rooms.current
     QTest.mouseClick(room.bar.add, LEFT)
     menu = room.bar.findChildren(QMenu)[-1]
@@ -279,8 +281,8 @@ def test_a_network_without_weights_goes_to_train(bench: Bench) -> None:
     bench.search("ocrnet_r50-d8")
     assert bench.kind() == "none"
     QTest.keyClick(bench.page.bar.search, Qt.Key.Key_Return)
+    until(lambda: is_in_front(bench.window, "Train"))
     room = bench.window.rooms.current
-    assert room.title == "Train"
     assert room.form.spec.id == "segstudio_zoo/ocrnet_r50-d8"
 
 
@@ -350,6 +352,7 @@ def test_real_weights_are_recognised_added_and_compared(bench: Bench, tmp_path: 
     QTest.mouseClick(card.add, LEFT)
     until(lambda: bench.page.card.isVisible() and bench.kind() == "here")
     bench.press("Show in Compare")
+    until(lambda: is_in_front(bench.window, "Compare"))
     room = bench.window.rooms.current
     pane = next(each for each in room.comparison.models if each.key.startswith(f"file:{path}"))
     until(lambda: room.stage.result(pane) is not None)

@@ -16,6 +16,7 @@ from segstudio.ui.dialogs.settings_dialog import SettingsDialog
 from segstudio.ui.engines import offered_precisions
 from segstudio.ui.remembered import settings
 from segstudio.worker.devices import has_bfloat16
+from tests.gui.conftest import whole
 from tests.gui.street_project import Bench, make_project, street
 from tests.worker.plugins_for_tests import TINY, write_plugin
 
@@ -73,7 +74,7 @@ def test_a_model_runs_again_in_bfloat16_and_its_pane_says_how_exact_that_is(qtbo
     qtbot.waitUntil(lambda: bool(session.images), timeout=WAIT)
     session.go(session.images[0].id)
     qtbot.waitUntil(lambda: session.image is not None and session.image.complete, timeout=WAIT)
-    room = CompareRoom(bench.services)
+    room = whole(CompareRoom(bench.services))
     host = QWidget()
     column = QVBoxLayout(host)
     column.addWidget(room.option_bar())

@@ -23,6 +23,7 @@ from segstudio.ui.train.charts import Charts
 from segstudio.ui.train.check_panel import CheckPanel
 from segstudio.ui.train.curve_chart import CurveChart
 from segstudio.ui.train.legend import Legend
+from tests.gui.conftest import enter
 
 _LOADED = """
 import json, sys
@@ -272,8 +273,7 @@ def room(make_window, make_folder, qtbot):
         add_run(root, number, factor=float(number))
     reason = "CUDA ran out of memory at step 361 of 880. Take a smaller crop or batch and resume the run."
     add_run(root, 3, state="failed", reason=reason)
-    window.enter("Train")
-    made = window.rooms.named("Train")
+    made = enter(qtbot, window, "Train")
     qtbot.waitUntil(lambda: len(window.services.runs.views) == 3)
     made.table.choose("run-0001")
     return made
@@ -335,8 +335,7 @@ def test_low_and_narrow_windows_stack_the_charts_and_leave_room_for_pictures(roo
 def test_without_a_second_run_there_is_nothing_to_compare_with(make_window, make_folder, qtbot):
     window = make_window(make_folder())
     add_run(window.session.project.home / "runs", 1)
-    window.enter("Train")
-    room = window.rooms.named("Train")
+    room = enter(qtbot, window, "Train")
     qtbot.waitUntil(lambda: room.table.current == "run-0001")
     assert room.comparison.button.isHidden()
 

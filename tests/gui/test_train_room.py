@@ -17,6 +17,7 @@ from segstudio.ui.main_window import MainWindow
 from segstudio.ui.train.chart_data import Line
 from segstudio.ui.train.curve_chart import CurveChart
 from segstudio.ui.train.iou_strip import strip_color
+from tests.gui.conftest import enter
 
 TINY = Path(__file__).resolve().parents[1] / "training" / "tiny_plugin.py"
 
@@ -65,7 +66,7 @@ def window(qtbot, shapes_project):
     made.services.shelf.refresh()
     made.open(shapes_project)
     qtbot.waitUntil(lambda: made.session.project is not None, timeout=20000)
-    made.enter("Train")
+    enter(qtbot, made, "Train")
     yield made
     made.close()
 
@@ -87,20 +88,20 @@ def test_an_empty_tab_says_what_will_appear_and_offers_one_button(window, qtbot)
 
 def test_the_check_finds_a_picture_in_both_splits_and_puts_it_right(window, qtbot):
     room = room_of(window)
-    qtbot.waitUntil(lambda: room._report is not None, timeout=20000)
-    assert (room._report.train, room._report.val) == (4, 2)
-    leak = next(f for f in room._report.findings if f.fix == "keep_in_validation")
+    qtbot.waitUntil(lambda: room.check.report is not None, timeout=20000)
+    assert (room.check.report.train, room.check.report.val) == (4, 2)
+    leak = next(f for f in room.check.report.findings if f.fix == "keep_in_validation")
     assert leak.title == "1 image in both splits" and len(leak.images) == 1
-    room.check.fix_wanted.emit(leak)
-    qtbot.waitUntil(lambda: room._report.val == 3, timeout=20000)
-    assert not any(finding.fix == "keep_in_validation" for finding in room._report.findings)
+    room.check.panel.fix_wanted.emit(leak)
+    qtbot.waitUntil(lambda: room.check.report.val == 3, timeout=20000)
+    assert not any(finding.fix == "keep_in_validation" for finding in room.check.report.findings)
 
 
 def test_a_run_goes_from_the_form_to_the_shelf(window, qtbot):
     room = room_of(window)
     shelf = window.services.shelf
     qtbot.waitUntil(lambda: shelf.find("tiny_plugin/tinynet") is not None, timeout=60000)
-    qtbot.waitUntil(lambda: room._report is not None, timeout=20000)
+    qtbot.waitUntil(lambda: room.check.report is not None, timeout=20000)
     # A shortcut belongs to the active window, and a window of an earlier test may still be that.
     window.activateWindow()
     qtbot.waitUntil(window.isActiveWindow, timeout=5000)
@@ -137,7 +138,7 @@ def test_a_run_that_was_killed_shows_as_paused_and_resumes(window, qtbot):
     room = room_of(window)
     shelf = window.services.shelf
     qtbot.waitUntil(lambda: shelf.find("tiny_plugin/tinynet") is not None, timeout=60000)
-    qtbot.waitUntil(lambda: room._report is not None, timeout=20000)
+    qtbot.waitUntil(lambda: room.check.report is not None, timeout=20000)
     room.new_run()
     form = room.form
     form.model.setCurrentIndex(form.model.findData("tiny_plugin/tinynet"))

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QLabel
 
 from segstudio.ui.dialogs.key_sheet import KeySheet
 from segstudio.ui.dialogs.palette import CommandPalette
-from tests.gui.conftest import labels_are_there, open_folder
+from tests.gui.conftest import enter, labels_are_there, open_folder
 
 _LOADED = """
 import json, sys
@@ -178,10 +178,10 @@ def test_closing_ends_reader_and_threads(make_window, make_folder, qtbot):
     assert window.services is None
 
 
-def test_no_two_verbs_share_a_key_where_both_are_alive(make_window, make_folder):
+def test_no_two_verbs_share_a_key_where_both_are_alive(make_window, make_folder, qtbot):
     window = make_window(make_folder())
     for entry in window.rooms.entries:
-        window.enter(entry.title)
+        enter(qtbot, window, entry.title)
     specs = [spec for spec in window.actions_table.available() if not spec.held]
     for entry in window.rooms.entries:
         scope = entry.title.lower()
@@ -193,15 +193,13 @@ def test_no_two_verbs_share_a_key_where_both_are_alive(make_window, make_folder)
                     taken[key] = spec.id
 
 
-def test_every_room_says_a_hint_and_keeps_the_viewport(make_window, make_folder):
+def test_every_room_says_a_hint_and_keeps_the_viewport(make_window, make_folder, qtbot):
     window = make_window(make_folder())
     viewport = window.services.viewport
     viewport.set_scale(2.0)
     center = viewport.center
     for entry in (*window.rooms.entries, window.rooms.entries[0]):
-        window.enter(entry.title)
-        assert window.rooms.current.title == entry.title
-        assert window.rooms.current.status_hint()
+        assert enter(qtbot, window, entry.title).status_hint()
     assert viewport.scale == 2.0 and viewport.center == center
 
 

@@ -17,36 +17,57 @@ _FOLDED = 33
 class AnnotateDock(QFrame):
     """Puts the sections one over the other and shares the height among them."""
 
-    def __init__(self, classes: ClassDock, proposal: ProposalDock | None, history: HistoryList) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.setObjectName("Dock")
         self.setMinimumWidth(LEAST_WIDTH)
         self.setMaximumWidth(MOST_WIDTH)
-        self._classes, self._proposal, self._rows = classes, proposal, history.rows
+        self._classes: ClassDock | None = None
+        self._proposal: ProposalDock | None = None
+        self._history: FoldSection | None = None
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(1, 0, 0, 0)
+        self._column.setSpacing(0)
+
+    def add_classes(self, classes: ClassDock) -> None:
+        self._classes = classes
+        self._add(classes)
+
+    def add_proposal(self, proposal: ProposalDock) -> None:
+        self._proposal = proposal
+        self._add(proposal)
+
+    def add_history(self, history: HistoryList) -> None:
+        """The last one: it takes what height is left."""
+        self._rows = history.rows
         self._history = FoldSection("History", key="history")
         self._history.set_body(history, stretch=True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(1, 0, 0, 0)
-        column.setSpacing(0)
-        for section in (classes, proposal, self._history):
-            if section is not None:
-                column.addWidget(section, 1 if section is self._history else 0)
-                section.folded_changed.connect(self.fit_heights)
-        column.addStretch(0)
+        self._add(self._history, 1)
+        self._column.addStretch(0)
+
+    def _add(self, section: FoldSection, stretch: int = 0) -> None:
+        self._column.addWidget(section, stretch)
+        section.folded_changed.connect(self.fit_heights)
 
     def set_compact(self, compact: bool) -> None:
         """A low window: fewer words in the class table, and the history folded unless a person chose."""
-        self._classes.set_compact(compact)
-        self._history.fold_by_default(compact)
+        if self._classes is not None:
+            self._classes.set_compact(compact)
+        if self._history is not None:
+            self._history.fold_by_default(compact)
 
     def fit_heights(self) -> None:
         """The class table takes what proposal and history leave; on a low window it scrolls first."""
+        if self._history is None:
+            return  # not whole yet
         others = _FOLDED if self._history.folded else _HISTORY_LEAST
         if self._proposal is not None and self._proposal.isVisibleTo(self):
             others += self._proposal.sizeHint().height()
-        self._classes.set_most(self.height() - others)
+        if self._classes is not None:
+            self._classes.set_most(self.height() - others)
 
     def count_steps(self) -> None:
         """Tell the number of steps in the history's header."""
         steps = self._rows.rowCount()
-        self._history.set_count(f"{steps} steps" if steps > 1 else "1 step" if steps else "")
+        if self._history is not None:
+            self._history.set_count(f"{steps} steps" if steps > 1 else "1 step" if steps else "")

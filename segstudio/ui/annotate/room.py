@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from PySide6.QtCore import QObject, QPointF, QRectF, Qt, QTimer
 from PySide6.QtGui import QColor, QImage, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QWidget
@@ -37,7 +39,7 @@ _DOCK, _DOCK_NARROW = 320, 264
 
 
 class AnnotateRoom(QObject):
-    """The room; its widget is made at once, since nobody makes the room before entering it."""
+    """One of the four tabs (see `ui.room.Room`)."""
 
     title = "Annotate"
     icon = "annotate"
@@ -52,9 +54,7 @@ class AnnotateRoom(QObject):
         self.state = PaintState(self._session, self)
         self.image_layer = ImageLayer(self)
         self.label_layer = LabelLayer(self)
-        self.canvas = AnnotateCanvas(services.viewport, self._small_picture)
         self.ghost_layer = GhostLayer(self)
-        self.canvas.set_layers([self.image_layer, self.label_layer, self.ghost_layer])
         self.proposals: Proposals | None = None
         self.proposal_dock: ProposalDock | None = None
         self.label_next: LabelNextOrder | None = None
@@ -72,13 +72,7 @@ class AnnotateRoom(QObject):
         }
         self._tool = ""
         self._tool_before = "brush"
-        self._build()
-        self._bind()
-        self._follow_session()
-        self.use_tool("brush")
-        self._recolor()
-        self._current_changed()
-        self._labels_loaded()
+        self._widget = _RoomWidget(self)
 
     # -- room protocol ---------------------------------------------------------------------------------
 
@@ -112,14 +106,51 @@ class AnnotateRoom(QObject):
 
     # -- building --------------------------------------------------------------------------------------
 
-    def _build(self) -> None:
-        self.options = OptionBar(self.state)
+    def parts(self) -> Iterator[None]:
+        row = QHBoxLayout(self._widget)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
         self.column = ToolColumn()
-        self.options.show_overlay(self.overlay.percent, self.overlay.off)
-        self.classes = ClassDock(self._services, self.state)
-        self._build_proposals()
-        self.dock = AnnotateDock(self.classes, self.proposal_dock, HistoryList(self._session))
+        row.addWidget(self.column)
+        self._split = QSplitter(Qt.Orientation.Horizontal)
+        self._split.setHandleWidth(1)
+        self._split.setChildrenCollapsible(False)
+        row.addWidget(self._split, 1)
+        yield
         self._stack = QStackedWidget()
+        self._split.addWidget(self._stack)
+        self._split.setStretchFactor(0, 1)
+        self.canvas = AnnotateCanvas(self._services.viewport, self._small_picture)
+        self.canvas.set_layers([self.image_layer, self.label_layer, self.ghost_layer])
+        self._stack.addWidget(self.canvas)
+        yield
+        self._build_pages()
+        yield
+        self.options = OptionBar(self.state)
+        self.options.show_overlay(self.overlay.percent, self.overlay.off)
+        yield
+        self.dock = AnnotateDock()
+        self._split.addWidget(self.dock)
+        self._split.splitterMoved.connect(lambda *_: remember_later("view.class_dock", self.dock.width()))
+        self.classes = ClassDock(self._services, self.state)
+        yield
+        self.dock.add_classes(self.classes)
+        yield
+        self._build_proposals()
+        yield
+        self.dock.add_history(HistoryList(self._session))
+        yield
+        self._bind()
+        self._follow_session()
+        yield
+        self.use_tool("brush")
+        self._recolor()
+        self._current_changed()
+        self._labels_loaded()
+        self._widget.follow_room()
+
+    def _build_pages(self) -> None:
+        """What stands where the canvas would, without an image that can be shown."""
         self._empty = EmptyState(
             "images",
             "No images yet",
@@ -128,21 +159,8 @@ class AnnotateRoom(QObject):
             keys="Ctrl+O",
         )
         self._broken = EmptyState("warning", "This file cannot be shown", "")
-        for page in (self.canvas, self._empty, self._broken):
+        for page in (self._empty, self._broken):
             self._stack.addWidget(page)
-        self._widget = _RoomWidget(self)
-        row = QHBoxLayout(self._widget)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(0)
-        row.addWidget(self.column)
-        self._split = QSplitter(Qt.Orientation.Horizontal)
-        self._split.setHandleWidth(1)
-        self._split.setChildrenCollapsible(False)
-        self._split.addWidget(self._stack)
-        self._split.addWidget(self.dock)
-        self._split.setStretchFactor(0, 1)
-        self._split.splitterMoved.connect(lambda *_: remember_later("view.class_dock", self.dock.width()))
-        row.addWidget(self._split, 1)
 
     def _build_proposals(self) -> None:
         predictions, shelf = self._services.predictions, self._services.shelf
@@ -150,6 +168,7 @@ class AnnotateRoom(QObject):
             return
         self.proposals = Proposals(self._session, predictions, self)
         self.proposal_dock = ProposalDock(self._session, shelf, self.proposals, self.state)
+        self.dock.add_proposal(self.proposal_dock)
         if self._services.filmstrip is not None:
             self.label_next = LabelNextOrder(
                 self._session,
@@ -160,13 +179,13 @@ class AnnotateRoom(QObject):
                 self.proposal_dock,
                 self,
             )
-        self.proposals.changed.connect(self._show_ghost)
-        self.proposals.failed.connect(self._services.status.error)
-        self.proposal_dock.region_shown.connect(self._bring_into_view)
+
+    def _follow_proposals(self, proposals: Proposals, dock: ProposalDock) -> None:
+        proposals.changed.connect(self._show_ghost)
+        proposals.failed.connect(self._services.status.error)
+        dock.region_shown.connect(self._bring_into_view)
         self.canvas.answered.connect(self._answer)
-        self._session.undone.connect(
-            lambda *_: self.proposals and self.proposals.set_threshold(self.proposals.threshold)
-        )
+        self._session.undone.connect(lambda *_: proposals.set_threshold(proposals.threshold))
 
     def _show_ghost(self) -> None:
         proposals = self.proposals
@@ -215,7 +234,8 @@ class AnnotateRoom(QObject):
         table.bind("class.under", self._pick_under)
         table.bind("class.swap", self.state.swap_classes)
         table.bind("class.add", self.classes.add_class)
-        if self.proposal_dock is not None:
+        if self.proposals is not None and self.proposal_dock is not None:
+            self._follow_proposals(self.proposals, self.proposal_dock)
             table.bind("proposal.run", self.proposal_dock.run)
             table.bind("proposal.accept", self.proposal_dock.accept)
             table.bind("proposal.reject", self.proposal_dock.reject)
@@ -377,6 +397,12 @@ class _RoomWidget(QWidget):
     def __init__(self, room: AnnotateRoom) -> None:
         super().__init__()
         self._room = room
+        self._is_made = False
+
+    def follow_room(self) -> None:
+        """The room is whole: it gets the widths that fit."""
+        self._is_made = True
+        self._fit()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:
@@ -390,6 +416,10 @@ class _RoomWidget(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        if self._is_made:
+            self._fit()
+
+    def _fit(self) -> None:
         self._room.fit_dock(self.width())
         self._room.dock.set_compact(self.window().height() < 850)
         QTimer.singleShot(0, self, self._room.dock.fit_heights)

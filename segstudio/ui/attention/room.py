@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,21 +57,13 @@ class AttentionRoom(QObject):
         self.inspection = Inspection(services.session, shelf, predictions, worker, self)
         self._picture = ImageLayer(self)
         self._picture.set_grey(True, GREY_BRIGHTNESS)
-        self.view = HeatView(services.viewport, self.inspection, self._picture, self._class_at)
-        self.scale = ScaleBar()
-        self.pins = PinPanel()
-        self.cost = CostTags()
-        self.multiples = Multiples(self.inspection, self._picture)
-        self.mass = MassPanel()
-        self.bar = AttentionBar(self.inspection)
         self._errors: dict[ProbeSlot, UserError] = {}
         self._card: SwitchesCard | None = None
         self._is_front = False
+        self._stale = False
         self._figures = QTimer(self, singleShot=True, interval=FIGURES_AFTER_MS)
         self._figures.timeout.connect(self._show_figures)
-        self._build()
-        self._connect()
-        self._show_shown()
+        self._pages = QStackedWidget()
 
     # ------------------------------------------------------------------ Room
 
@@ -83,7 +75,10 @@ class AttentionRoom(QObject):
 
     def activated(self) -> None:
         self._is_front = True
-        self._show_picture()
+        if self._stale:
+            self._stale = False
+            self._show_picture()
+            self.multiples.refresh()
         self.inspection.set_on(True)
         self._start_query()
         self._show_shown()
@@ -98,35 +93,54 @@ class AttentionRoom(QObject):
 
     # ------------------------------------------------------------------ parts
 
-    def _build(self) -> None:
+    def parts(self) -> Iterator[None]:
+        split = _splitter(Qt.Orientation.Horizontal)
+        self._pages.addWidget(split)
+        left = _splitter(Qt.Orientation.Vertical)
+        split.addWidget(left)
+        self.view = HeatView(self._services.viewport, self.inspection, self._picture, self._class_at)
+        left.addWidget(self.view)
+        left.setStretchFactor(0, 1)
+        yield
         below = QWidget()
+        left.addWidget(below)
         column = QVBoxLayout(below)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
+        self.scale = ScaleBar()
         column.addWidget(self.scale)
+        yield
+        self.pins = PinPanel()
         column.addWidget(self.pins, 1)
-        left = QSplitter(Qt.Orientation.Vertical)
-        left.setHandleWidth(1)
-        left.setChildrenCollapsible(False)
-        left.addWidget(self.view)
-        left.addWidget(below)
-        left.setStretchFactor(0, 1)
         left.setSizes([3000, 190])
+        yield
         right = QWidget()
-        beside = QVBoxLayout(right)
-        beside.setContentsMargins(0, 0, 0, 0)
-        beside.setSpacing(0)
-        beside.addWidget(self.cost)
-        beside.addWidget(self.multiples, 1)
-        beside.addWidget(self.mass)
-        split = QSplitter(Qt.Orientation.Horizontal)
-        split.setHandleWidth(1)
-        split.setChildrenCollapsible(False)
-        split.addWidget(left)
         split.addWidget(right)
         split.setStretchFactor(0, 55)
         split.setStretchFactor(1, 45)
+        beside = QVBoxLayout(right)
+        beside.setContentsMargins(0, 0, 0, 0)
+        beside.setSpacing(0)
+        self.cost = CostTags()
+        beside.addWidget(self.cost)
+        yield
+        self.multiples = Multiples(self.inspection, self._picture)
+        beside.addWidget(self.multiples, 1)
+        yield
+        self.mass = MassPanel()
+        beside.addWidget(self.mass)
         split.setSizes([848, 688])
+        yield
+        self._build_empty()
+        yield
+        self.bar = AttentionBar(self.inspection)
+        yield
+        self._connect()
+        yield
+        self._stale = True
+        self._show_models()
+
+    def _build_empty(self) -> None:
         self._empty = EmptyState(
             "attention",
             "No model to look into yet",
@@ -135,8 +149,6 @@ class AttentionRoom(QObject):
             keys="Ctrl+M",
         )
         self._empty.clicked.connect(self._services.actions.action("window.networks").trigger)
-        self._pages = QStackedWidget()
-        self._pages.addWidget(split)
         self._pages.addWidget(self._empty)
 
     def _connect(self) -> None:
@@ -169,11 +181,18 @@ class AttentionRoom(QObject):
 
     # ------------------------------------------------------------------ showing
 
+    def _is_behind(self) -> bool:
+        """Whether nobody sees the room: it catches up when somebody enters it."""
+        self._stale = self._stale or not self._is_front
+        return not self._is_front
+
     def _image_size(self) -> QSize:
         image = self._session.image
         return QSize(image.width, image.height) if image is not None and image.width else QSize()
 
     def _show_picture(self) -> None:
+        if self._is_behind():
+            return
         image = self._session.image
         self._picture.set_levels(image.levels if image is not None else [])
         if image is not None and image.width:
@@ -183,6 +202,8 @@ class AttentionRoom(QObject):
 
     def _image_changed(self) -> None:
         self._errors.clear()
+        if self._is_behind():
+            return
         self._show_picture()
         self._show_front()
         self.multiples.refresh()
@@ -196,6 +217,13 @@ class AttentionRoom(QObject):
 
     def _show_shown(self) -> None:
         """Models, maps or options changed."""
+        if self._is_behind():
+            return
+        self._show_models()
+        self._show_front()
+        self._figures_later()
+
+    def _show_models(self) -> None:
         has_models = bool(self.inspection.candidates)
         self._pages.setCurrentIndex(0 if has_models else 1)
         self.bar.refresh()
@@ -205,10 +233,10 @@ class AttentionRoom(QObject):
         front = self.inspection.front_slot
         for slot, tile in self.multiples.tiles.items():
             tile.set_chosen(slot == front)
-        self._show_front()
-        self._figures_later()
 
     def _pins_changed(self) -> None:
+        if self._is_behind():
+            return
         self.view.canvas.update()
         self._show_front()
         self._figures_later()
@@ -216,6 +244,8 @@ class AttentionRoom(QObject):
     def _answered(self, slot: ProbeSlot, number: int) -> None:
         active = self.inspection.active_pin
         self._errors.pop(slot, None)
+        if self._is_behind():
+            return
         if number in (0, active.number if active is not None else 0):
             self.multiples.show_answer(slot)
             if slot == self.inspection.front_slot:
@@ -250,7 +280,7 @@ class AttentionRoom(QObject):
 
     def _figures_later(self) -> None:
         """The tables follow in a moment."""
-        if not self._figures.isActive():
+        if self._is_front and not self._figures.isActive():
             self._figures.start()
 
     def _show_figures(self) -> None:
@@ -303,6 +333,8 @@ class AttentionRoom(QObject):
 
     def _failed(self, slot: ProbeSlot, error: UserError) -> None:
         self._errors[slot] = error
+        if self._is_behind():
+            return
         self.multiples.show_error(slot, error)
         if slot == self.inspection.front_slot:
             self._show_front()
@@ -370,3 +402,10 @@ class AttentionRoom(QObject):
             self._services.status.error.emit(error)
             return
         self._services.status.notice.emit(f"Written to {path.name}", "", None)
+
+
+def _splitter(orientation: Qt.Orientation) -> QSplitter:
+    split = QSplitter(orientation)
+    split.setHandleWidth(1)
+    split.setChildrenCollapsible(False)
+    return split

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,55 +53,72 @@ class CompareDock(QFrame):
     ) -> None:
         super().__init__()
         self._stale = True
+        self._is_made = False
         self.setObjectName("Dock")
         self.setMinimumWidth(NARROWEST)
         self.setMaximumWidth(WIDEST)
         self._session = services.session
         self._comparison, self._predictions, self._scores = comparison, predictions, scores
         self._result_of = result_of
-        self.scope = SegmentedControl(["This image", "All 0"], tall=24, name="Images that are counted")
-        self.table = ClassTable()
-        self.confusion = ConfusionView()
-        self.cost = PaneTable(COST_HEADS, COST_WIDTHS)
-        self.measures = PaneTable(MEASURE_HEADS, MEASURE_WIDTHS)
-        self._empty = EmptyState("table", "No scores yet", "", button="Label it now", keys="Alt+1")
-        self._empty.setMinimumHeight(220)
-        self._empty.clicked.connect(self.label_wanted)
-        self.per_class = FoldSection("Per class", key="compare.classes")
-        self.confusion_section = FoldSection("Confusion", key="compare.confusion")
-        self.cost_section = FoldSection("Cost", key="compare.cost")
-        self.measures_section = FoldSection("Other measures", key="compare.measures", folded=True)
-        self._build()
-        self._connect()
-        self.refresh()
+        self._column = self._make_column()
 
-    def _build(self) -> None:
-        body = QWidget()
-        inside = QVBoxLayout(body)
-        inside.setContentsMargins(0, 0, 0, 0)
-        inside.setSpacing(0)
-        inside.addWidget(self.table)
-        inside.addWidget(self._empty)
-        self.per_class.set_body(body)
-        self.per_class.add_action(self.scope)
-        self.confusion_section.set_body(self.confusion)
-        self.cost_section.set_body(self.cost)
-        self.measures_section.set_body(self.measures)
-        column_widget = QWidget()
-        column_widget.setObjectName("Plain")
-        column = QVBoxLayout(column_widget)
+    def _make_column(self) -> QVBoxLayout:
+        inside = QWidget()
+        inside.setObjectName("Plain")
+        column = QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        for section in (self.per_class, self.confusion_section, self.cost_section, self.measures_section):
-            column.addWidget(section)
         column.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
-        scroll.setWidget(column_widget)
+        scroll.setWidget(inside)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(1, 0, 0, 0)
         outer.addWidget(scroll)
+        return column
+
+    def _add(self, section: FoldSection) -> None:
+        self._column.insertWidget(self._column.count() - 1, section)
+
+    def parts(self) -> Iterator[None]:
+        """Makes the sections one by one; nothing else is asked of the dock before."""
+        self.per_class = FoldSection("Per class", key="compare.classes")
+        self._add(self.per_class)
+        body = QWidget()
+        inside = QVBoxLayout(body)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(0)
+        self.per_class.set_body(body)
+        yield
+        self.table = ClassTable()
+        inside.addWidget(self.table)
+        yield
+        self._empty = EmptyState("table", "No scores yet", "", button="Label it now", keys="Alt+1")
+        self._empty.setMinimumHeight(220)
+        self._empty.clicked.connect(self.label_wanted)
+        inside.addWidget(self._empty)
+        self.scope = SegmentedControl(["This image", "All 0"], tall=24, name="Images that are counted")
+        self.per_class.add_action(self.scope)
+        yield
+        self.confusion_section = FoldSection("Confusion", key="compare.confusion")
+        self._add(self.confusion_section)
+        self.confusion = ConfusionView()
+        self.confusion_section.set_body(self.confusion)
+        yield
+        self.cost_section = FoldSection("Cost", key="compare.cost")
+        self._add(self.cost_section)
+        self.cost = PaneTable(COST_HEADS, COST_WIDTHS)
+        self.cost_section.set_body(self.cost)
+        yield
+        self.measures_section = FoldSection("Other measures", key="compare.measures", folded=True)
+        self._add(self.measures_section)
+        self.measures = PaneTable(MEASURE_HEADS, MEASURE_WIDTHS)
+        self.measures_section.set_body(self.measures)
+        yield
+        self._connect()
+        self._is_made = True
+        self.refresh()
 
     def _connect(self) -> None:
         comparison = self._comparison
@@ -156,7 +173,7 @@ class CompareDock(QFrame):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        if self._stale:
+        if self._is_made and self._stale:
             self.refresh()
 
     def _refresh(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QMouseEvent
@@ -27,8 +27,11 @@ class PaneGrid(QWidget):
     def maximised(self) -> QWidget | None:
         return self._maximised
 
-    def set_panes(self, panes: Sequence[QWidget]) -> None:
-        """Shows these widgets in order; widgets that are no longer listed are only taken out."""
+    def set_panes(self, panes: Sequence[QWidget]) -> Iterator[None]:
+        """Shows these widgets in order, from yield to yield one more of them.
+
+        Widgets that are no longer listed are only taken out.
+        """
         if list(panes) == self._panes:
             return
         for pane in self._panes:
@@ -38,7 +41,7 @@ class PaneGrid(QWidget):
         self._panes = list(panes)
         if self._maximised not in self._panes:
             self._maximised = None
-        self._arrange()
+        yield from self._arrange()
 
     def maximise(self, pane: QWidget | None) -> None:
         """Shows one pane alone, or all again."""
@@ -55,15 +58,16 @@ class PaneGrid(QWidget):
             if isinstance(row, QSplitter):
                 row.setSizes([1000] * row.count())
 
-    def _arrange(self) -> None:
+    def _arrange(self) -> Iterator[None]:
         before, self._rows = self._rows, _Splitter(Qt.Orientation.Vertical, self)
+        self._column.addWidget(self._rows)
         columns = COLUMNS.get(len(self._panes), 3)
         for start in range(0, len(self._panes), columns):
             row = _Splitter(Qt.Orientation.Horizontal, self)
+            self._rows.addWidget(row)
             for pane in self._panes[start : start + columns]:
                 row.addWidget(pane)
-            self._rows.addWidget(row)
-        self._column.addWidget(self._rows)
+                yield
         if before is not None:
             self._column.removeWidget(before)
             before.deleteLater()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from PySide6.QtCore import QElapsedTimer, QEvent, QObject, QPoint, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QPlainTextEdit, QSplitter, QWidget
@@ -62,24 +64,14 @@ class CompareRoom(QObject):
         self.comparison = Comparison(services.session, shelf, self)
         self.scores = Scores(services.session, predictions, self)
         self.runs = ImageRuns(services.session, predictions, self.scores.changed, services.jobs, self)
-        self.stage = CompareStage(services, self.comparison, predictions)
-        self.dock = CompareDock(services, self.comparison, predictions, self.scores, self.stage.result)
-        self.bar = CompareBar()
         self._split = QSplitter(Qt.Orientation.Horizontal)
         self._split.setHandleWidth(1)
         self._split.setChildrenCollapsible(False)
-        self._split.addWidget(self.stage)
-        self._split.addWidget(self.dock)
-        self._split.setStretchFactor(0, 1)
-        self._split.setSizes([4000, WIDTH])
         self._is_front = False
         self._worst_first = False
         self._live: set[str] = set()
         self._held = QElapsedTimer()
         self._card: tuple[int, SwitchesCard] | None = None
-        self._connect()
-        self._bind()
-        self._refresh_bar()
 
     # ------------------------------------------------------------------ Room
 
@@ -89,13 +81,31 @@ class CompareRoom(QObject):
     def option_bar(self) -> QWidget:
         return self.bar
 
+    def parts(self) -> Iterator[None]:
+        self.stage = CompareStage(self._services, self.comparison, self._predictions)
+        self._split.addWidget(self.stage)
+        self._split.setStretchFactor(0, 1)
+        yield
+        yield from self.stage.catch_up()
+        self.dock = CompareDock(
+            self._services, self.comparison, self._predictions, self.scores, self.stage.result
+        )
+        self._split.addWidget(self.dock)
+        self._split.setSizes([4000, WIDTH])
+        yield from self.dock.parts()
+        yield
+        self.bar = CompareBar()
+        yield
+        self._connect()
+        self._bind()
+        yield
+        self._refresh_bar()
+
     def activated(self) -> None:
         self._is_front = True
         application = QApplication.instance()
         if application is not None:
             application.installEventFilter(self)
-        self.stage.show_picture()
-        self.stage.refresh()
         self._run_live()
         self._show_ranking()
 
@@ -119,7 +129,6 @@ class CompareRoom(QObject):
     def shut_down(self) -> None:
         self.runs.stop()
         self.scores.close()
-        self._predictions.close()
 
     # ------------------------------------------------------------------ wiring
 
@@ -135,7 +144,6 @@ class CompareRoom(QObject):
         self.stage.wants_switches.connect(self._open_switches)
         self.stage.add_wanted.connect(self.bar.add.click)
         self.dock.scores_changed.connect(self.stage.set_scores)
-        self._services.status.compare_wanted.connect(self._show_wanted)
         self.dock.label_wanted.connect(lambda: self._services.status.room_wanted.emit("Annotate"))
         for signal in (
             comparison.panes_changed,
@@ -217,7 +225,7 @@ class CompareRoom(QObject):
                     self._predictions.request(runnable, current.id)
         self.scores.count_current()
 
-    def _show_wanted(self, runnable: RunnableModel) -> None:
+    def show_model(self, runnable: RunnableModel) -> None:
         """Another room asks for this model: its pane comes in front, made where there is none."""
         for pane in self.comparison.models:
             if pane.runnable is not None and pane.runnable.key == runnable.key:

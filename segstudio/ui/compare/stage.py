@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from PySide6.QtCore import QRect, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.core.errors import UserError
@@ -20,7 +23,10 @@ from segstudio.ui.widgets.empty_state import EmptyState
 
 
 class CompareStage(QWidget):
-    """Panes of one comparison. It asks for nothing to be computed; `wants_switches` opens a pane's card."""
+    """Panes of one comparison. It asks for nothing to be computed; `wants_switches` opens a pane's card.
+
+    While nobody sees it, it remembers what became stale and does no work; `catch_up` brings it up to date.
+    """
 
     wants_switches = Signal(int)
     add_wanted = Signal()
@@ -40,6 +46,7 @@ class CompareStage(QWidget):
         self._overlay = True
         self._blinking = False
         self._scores: dict[int, str] = {}
+        self._stale_panes = self._stale_picture = self._stale = True
         self.readouts = PaneReadouts(services, comparison, predictions, self.result)
         self.grid = PaneGrid()
         self.pair = PairView(services.viewport)
@@ -58,8 +65,6 @@ class CompareStage(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._stack)
         self._connect()
-        self.rebuild()
-        self.show_picture()
 
     def _connect(self) -> None:
         session, comparison, predictions = self._session, self._comparison, self._predictions
@@ -75,7 +80,7 @@ class CompareStage(QWidget):
         comparison.reference_changed.connect(self.refresh)
         comparison.isolated_changed.connect(self._show_isolated)
         predictions.ready.connect(self._forget_error)
-        predictions.asked.connect(self._forget_error)
+        predictions.asked.connect(self._asked)
         predictions.failed.connect(self._failed)
         predictions.cancelled.connect(self.refresh)
         predictions.space_changed.connect(self.refresh)
@@ -114,7 +119,10 @@ class CompareStage(QWidget):
     def set_scores(self, scores: dict[int, str]) -> None:
         """Words for each header, by pane number."""
         self._scores = scores
-        self._show_headers()
+        if self.isVisible():
+            self._show_headers()
+        else:
+            self._stale = True
 
     def set_opacity(self, opacity: float) -> None:
         self._opacity = min(max(opacity, 0.0), 1.0)
@@ -139,8 +147,11 @@ class CompareStage(QWidget):
         """While on, the other model of the pair is seen in place of the one in front (F)."""
         if blinking != self._blinking:
             self._blinking = blinking
-            self._show_layers()
-            self._show_headers()
+            if self.isVisible():
+                self._show_layers()
+                self._show_headers()
+            else:
+                self._stale = True
 
     @property
     def blinking(self) -> bool:
@@ -150,6 +161,33 @@ class CompareStage(QWidget):
 
     def rebuild(self) -> None:
         """Makes and drops panes to fit the comparison."""
+        self._stale_panes = True
+        if self.isVisible():
+            self._follow()
+
+    def catch_up(self) -> Iterator[None]:
+        """Brings panes, picture and masks up to date, from yield to yield a part of it."""
+        if self._stale_panes:
+            for pane in self._comparison.panes:
+                if pane.number not in self._views:
+                    self._views[pane.number] = self._make(pane)
+                    yield
+            yield from self._arrange()
+        if self._stale_picture:
+            self._show_picture()
+        if self._stale:
+            self._refresh()
+
+    def _follow(self) -> None:
+        for _ in self.catch_up():
+            pass
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._follow()
+
+    def _arrange(self) -> Iterator[None]:
+        self._stale_panes = False
         numbers = [pane.number for pane in self._comparison.panes]
         for number in [number for number in self._views if number not in numbers]:
             view = self._views.pop(number)
@@ -157,14 +195,11 @@ class CompareStage(QWidget):
             view.hide()
             view.setParent(None)
             view.deleteLater()
-        for pane in self._comparison.panes:
-            if pane.number not in self._views:
-                self._views[pane.number] = self._make(pane)
         shown: list[QWidget] = [self._views[number] for number in numbers]
         if not self._comparison.models:
             shown.append(self._empty)
-        self.grid.set_panes(shown)
-        self.refresh()
+        self._stale = True
+        yield from self.grid.set_panes(shown)
 
     def _make(self, pane: Pane) -> PaneView:
         layers = PaneLayers(self._picture, self._greyed, self)
@@ -195,6 +230,12 @@ class CompareStage(QWidget):
 
     def show_picture(self) -> None:
         """Another level of the picture is there, or another picture."""
+        self._stale_picture = True
+        if self.isVisible():
+            self._follow()
+
+    def _show_picture(self) -> None:
+        self._stale_picture = False
         image = self._session.image
         if image is None:
             self._picture.set_levels([])
@@ -206,11 +247,17 @@ class CompareStage(QWidget):
         self._greyed.set_levels(image.levels)
 
     def _image_changed(self) -> None:
-        self.show_picture()
+        self._stale_picture = True
         self.refresh()
 
     def refresh(self) -> None:
         """Masks, colours, layers, headers and sentences of all panes."""
+        self._stale = True
+        if self.isVisible():
+            self._follow()
+
+    def _refresh(self) -> None:
+        self._stale = False
         colors = self._predictions.space.colors()
         for pane in self._comparison.panes:
             view = self._views.get(pane.number)
@@ -350,15 +397,32 @@ class CompareStage(QWidget):
                 )
 
     def _show_isolated(self) -> None:
+        if not self.isVisible():
+            self._stale = True
+            return
         for view in self._views.values():
             view.layers.set_isolated(self._comparison.isolated, self._comparison.confused)
         self._show_layers()
 
     def _labels_changed(self, rect: QRect) -> None:
+        if not self.isVisible():
+            self._stale = True
+            return
         for pane in self._comparison.panes:
             view = self._views.get(pane.number)
             if view is not None and (pane.kind == "truth" or pane.view == "error"):
                 view.layers.update_labels(rect)
+
+    def _asked(self, key: str, image_id: int) -> None:
+        """A model begins: only what is written in its pane changes."""
+        self._errors.pop((key, image_id), None)
+        if not self.isVisible():
+            self._stale = True
+            return
+        for pane in self._comparison.models:
+            view = self._views.get(pane.number)
+            if view is not None and pane.key == key:
+                view.canvas.say(self._sentence(pane))
 
     def _forget_error(self, key: str, image_id: int) -> None:
         self._errors.pop((key, image_id), None)

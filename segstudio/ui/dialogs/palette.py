@@ -184,9 +184,8 @@ def commands(window: MainWindow) -> list[Entry]:
         reason = table.reason(spec.id)
         scope = spec.scope.capitalize()
         if not reason and spec.scope and not action.isEnabled():
-            run: Callable[[], object] = lambda scope=scope, action=action: (  # noqa: E731
-                window.enter(scope),
-                action.trigger(),
+            run: Callable[[], object] = lambda scope=scope, action=action: window.enter(  # noqa: E731
+                scope, lambda _room: action.trigger()
             )
         else:
             run = action.trigger

@@ -51,14 +51,9 @@ def _leave(window: MainWindow) -> None:
         window.actions_table.set_scope("")
         window.pages.setCurrentIndex(0)
     else:
-        room = window.rooms.current
-        window.enter(room.title if room is not None else window.rooms.entries[0].title)
+        window.enter(window.rooms.wanted or window.rooms.entries[0].title)
 
 
 def _train(window: MainWindow, model: str) -> None:
     """A new run of this network; without a project the window says what comes first."""
-    window.enter("Train")
-    room = window.rooms.current
-    new_run_of = getattr(room, "new_run_of", None)  # no part of what every room has
-    if new_run_of is not None:
-        new_run_of(model)
+    window.enter("Train", lambda room: room.new_run_of(model))

@@ -263,15 +263,11 @@ class NetworksPage(QWidget):
         runnable = self._weights.runnable(offer)
         if runnable is None:
             return
-        self._services.status.room_wanted.emit("Compare")
-        if self._services.session.project is not None:
-            self._services.status.compare_wanted.emit(runnable)
+        self._services.status.compare_wanted.emit(runnable)
 
     def _arrived(self, runnable: RunnableModel) -> None:
         def show() -> None:
-            self._services.status.room_wanted.emit("Compare")
-            if self._services.session.project is not None:
-                self._services.status.compare_wanted.emit(runnable)
+            self._services.status.compare_wanted.emit(runnable)
 
         self._services.status.notice.emit(f"{runnable.title} can be compared now", "Show", show)
 

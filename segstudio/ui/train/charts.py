@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import cast
 
 from PySide6.QtCore import Qt, Signal
@@ -58,6 +59,12 @@ class Charts(QSplitter):
         self.setSizes([1000, 1000])
         for chart in (self.loss, self.miou):
             chart.cursor_moved.connect(lambda epoch: self.cursor_moved.emit(round(epoch)))
+
+    def surfaces(self) -> Iterator[None]:
+        """Makes what the curves are drawn on, before there are any."""
+        for chart in (self.loss, self.miou):
+            chart.prepare()
+            yield
 
     @property
     def compared(self) -> RunView | None:

@@ -45,8 +45,13 @@ class CurveChart(QWidget):
 
     @property
     def plot(self) -> Plot | None:
-        """The drawing surface, None before there was anything to draw."""
+        """The drawing surface, None before it was needed."""
         return self._plot
+
+    def prepare(self) -> None:
+        """Makes the drawing surface before there is anything to draw."""
+        if self._plot is None:
+            self._surface().hide()
 
     def show_lines(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
@@ -41,37 +43,48 @@ class ProgressPage(QStackedWidget):
         self.addWidget(self._nothing)
         self._content = QWidget()
         self.addWidget(self._content)
-        self._build()
+        self._is_made = False
 
     # -- building ------------------------------------------------------------------------------------
 
-    def _build(self) -> None:
+    def parts(self) -> Iterator[None]:
+        """Makes the page; nothing else is asked of it before."""
         column = QVBoxLayout(self._content)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         split = QSplitter(Qt.Orientation.Vertical)
         split.setHandleWidth(1)
         split.setChildrenCollapsible(False)
+        column.addWidget(split, 1)
         self.charts = Charts()
-        self.charts.cursor_moved.connect(self.go)
         split.addWidget(self.charts)
-        split.addWidget(self._below())
+        self.charts.cursor_moved.connect(self.go)
+        yield
+        holder = QWidget()
+        split.addWidget(holder)
+        below = QVBoxLayout(holder)
+        below.setContentsMargins(0, 0, 0, 0)
+        below.setSpacing(0)
+        self._build_strip(below)
+        yield
+        self._build_previews(below)
+        yield
+        self._build_log(below)
         split.setStretchFactor(0, 2)
         split.setStretchFactor(1, 5)
         split.setSizes([250, 620])
-        column.addWidget(split, 1)
+        self._is_made = True
+        self._fit()
 
-    def _below(self) -> QWidget:
-        holder = QWidget()
-        column = QVBoxLayout(holder)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
+    def _build_strip(self, column: QVBoxLayout) -> None:
         self._strip_section = FoldSection("IoU of every class, epoch by epoch", key="train.strip")
         self._strip_section.add_action(StripScale())
         self.strip = IouStrip()
         self.strip.cursor_moved.connect(lambda epoch: self.go(max(1, int(epoch + 0.5))))
         self._strip_section.set_body(self.strip)
         column.addWidget(self._strip_section)
+
+    def _build_previews(self, column: QVBoxLayout) -> None:
         self._preview_section = FoldSection("Validation images", key="train.previews")
         self.mode = SegmentedControl(["Mask", "Error"], tall=24, name="What the lower row shows")
         self._preview_section.add_action(self.mode)
@@ -82,6 +95,8 @@ class ProgressPage(QStackedWidget):
         self.panel.scrubber.latest_wanted.connect(self._go_latest)
         self._preview_section.set_body(self.panel, stretch=True)
         column.addWidget(self._preview_section, 1)
+
+    def _build_log(self, column: QVBoxLayout) -> None:
         self._log_section = FoldSection("Log", key="train.log")
         self.filter = QLineEdit()
         self.filter.setPlaceholderText("Filter")
@@ -94,10 +109,13 @@ class ProgressPage(QStackedWidget):
         self.filter.textChanged.connect(self.log.set_filter)
         self._log_section.set_body(self.log)
         column.addWidget(self._log_section)
-        return holder
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        if self._is_made:
+            self._fit()
+
+    def _fit(self) -> None:
         # In a low window the pictures need the room more than the log does.
         self.log.show_rows(LOG_ROWS if self.height() >= LOW else FEW_LOG_ROWS)
         for section in (self._strip_section, self._log_section):

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 
-from PySide6.QtCore import QEvent, QObject, Qt, QUrl, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QKeyEvent
-from PySide6.QtWidgets import QMessageBox, QScrollArea, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMessageBox, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.core.errors import UserError
 from segstudio.core.new_run import run_classes
 from segstudio.core.recipe import Recipe
 from segstudio.runtime.actions import ActionSpec
-from segstudio.runtime.dataset_check import DatasetReport, Finding, check_dataset
+from segstudio.runtime.dataset_check import Finding
 from segstudio.runtime.run_view import RunView
 from segstudio.ui.room import Services
-from segstudio.ui.train.check_panel import CheckPanel
+from segstudio.ui.train.check_section import CheckSection
 from segstudio.ui.train.new_run_form import NewRunForm
 from segstudio.ui.train.option_bar import TrainBar
 from segstudio.ui.train.progress_page import ProgressPage
 from segstudio.ui.train.run_comparison import RunComparison
 from segstudio.ui.train.run_detail import RunDetail, started_words
 from segstudio.ui.train.runs_table import RunsTable
-from segstudio.ui.widgets.buttons import IconButton, push_button
+from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.empty_state import EmptyState
 from segstudio.ui.widgets.section import FoldSection
 
@@ -43,29 +43,18 @@ class TrainRoom(QObject):
     key = "Alt+4"
     shows_filmstrip = False  # runs are about the whole data set: its height goes to the curves
 
-    _checked = Signal(object)
-
     def __init__(self, services: Services) -> None:
         super().__init__(services.session)
         self._services = services
         self._session = services.session
         self._shelf = services.shelf
         self._runs = services.runs
-        self._report: DatasetReport | None = None
-        self._stale = True
         self._is_front = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="dataset-check")
-        self.bar = TrainBar()
-        self.table = RunsTable(self._runs)
-        self.comparison = RunComparison(self._runs)
-        self.detail = RunDetail()
-        self.check = CheckPanel()
-        self.progress = ProgressPage()
+        self._is_behind = True
         self._made_form: NewRunForm | None = None
-        self._build()
-        self._connect()
-        self._bind()
-        self._follow_runs()
+        self._split = QSplitter(Qt.Orientation.Horizontal)
+        self._split.setHandleWidth(1)
+        self._split.setChildrenCollapsible(False)
 
     # ------------------------------------------------------------------ Room
 
@@ -78,11 +67,12 @@ class TrainRoom(QObject):
     def activated(self) -> None:
         self._is_front = True
         self._runs.look()
+        if self._is_behind:
+            self._follow_runs()
         if self._runs.views:
             self.table.setFocus(Qt.FocusReason.OtherFocusReason)
         self._show_models()
-        if self._stale:
-            self._check()
+        self.check.check_if_stale()
         self._ask_devices()
 
     def deactivated(self) -> None:
@@ -120,23 +110,61 @@ class TrainRoom(QObject):
 
     def shut_down(self) -> None:
         self.progress.stop()
-        self._runs.shut_down()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self.check.shut_down()
 
     # ------------------------------------------------------------------ building
 
-    def _build(self) -> None:
+    def parts(self) -> Iterator[None]:
         left = QWidget()
         left.setMinimumWidth(380)
         column = QVBoxLayout(left)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
+        self._split.addWidget(left)
+        self._right = QStackedWidget()
+        self._split.addWidget(self._right)
+        self._split.setStretchFactor(1, 1)
+        self._split.setSizes([LEFT_WIDTH, 4000])
+        self._split.installEventFilter(self)
+        yield
+        self._build_table()
+        column.addWidget(self._table_section, 3)
+        yield
+        self._build_empty()
+        yield
+        self._detail_section = FoldSection("Run", key="train.detail")
+        column.addWidget(self._detail_section)
+        self.detail = RunDetail()
+        self._detail_section.set_body(self.detail)
+        yield
+        self.check = CheckSection(self._session)
+        column.addWidget(self.check, 2)
+        yield
+        self.progress = ProgressPage()
+        self._right.addWidget(self.progress)
+        yield from self.progress.parts()
+        yield
+        self.bar = TrainBar()
+        yield
+        self._connect()
+        self._bind()
+        if self._runs.views:
+            yield from self.progress.charts.surfaces()
+
+    def _build_table(self) -> None:
+        self.table = RunsTable(self._runs)
+        self.comparison = RunComparison(self._runs)
         self._table_section = FoldSection("Runs")
         self._new = push_button("New run", kind="primary", tall=24, icon_name="plus")
         self._new.setToolTip("New run  Ctrl+N")
         self._table_section.add_action(self.comparison.button)
         self._table_section.add_action(self._new)
         self._table_stack = QStackedWidget()
+        self._table_stack.addWidget(self.table)
+        self._table_stack.setMinimumHeight(180)
+        self._table_section.set_body(self._table_stack, stretch=True)
+
+    def _build_empty(self) -> None:
         self._empty = EmptyState(
             "train",
             "Your training runs will appear here",
@@ -145,41 +173,7 @@ class TrainRoom(QObject):
             button="New run",
             keys="Ctrl+N",
         )
-        self._table_stack.addWidget(self.table)
         self._table_stack.addWidget(self._empty)
-        self._table_stack.setMinimumHeight(180)
-        self._table_section.set_body(self._table_stack, stretch=True)
-        self._detail_section = FoldSection("Run", key="train.detail")
-        self._detail_section.set_body(self.detail)
-        self._check_section = FoldSection("Dataset check", key="train.check")
-        again = IconButton("refresh", "Check the dataset again")
-        again.clicked.connect(self._check)
-        self._check_section.add_action(again)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        inside = QWidget()
-        inside.setObjectName("Plain")
-        inner = QVBoxLayout(inside)
-        inner.setContentsMargins(0, 0, 0, 0)
-        inner.addWidget(self.check)
-        inner.addStretch(1)
-        scroll.setWidget(inside)
-        scroll.setMinimumHeight(120)
-        self._check_section.set_body(scroll, stretch=True)
-        column.addWidget(self._table_section, 3)
-        column.addWidget(self._detail_section)
-        column.addWidget(self._check_section, 2)
-        self._right = QStackedWidget()
-        self._right.addWidget(self.progress)
-        self._split = QSplitter(Qt.Orientation.Horizontal)
-        self._split.setHandleWidth(1)
-        self._split.setChildrenCollapsible(False)
-        self._split.addWidget(left)
-        self._split.addWidget(self._right)
-        self._split.setStretchFactor(1, 1)
-        self._split.setSizes([LEFT_WIDTH, 4000])
-        self._split.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         # No shortcut: Space must still press a button that has the focus. What nobody used arrives here.
@@ -205,7 +199,8 @@ class TrainRoom(QObject):
         self._new.clicked.connect(self.new_run)
         self._empty.clicked.connect(self.new_run)
         self.check.fix_wanted.connect(self._fix)
-        self._checked.connect(self._take_report)
+        self.check.reported.connect(self._show_data)
+        self.check.problem.connect(self._services.status.error)
         self.detail.pause_wanted.connect(lambda: self._runs.pause(self.table.current))
         self.detail.stop_wanted.connect(self._stop)
         self.detail.start_wanted.connect(lambda: self._runs.start(self.table.current))
@@ -220,12 +215,15 @@ class TrainRoom(QObject):
         table = self._services.actions
         table.add(ACTIONS)
         table.bind("train.new", self.new_run)
-        table.bind("train.check", self._check)
+        table.bind("train.check", self.check.check)
         table.bind("train.play", self.progress.panel.scrubber.toggle)
 
     # ------------------------------------------------------------------ runs
 
     def _follow_runs(self) -> None:
+        self._is_behind = not self._is_front
+        if self._is_behind:
+            return  # seen by nobody: entering the tab catches up
         views = self._runs.views
         self._table_section.set_count(str(len(views)) if views else "")
         self._table_stack.setCurrentWidget(self.table if views else self._empty)
@@ -253,7 +251,9 @@ class TrainRoom(QObject):
             self._right.setCurrentWidget(self.progress)
 
     def _history_changed(self, name: str) -> None:
-        if name in (self.table.current, self.comparison.chosen):
+        if not self._is_front:
+            self._is_behind = True
+        elif name in (self.table.current, self.comparison.chosen):
             self._show_run(self.table.current)
 
     def _created(self, name: str) -> None:
@@ -277,7 +277,6 @@ class TrainRoom(QObject):
         if runnable is None:
             self._services.status.notice.emit("The weights of this run are not listed yet", "", None)
             return
-        self._services.status.room_wanted.emit("Compare")
         self._services.status.compare_wanted.emit(runnable)
 
     # ------------------------------------------------------------------ new run
@@ -317,8 +316,9 @@ class TrainRoom(QObject):
         project = self._session.project
         if project is None:
             return
-        if self._report is not None and not self._report.can_train:
-            wrong = next(finding for finding in self._report.findings if finding.level == "err")
+        report = self.check.report
+        if report is not None and not report.can_train:
+            wrong = next(finding for finding in report.findings if finding.level == "err")
             self._services.status.error.emit(UserError(wrong.title, action=wrong.detail.capitalize()))
             return
         self._session.saving.flush()
@@ -337,7 +337,7 @@ class TrainRoom(QObject):
             self._made_form.show_specs(list(self._shelf.specs), files)
 
     def _show_data(self) -> None:
-        report = self._report
+        report = self.check.report
         if report is not None and self._session.project is not None and self._made_form is not None:
             classes, _ = run_classes(self._session.project)
             self._made_form.show_data(classes, report.size, report.train, report.val)
@@ -351,43 +351,16 @@ class TrainRoom(QObject):
     # ------------------------------------------------------------------ dataset check
 
     def _project_changed(self) -> None:
-        self._report = None
+        self.check.forget()
         self.comparison.choose("")
         self.table.choose("")
         self._close_form()
         self._data_changed()
 
     def _data_changed(self) -> None:
-        self._stale = True
+        self.check.mark_stale()
         if self._is_front:
-            self._check()
-
-    def _check(self) -> None:
-        project = self._session.project
-        if project is None:
-            return
-        self._stale = False
-        if self._report is None:
-            self.check.show_waiting()
-
-        def tell(future: Future[DatasetReport]) -> None:
-            if not future.cancelled():
-                self._checked.emit(future)
-
-        self._thread.submit(check_dataset, project).add_done_callback(tell)
-
-    def _take_report(self, future: Future[DatasetReport]) -> None:
-        error = future.exception()
-        if error is not None:
-            if isinstance(error, UserError):
-                self._services.status.error.emit(error)
-                return
-            raise error
-        report = future.result()
-        self._report = report
-        self.check.show_report(report)
-        self._check_section.set_count(f"{report.train} train · {report.val} validation")
-        self._show_data()
+            self.check.check()
 
     def _fix(self, finding: Finding) -> None:
         if finding.fix == "class_weights":
@@ -397,7 +370,7 @@ class TrainRoom(QObject):
         for image_id in finding.images:
             self._session.set_split(image_id, "val")
         self._session.saving.flush()
-        self._check()
+        self.check.check()
 
     @property
     def run_in_front(self) -> RunView | None:
