@@ -15,6 +15,7 @@ Ends = NDArray[np.intp]
 _BLOCK = 16  # rows written together where their spans overlap
 _SCATTERED = 128  # pixels a row, on average, up to which single indices are faster than slices
 _BANDS = 5
+_NEARLY = 0.8  # share of a rectangle from which its parts are painted no faster
 _WHOLE = 400_000  # pixels: a smaller rectangle is painted as fast as its parts
 
 
@@ -102,7 +103,8 @@ def covering(top: int, pieces: list[tuple[Ends, Ends]]) -> list[Rect]:
             rect = _bounds(top + start, first[start : start + height], stop[start : start + height])
             if rect is not None:
                 banded.append(rect)
-    return banded
+    area = sum(rect.width * rect.height for rect in banded)
+    return [whole] if area >= _NEARLY * whole.width * whole.height else banded
 
 
 def _bounds(top: int, first: Ends, stop: Ends) -> Rect | None:

@@ -9,7 +9,10 @@ from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, Qt
 from PySide6.QtGui import QColor, QImage, QWheelEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QWidget
 
+from segstudio.ui.canvas import indexed_pictures
+from segstudio.ui.canvas.frame import Frame
 from segstudio.ui.canvas.heat_layer import HeatLayer, HeatScale
+from segstudio.ui.canvas.indexed_pictures import OUTLINE, draw_outlined
 from segstudio.ui.canvas.layers import ErrorLayer, ImageLayer, LabelLayer
 from segstudio.ui.canvas.readout import Readout
 from segstudio.ui.canvas.tools.tool import Tool, ToolEvent
@@ -211,6 +214,58 @@ def test_the_outline_is_two_view_pixels_wide_at_every_zoom_and_not_round_ignore(
     view.viewport.set_center(QPointF(200, 100))
     column = colors(view)[:, 50]
     assert len(np.unique(column, axis=0)) == 2, "only ground and area, no line where ignore begins"
+
+
+def drawn_indices(monkeypatch, labels: np.ndarray, clip: QRect, **options) -> np.ndarray:
+    """The indices that `draw_outlined` gives to the pixels of `clip` at 100 %."""
+    height, width = labels.shape
+    frame = Frame(
+        scale=1.0, left=0, top=0, width=width, height=height, image_width=width, image_height=height
+    )
+    shown = np.full(labels.shape, 200, np.uint8)
+
+    def draw(_painter, indices, _table, part: QRect) -> None:
+        target = shown[part.top() : part.bottom() + 1, part.left() : part.right() + 1]
+        assert (target == 200).all(), "no pixel twice"
+        target[...] = indices
+
+    monkeypatch.setattr(indexed_pictures, "draw_indexed", draw)
+    draw_outlined(None, labels, frame, clip, [], **options)
+    return shown[clip.top() : clip.bottom() + 1, clip.left() : clip.right() + 1]
+
+
+@pytest.mark.parametrize("reach", [0, 1, 2])
+@pytest.mark.parametrize("ignore", [255, 7])
+def test_outlines_lie_on_both_sides_of_a_border_between_classes(reach, ignore, monkeypatch):
+    values = np.array([0, 1, 2, 64, 125, ignore], np.uint8)
+    labels = np.random.default_rng(reach).choice(values, (40, 50), p=[0.5, 0.1, 0.1, 0.05, 0.05, 0.2])
+    shown = drawn_indices(monkeypatch, labels, QRect(5, 4, 40, 30), ignore=ignore, reach=reach)
+    for y in range(30):
+        for x in range(40):
+            here = labels[y + 4, x + 5]
+            around = [
+                labels[y + 4 + dy, x + 5 + dx]
+                for step in range(1, reach + 1)
+                for dy, dx in ((step, 0), (-step, 0), (0, step), (0, -step))
+            ]
+            if here == ignore:
+                assert shown[y, x] == 255
+            else:
+                border = any(other not in (here, ignore) for other in around)
+                assert shown[y, x] == here + (OUTLINE if border else 0)
+
+
+@pytest.mark.parametrize("reach", [0, 1, 2])
+@pytest.mark.parametrize("radius", [300, 211, 190])
+def test_a_big_disc_is_drawn_in_parts_that_show_the_same(reach, radius, monkeypatch):
+    y, x = np.mgrid[:620, :640]
+    labels = np.full((620, 640), 2, np.uint8)
+    labels[(y - 310) ** 2 + (x - 320) ** 2 < radius**2] = 5
+    clip = QRect(20, 10, 600, 600)
+    shown = drawn_indices(monkeypatch, labels, clip, reach=reach)
+    monkeypatch.setattr(indexed_pictures, "_WORTH_PARTS", 10**9)
+    assert np.array_equal(shown, drawn_indices(monkeypatch, labels, clip, reach=reach))
+    assert (shown >= OUTLINE).any() == (reach > 0)
 
 
 def test_more_than_256_classes_are_shown(qtbot):

@@ -11,7 +11,8 @@ from PySide6.QtGui import QColor, QPainter
 
 from segstudio.runtime.proposals import Region
 from segstudio.ui.canvas.frame import Frame, sample
-from segstudio.ui.canvas.layers import Layer, draw_indexed
+from segstudio.ui.canvas.indexed_pictures import draw_indexed
+from segstudio.ui.canvas.layers import Layer
 
 _PERIOD, _LINE, _DASH = 10, 3, 6  # device pixels
 _CLASSES = 100

@@ -13,7 +13,8 @@ from PySide6.QtGui import QImage, QPainter
 
 from segstudio.ui.canvas.color_maps import argb_table
 from segstudio.ui.canvas.frame import Frame, sample
-from segstudio.ui.canvas.layers import Layer, draw_indexed
+from segstudio.ui.canvas.indexed_pictures import draw_indexed
+from segstudio.ui.canvas.layers import Layer
 
 ScaleKind = Literal["linear", "log", "clip"]
 LOG_DECADES = 4.0
