@@ -271,9 +271,10 @@ def _needed(name: str, tried: Mapping[str, Any], inferred: Mapping[str, Any]) ->
         return {}
     found = resolve(name)
     defaults = dict(found.settings)
+    known = _known_options(found)
     chosen = {}
     for key, value in inferred.items():
-        if defaults.get(key, _default(found, key)) != value:
+        if key in known and defaults.get(key, _default(found, key)) != value:
             chosen[key] = value
     return chosen
 
@@ -288,12 +289,14 @@ def _default(found: Resolved, option: str) -> Any:
     return None
 
 
+def _known_options(found: Resolved) -> set[str]:
+    known = option_names(found.backbone.build) | {"output_stride"}
+    return known if found.segmentor is None else known | option_names(found.segmentor.build)
+
+
 def _build(name: str, num_classes: int | None, options: Mapping[str, Any]) -> nn.Module | None:
-    found = resolve(name)
-    known = option_names(found.backbone.build)
-    if found.segmentor is not None:
-        known = known | option_names(found.segmentor.build)
-    usable = {key: value for key, value in options.items() if key in known or key == "output_stride"}
+    known = _known_options(resolve(name))
+    usable = {key: value for key, value in options.items() if key in known}
     try:
         return _built(name, num_classes=num_classes, **usable)
     except (ValueError, NotImplementedError):

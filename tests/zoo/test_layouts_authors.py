@@ -53,6 +53,30 @@ class Original:
 
 ENCODING_LAYOUT = "authors (PyTorch-Encoding)"
 
+PARTS = ("expand_1x1", "conv_3x3", "reduce_1x1")
+BLOCKS = [
+    (layer, block)
+    for layer, count in ((2, 2), (3, 3), (4, 4), (5, 3), (6, 3), (7, 1))
+    for block in range(count)
+]
+TRANSFORMERS_MOBILENET: RENAMING = tuple(
+    (rf"{ours}\.{part}\.", f"{theirs}.{name}.")
+    for ours, theirs in (
+        (r"backbone\.conv1", "mobilenet_v2.conv_stem.first_conv"),
+        (r"backbone\.layer1\.0\.conv\.0", "mobilenet_v2.conv_stem.conv_3x3"),
+        (r"backbone\.layer1\.0\.conv\.1", "mobilenet_v2.conv_stem.reduce_1x1"),
+        *(
+            (rf"backbone\.layer{layer}\.{block}\.conv\.{place}", f"mobilenet_v2.layer.{number}.{name}")
+            for number, (layer, block) in enumerate(BLOCKS)
+            for place, name in enumerate(PARTS)
+        ),
+        (r"decode_head\.image_pool\.1", "segmentation_head.conv_pool"),
+        (r"decode_head\.aspp_modules\.0", "segmentation_head.conv_aspp"),
+        (r"decode_head\.bottleneck", "segmentation_head.conv_projection"),
+    )
+    for part, name in (("conv", "convolution"), ("bn", "normalization"))
+)
+
 V1 = r"backbone\.context_path\."
 TORCHSEG: RENAMING = (
     (rf"{V1}backbone\.", "context_path."),
@@ -143,6 +167,21 @@ COINCHEUNG_V2: RENAMING = (
 )
 
 ORIGINALS = {
+    "transformers' DeepLabV3 on MobileNetV2": Original(
+        {
+            "name": "deeplabv3_mobilenet-v2-d8",
+            "num_classes": 5,
+            "channels": 256,
+            "rates": (1,),
+            "projection": "1x1",
+            "auxiliary": False,
+        },
+        (*TRANSFORMERS_MOBILENET, (r"decode_head\.conv_seg\.", "segmentation_head.classifier.convolution.")),
+        "deeplabv3_mobilenet-v2-d16",
+        {"padding": "same", "norm_eps": 1e-3, "rates": (1,), "projection": "1x1", "output_stride": 8},
+        ("mobilenet_v2.conv_1x1.convolution.weight",),
+        "transformers",
+    ),
     "BiSeNet on Xception39": Original(
         {
             "name": "bisenetv1_xception39",
@@ -264,8 +303,8 @@ ORIGINALS = {
             (r"decode_head\.conv_seg\.", "head.conv5.4."),
             *ENCODING[2:],
         ),
-        "fcn_r50b-d8",
-        {"align_corners": True, "num_convs": 1, "concat_input": False},
+        "torchvision_fcn_resnet50",
+        {"align_corners": True},
         layout=ENCODING_LAYOUT,
     ),
     "DeepLabV3 on ResNeSt": Original(

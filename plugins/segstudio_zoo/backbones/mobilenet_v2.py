@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from segstudio.plugin_api import FeatureInfo
 from segstudio_zoo.key_map import KeyMap
-from segstudio_zoo.layers.conv import ConvNormAct
+from segstudio_zoo.layers.conv import ConvNormAct, ModuleMaker
+from segstudio_zoo.layers.same_pad import padded_conv
 
 # Table 2: expansion t, channels c, blocks n, stride s of the first block; layer1 .. layer7
 LAYERS = (
@@ -47,16 +49,34 @@ class InvertedResidual(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, expansion: int, stride: int, dilation: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        expansion: int,
+        stride: int,
+        dilation: int,
+        norm: ModuleMaker,
+        same: bool,
     ) -> None:
         super().__init__()
         hidden = in_channels * expansion
         self.shortcut = stride == 1 and in_channels == out_channels
         self.clip_output = False
-        layers = [ConvNormAct(in_channels, hidden, 1, act=_relu6)] if expansion != 1 else []
+        layers = [ConvNormAct(in_channels, hidden, 1, norm=norm, act=_relu6)] if expansion != 1 else []
         layers += [
-            ConvNormAct(hidden, hidden, 3, stride=stride, dilation=dilation, groups=hidden, act=_relu6),
-            ConvNormAct(hidden, out_channels, 1, act=None),
+            padded_conv(
+                hidden,
+                hidden,
+                3,
+                stride=stride,
+                dilation=dilation,
+                groups=hidden,
+                norm=norm,
+                act=_relu6,
+                same=same,
+            ),
+            ConvNormAct(hidden, out_channels, 1, norm=norm, act=None),
         ]
         self.conv = nn.Sequential(*layers)
 
@@ -83,11 +103,16 @@ class MobileNetV2(nn.Module):
         out_indices: Sequence[int] = (1, 2, 4, 6),
         last_conv: bool = False,
         dilated_blocks: str = "first",
+        padding: str = "even",
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
+        if padding not in ("same", "even"):
+            raise ValueError(f'padding must be "same" or "even", not {padding!r}')
+        same, norm = padding == "same", partial(nn.BatchNorm2d, eps=norm_eps)
         self.out_indices = tuple(out_indices)
         channels = make_divisible(32 * width)
-        self.conv1 = ConvNormAct(in_channels, channels, 3, stride=2, act=_relu6)
+        self.conv1 = padded_conv(in_channels, channels, 3, stride=2, norm=norm, act=_relu6, same=same)
         features, total, dilation = [], 2, 1
         for index, (expansion, base, count, stride) in enumerate(LAYERS):
             before = dilation
@@ -110,6 +135,8 @@ class MobileNetV2(nn.Module):
                         expansion=expansion,
                         stride=stride if first else 1,
                         dilation=rate,
+                        norm=norm,
+                        same=same,
                     )
                 )
                 channels = out_channels
@@ -119,7 +146,7 @@ class MobileNetV2(nn.Module):
         self.conv2 = None
         if last_conv:
             wide = make_divisible(1280 * max(1.0, width))
-            self.conv2 = ConvNormAct(channels, wide, 1, act=_relu6)
+            self.conv2 = ConvNormAct(channels, wide, 1, norm=norm, act=_relu6)
             features.append(FeatureInfo(wide, total))
         self.features = tuple(features)
 
@@ -145,8 +172,12 @@ def build(
     out_indices: Sequence[int] = (1, 2, 4, 6),
     last_conv: bool = False,
     dilated_blocks: str = "first",
+    padding: str = "even",
+    norm_eps: float = 1e-5,
 ) -> MobileNetV2:
     """The one variant is "mobilenet-v2"; `width` is the width multiplier, 0.35 to 1.4 in the paper.
+
+    `padding` "same" pads where it strides as TensorFlow does, more on the right and bottom.
 
     Where stride is given up for dilation, `dilated_blocks` says which blocks of a layer take the rate:
     "first" only (mmsegmentation's published weights), "rest" = all but the first, which keeps the rate
@@ -161,6 +192,8 @@ def build(
         out_indices=out_indices,
         last_conv=last_conv,
         dilated_blocks=dilated_blocks,
+        padding=padding,
+        norm_eps=norm_eps,
     )
 
 
@@ -232,7 +265,36 @@ _TIMM_RULES: tuple[tuple[str, str | None], ...] = (
     (r"classifier\.(weight|bias)", None),
 )
 
+_HF = r"(?:mobilenet_v2\.)?"
+
+
+def _transformers_rules() -> Iterator[tuple[str, str | None]]:
+    places = [
+        (r"conv_stem\.first_conv", "conv1"),
+        (r"conv_stem\.conv_3x3", "layer1.0.conv.0"),
+        (r"conv_stem\.reduce_1x1", "layer1.0.conv.1"),
+        (r"conv_1x1", "conv2"),
+    ]
+    number = 0
+    for layer, (_, _, count, _) in enumerate(LAYERS[1:], start=2):
+        for block in range(count):
+            for part, name in enumerate(("expand_1x1", "conv_3x3", "reduce_1x1")):
+                places.append((rf"layer\.{number}\.{name}", f"layer{layer}.{block}.conv.{part}"))
+            number += 1
+    for theirs, ours in places:
+        yield rf"{_HF}{theirs}\.convolution\.(.+)", rf"{ours}.conv.\1"
+        yield rf"{_HF}{theirs}\.normalization\.(.+)", rf"{ours}.bn.\1"
+    yield r"classifier\.(weight|bias)", None
+
+
 KEY_MAPS = (
+    KeyMap(
+        layout="transformers",
+        telltale=(rf"{_HF}conv_stem\.first_conv\..+", rf"{_HF}layer\.15\.conv_3x3\..+"),
+        rules=tuple(_transformers_rules()),
+        options={"padding": "same", "norm_eps": 1e-3, "dilated_blocks": "rest"},
+        optional=(r"conv2\..+",),
+    ),
     KeyMap(
         layout="torchvision",
         telltale=(r"features\.1\.conv\.1\.weight", r"features\.17\.conv\.3\.weight"),

@@ -18,12 +18,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segstudio.plugin_api import FeatureInfo
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.conv import ConvNormAct, ModuleMaker, relu
+from segstudio_zoo.layers.same_pad import padded_conv
 
 # kernel, expanded channels, out channels, squeeze-excite, h-swish, stride; layer1 .. layerN
 TABLES: dict[str, tuple[tuple[int, int, int, bool, bool, int], ...]] = {
@@ -73,35 +73,6 @@ def _hard_swish() -> nn.Module:
     return nn.Hardswish(inplace=True)
 
 
-class SamePadConv(nn.Conv2d):
-    """A convolution padded as TensorFlow's "same": ceil(size / stride) outputs, the odd pixel at the end."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        pads: list[int] = []
-        for axis in (1, 0):  # width first, as F.pad wants it
-            size, step = x.shape[2 + axis], self.stride[axis]
-            reach = (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
-            missing = max((-(-size // step) - 1) * step + reach - size, 0)
-            pads += [missing // 2, missing - missing // 2]
-        return self._conv_forward(F.pad(x, pads) if any(pads) else x, self.weight, self.bias)
-
-
-def _conv(*arguments: Any, same: bool, **options: Any) -> ConvNormAct:
-    block = ConvNormAct(*arguments, **options)
-    if same and block.conv.stride[0] > 1:
-        plain = block.conv
-        block.conv = SamePadConv(
-            plain.in_channels,
-            plain.out_channels,
-            plain.kernel_size,
-            stride=plain.stride,
-            dilation=plain.dilation,
-            groups=plain.groups,
-            bias=plain.bias is not None,
-        )
-    return block
-
-
 class SqueezeExcite(nn.Module):
     """Global average -> 1x1, ReLU -> 1x1, hard sigmoid -> a gate on every channel; section 5.3.
 
@@ -145,7 +116,7 @@ class InvertedResidual(nn.Module):
         self.expand_conv = (
             ConvNormAct(in_channels, hidden, 1, norm=norm, act=act) if hidden != in_channels else None
         )
-        self.depthwise_conv = _conv(
+        self.depthwise_conv = padded_conv(
             hidden,
             hidden,
             kernel,
@@ -201,7 +172,7 @@ class MobileNetV3(nn.Module):
         self.count = len(table) + 2
         self.out_indices = tuple(FEATURES[arch] if out_indices is None else out_indices)
         channels, unwidened = make_divisible(16 * width), 16
-        self.layer0 = _conv(in_channels, channels, 3, stride=2, norm=norm, act=swish, same=same)
+        self.layer0 = padded_conv(in_channels, channels, 3, stride=2, norm=norm, act=swish, same=same)
         total, dilation = 2, 1
         infos = [FeatureInfo(channels, total)]
         for index, (kernel, hidden, out_channels, squeeze, h_swish, stride) in enumerate(table, start=1):

@@ -29,6 +29,7 @@ SIZES: dict[str, tuple[int, int, int]] = {
     "s": (384, 12, 6),
     "b": (768, 12, 12),
     "l": (1024, 24, 16),
+    "h": (1280, 32, 16),
 }
 """Channels, blocks and heads."""
 
@@ -50,7 +51,7 @@ def build(
     drop_path_rate: float = 0.1,
     eps: float = 1e-6,
 ) -> VisionTransformer:
-    """A ViT named vit-<size><patch>, size one of t, s, b, l.
+    """A ViT named vit-<size><patch>, size one of t, s, b, l, h.
 
     `image_size` (height, width) is what the position table was trained for; `out_indices` are the blocks
     whose outputs are given, counted from 0: four at equal distances unless told, or "all".

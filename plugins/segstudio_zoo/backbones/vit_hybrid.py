@@ -212,7 +212,7 @@ KEY_MAPS = (
     ),
     KeyMap(
         layout="transformers",
-        telltale=(rf"{_BIT}embedder\.convolution\.weight", r"encoder\.layer\.0\..+"),
+        telltale=(rf"{_BIT}embedder\.convolution\.weight", r"(encoder\.layer|layers)\.0\..+"),
         rules=(
             (rf"{_BIT}embedder\.convolution\.(.+)", r"patch_embed.stem.0.\1"),
             (rf"{_BIT}embedder\.norm\.(.+)", r"patch_embed.stem.1.\1"),

@@ -35,11 +35,19 @@ ENTRY = SegmentorEntry(
     build="segstudio_zoo.segmentors.fcn:build",
     backbones=("r50-d8", "r101-d8", "mobilenet-v2-d8", "resnest101-d8"),
     models=(
-        *(NamedModel(f"fcn_{backbone}-d8", backbone=f"{backbone}-d8") for backbone in _DEEP),
+        *(
+            NamedModel(f"fcn_{backbone}-d8", backbone=f"{backbone}-d8", listed=not backbone.endswith("b"))
+            for backbone in _DEEP
+        ),
         NamedModel("fcn_r18-d8", backbone="r18-d8", settings=_SHALLOW),
         NamedModel("fcn_r18b-d8", backbone="r18b-d8", settings=_SHALLOW),
         *(
-            NamedModel(f"fcn-d6_{backbone}-d16", backbone=f"{backbone}-d16", settings=_DILATED)
+            NamedModel(
+                f"fcn-d6_{backbone}-d16",
+                backbone=f"{backbone}-d16",
+                settings=_DILATED,
+                listed=not backbone.endswith("b"),
+            )
             for backbone in _DEEP
         ),
         NamedModel("fcn_hr18", backbone="hr18", settings=_HRNET),

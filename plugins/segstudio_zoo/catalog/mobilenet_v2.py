@@ -42,6 +42,7 @@ ENTRY = BackboneEntry(
             "which blocks of a dilated layer take its rate",
             choices=("first", "rest", "all"),
         ),
+        Option("padding", "choice", "even", "of convolutions that stride", choices=("even", "same")),
     ),
     probes=(
         ProbeSpec(

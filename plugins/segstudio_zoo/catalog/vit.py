@@ -4,7 +4,10 @@ from segstudio.plugin_api import Option, Preprocess
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
 from segstudio_zoo.shared_probes import token_probes
 
-_LONG = {"t": "tiny", "s": "small", "b": "base", "l": "large"}
+_LONG = {"t": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge"}
+
+
+_SIZES = (*((size, patch) for patch in (16, 8, 32) for size in "tsbl"), ("h", 14))
 
 
 def _aliases(size: str, patch: int) -> tuple[str, ...]:
@@ -27,9 +30,7 @@ ENTRY = BackboneEntry(
     ),
     build="segstudio_zoo.backbones.vit:build",
     variants=tuple(
-        BackboneVariant(f"vit-{size}{patch}", aliases=_aliases(size, patch))
-        for patch in (16, 8, 32)
-        for size in ("t", "s", "b", "l")
+        BackboneVariant(f"vit-{size}{patch}", aliases=_aliases(size, patch)) for size, patch in _SIZES
     ),
     output_strides=(),
     models=tuple(
@@ -43,8 +44,7 @@ ENTRY = BackboneEntry(
             ),
             listed=False,
         )
-        for patch in (16, 8, 32)
-        for size in _LONG
+        for size, patch in _SIZES
     ),
     options=(
         Option("image_size", "ints", (224, 224), "height and width the position table was trained for"),
@@ -68,7 +68,7 @@ ENTRY = BackboneEntry(
     ),
     probes=token_probes("segstudio_zoo.backbones.vit"),
     parts=(
-        "patches of 8, 16 or 32 pixels, class token, learned positions",
+        "patches of 8, 14, 16 or 32 pixels, class token, learned positions",
         "pre-norm blocks of self-attention and MLP",
         "outputs of chosen blocks as maps of one stride",
     ),

@@ -270,6 +270,25 @@ KEY_MAPS = (
         transform=_from_compact,
         inner="torchvision",
     ),
+    KeyMap(
+        layout="transformers",
+        telltale=(r"segmentation_head\.conv_aspp\.convolution\.weight", r"mobilenet_v2\.layer\.15\..+"),
+        rules=(
+            (r"(mobilenet_v2\..+)", r"backbone.\1"),
+            *(
+                (rf"segmentation_head\.{theirs}\.{part}\.(.+)", rf"decode_head.{ours}.{name}.\1")
+                for theirs, ours in (
+                    ("conv_pool", "image_pool.1"),
+                    ("conv_aspp", "aspp_modules.0"),
+                    ("conv_projection", "bottleneck"),
+                )
+                for part, name in (("convolution", "conv"), ("normalization", "bn"))
+            ),
+            (r"segmentation_head\.classifier\.convolution\.(.+)", r"decode_head.conv_seg.\1"),
+        ),
+        options={"rates": (1,), "projection": "1x1", "output_stride": 8},
+        inner="transformers",
+    ),
     *(
         replace(key_map, transform=_from_torchvision)
         for key_map in encoding_maps(
