@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from segstudio.plugin_api import Query
+from segstudio.worker.folding import fold_batch_norms
 from segstudio_zoo import create_model
 from segstudio_zoo.probes.pointrend import box_probe, points_probe, set_steps, uncertainty_probe
+from segstudio_zoo.segmentors import pointrend
 from segstudio_zoo.segmentors.pointrend import (
     infer_options,
     sample_points,
@@ -17,6 +21,7 @@ from segstudio_zoo.segmentors.pointrend import (
     uncertainty,
 )
 from tests.zoo.reference import load_reference, mean_over_all_pixels
+from tests.zoo.smallest import picture
 
 
 def small(**options: object) -> torch.nn.Module:
@@ -48,6 +53,50 @@ def test_equals_the_reference_but_for_swapped_points() -> None:
     ref.assert_losses({"decode_0.loss_ce": coarse._replace(sum=coarse.sum.detach())})
     (coarse.sum / coarse.count).backward()
     ref.assert_gradients(model)
+
+
+def test_folded_it_differs_only_where_points_change_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding moves points over the border of the choice; with the same points the scores are the same."""
+    plain = small(subdivision_points=400).eval()
+    with torch.no_grad():
+        for name, parameter in plain.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=(2.0 / parameter[0].numel()) ** 0.5)
+            elif name.endswith("weight"):
+                parameter.uniform_(0.5, 1.5)
+    folded = copy.deepcopy(plain)
+    image = picture(1, 96, 160)
+    assert fold_batch_norms(folded, image).folded > 20
+    folded.optimise_for_inference()
+    folded.to(memory_format=torch.channels_last)
+    chosen: list[list[tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]]] = []
+
+    def run(
+        model: torch.nn.Module, given: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+    ) -> torch.Tensor:
+        steps: list[tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]] = []
+
+        def cells(doubt: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+            own = uncertain_cells(doubt, count)
+            steps.append((doubt, own))
+            return own if given is None else given[len(steps) - 1]
+
+        monkeypatch.setattr(pointrend, "uncertain_cells", cells)
+        with torch.no_grad():
+            logits: torch.Tensor = model.scores(image).logits
+        chosen.append(steps)
+        return logits
+
+    expected = run(plain)
+    std = float(expected.std())
+    gap = run(folded, [own for _, own in chosen[0]]) - expected
+    assert float(gap.abs().max()) <= 1e-3 * std
+    for (doubt, (ours, _)), (_, (theirs, _)) in zip(chosen[0], chosen[1], strict=True):
+        border = float(doubt.flatten()[ours[0]].min())
+        moved = set(ours[0].tolist()) ^ set(theirs[0].tolist())
+        assert len(moved) <= 0.02 * ours.shape[1]
+        for cell in moved:
+            assert abs(float(doubt.flatten()[cell]) - border) <= 2e-3 * std
 
 
 def test_points_are_read_bilinearly_between_cell_centres() -> None:
