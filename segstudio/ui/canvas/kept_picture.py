@@ -24,6 +24,10 @@ class KeptPicture:
     def image(self) -> QImage:
         return self._image
 
+    def shows(self, frame: Frame) -> bool:
+        """Whether there is nothing to render for this frame."""
+        return self._stale is not None and self._stale.isEmpty() and self._frame == frame
+
     def invalidate(self) -> None:
         """Everything must be rendered anew."""
         self._stale = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import shiboken6
-from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QFocusEvent,
@@ -30,6 +30,7 @@ from PySide6.QtWidgets import QWidget
 
 from segstudio.ui import theme
 from segstudio.ui.canvas.frame import Frame
+from segstudio.ui.canvas.hand import Hand
 from segstudio.ui.canvas.kept_picture import KeptPicture
 from segstudio.ui.canvas.layers import Layer
 from segstudio.ui.canvas.readout import (
@@ -40,11 +41,10 @@ from segstudio.ui.canvas.readout import (
     paint_chip,
     paint_cross,
 )
-from segstudio.ui.canvas.tools.tool import Tool, ToolEvent
+from segstudio.ui.canvas.tools.tool import Tool
 from segstudio.ui.canvas.viewport import Viewport
 
 GRID_FROM = 16.0
-_WHEEL_NOTCH = 120.0
 
 
 class CanvasView(QWidget):
@@ -66,15 +66,12 @@ class CanvasView(QWidget):
         self.setMinimumSize(64, 64)
         self._viewport = viewport
         self._layers: list[Layer] = []
-        self._tool: Tool | None = None
+        self._hand = Hand()
         self._readout: Callable[[int, int], Readout | None] | None = None
         self._ground: QColor | None = None
         self._cross = False
         self._kept = KeptPicture()
         self._painted_over = QRegion()
-        self._panning: QPointF | None = None
-        self._space_held = False
-        self._tool_holds: Qt.MouseButton | None = None
         self._keyboard_focus = False
         viewport.changed.connect(self.update)
         viewport.cursor_changed.connect(self._cursor_moved)
@@ -103,18 +100,10 @@ class CanvasView(QWidget):
 
     @property
     def tool(self) -> Tool | None:
-        return self._tool
+        return self._hand.tool
 
     def set_tool(self, tool: Tool | None) -> None:
-        if tool is self._tool:
-            return
-        if self._tool is not None:
-            self._tool.deactivate(self)
-        self._tool, self._tool_holds = tool, None
-        if tool is not None:
-            tool.activate(self)
-        self.refresh_cursor()
-        self.update()
+        self._hand.take(self, tool)
 
     def set_readout(self, readout: Callable[[int, int], Readout | None] | None) -> None:
         """Called while painting with the image pixel under the shared cursor; None shows no chip."""
@@ -133,14 +122,7 @@ class CanvasView(QWidget):
 
     def refresh_cursor(self) -> None:
         """Asks the tool again for the pointer's shape."""
-        if self._panning is not None:
-            self.setCursor(Qt.CursorShape.ClosedHandCursor)
-        elif self._space_held:
-            self.setCursor(Qt.CursorShape.OpenHandCursor)
-        elif self._tool is not None:
-            self.setCursor(self._tool.cursor(self))
-        else:
-            self.setCursor(Qt.CursorShape.CrossCursor)
+        self._hand.refresh_cursor(self)
 
     # ------------------------------------------------------------------ mapping
 
@@ -228,6 +210,18 @@ class CanvasView(QWidget):
                 region |= chip_rect(readout, self.size())
         return region
 
+    def has_picture(self) -> bool:
+        """Whether the next frame needs no rendering."""
+        return self._kept.shows(self.frame_now())
+
+    def paint_kept(self) -> None:
+        """The last picture as it is, in a handler of paint events; what it misses stays the ground."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), self._ground if self._ground is not None else theme.color("canvas"))
+        if self._kept.image.size() == QSize(self.frame_now().width, self.frame_now().height):
+            painter.drawImage(QRectF(self.rect()), self._kept.image)
+        painter.end()
+
     def paintEvent(self, event: QPaintEvent) -> None:
         ground = self._ground if self._ground is not None else theme.color("canvas")
         grid = self._viewport.scale >= GRID_FROM
@@ -239,13 +233,13 @@ class CanvasView(QWidget):
             painter.drawImage(QRectF(part), self._kept.image, source)
         self._painted_over = QRegion()
         pixel = self._viewport.cursor_pixel
-        if pixel is not None and self._cross and not (self._tool and self._tool_holds):
+        if pixel is not None and self._cross and not (self._hand.tool and self._hand.tool_holds):
             around = self.view_rect(QRectF(pixel[0], pixel[1], 1, 1))
             paint_cross(painter, around, self.rect())
             self._painted_over |= cross_region(around, self.rect())
-        if self._tool is not None:
+        if self._hand.tool is not None:
             painter.save()
-            self._tool.paint_overlay(painter, self)
+            self._hand.tool.paint_overlay(painter, self)
             painter.restore()
         if pixel is not None and self._readout is not None:
             readout = self._readout(*pixel)
@@ -292,12 +286,10 @@ class CanvasView(QWidget):
     def focusOutEvent(self, event: QFocusEvent) -> None:
         super().focusOutEvent(event)
         self._keyboard_focus = False
-        if self._space_held:
-            self._space_held = False
-            self.refresh_cursor()
+        self._hand.let_go_of_space(self)
         self.update()
 
-    # ------------------------------------------------------------------ zoom, pan, tool
+    # ------------------------------------------------------------------ pointer and keys
 
     def zoom_in(self) -> None:
         self._viewport.zoom(1)
@@ -305,107 +297,26 @@ class CanvasView(QWidget):
     def zoom_out(self) -> None:
         self._viewport.zoom(-1)
 
-    def _offset(self, position: QPointF) -> QPointF:
-        """A view position from the view's middle."""
-        return position - QPointF(self.width() / 2, self.height() / 2)
-
-    def _tool_event(self, position: QPointF, event: QMouseEvent | QWheelEvent) -> ToolEvent:
-        point = self.to_image(position)
-        button = event.button() if isinstance(event, QMouseEvent) else Qt.MouseButton.NoButton
-        return ToolEvent(point.x(), point.y(), position, button, event.buttons(), event.modifiers(), self)
-
-    def _with_tool(self, act: Callable[[Tool], bool | None]) -> bool:
-        """Lets the tool act and repaints the old and the new place of what it paints."""
-        tool = self._tool
-        if tool is None:
-            return False
-        before = tool.overlay_rect(self)
-        used = bool(act(tool))
-        for rect in (before, tool.overlay_rect(self) if self._tool is tool else None):
-            if rect is not None:
-                self.update_overlay(rect)
-        return used
-
     def mousePressEvent(self, event: QMouseEvent) -> None:
         self._keyboard_focus = False
-        self.pressed.emit()
-        position = event.position()
-        if event.button() == Qt.MouseButton.MiddleButton or (
-            event.button() == Qt.MouseButton.LeftButton and self._space_held
-        ):
-            self._panning = position
-            self.refresh_cursor()
-            return
-        self._follow(position)
-        if self._with_tool(lambda tool: tool.press(self._tool_event(position, event))):
-            self._tool_holds = event.button()
+        self._hand.press(self, event)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        position = event.position()
-        if self._panning is not None:
-            moved = position - self._panning
-            self._panning = position
-            self._viewport.pan(moved.x(), moved.y())
-            return
-        self._follow(position)
-        if self._tool_holds is not None:
-            self._with_tool(lambda tool: tool.move(self._tool_event(position, event)))
-        else:
-            self._with_tool(lambda tool: tool.hover(self._tool_event(position, event)))
+        self._hand.move(self, event)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        if self._panning is not None and event.button() in (
-            Qt.MouseButton.MiddleButton,
-            Qt.MouseButton.LeftButton,
-        ):
-            self._panning = None
-            self.refresh_cursor()
-            return
-        if self._tool_holds is not None and event.button() == self._tool_holds:
-            self._tool_holds = None
-            self._with_tool(lambda tool: tool.release(self._tool_event(event.position(), event)))
+        self._hand.release(self, event)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        if event.button() == Qt.MouseButton.MiddleButton or self._space_held:
-            self.mousePressEvent(event)
-            return
-        self.pressed.emit()
-        if self._with_tool(lambda tool: tool.double_click(self._tool_event(event.position(), event))):
-            self._tool_holds = event.button()
+        self._keyboard_focus = False
+        self._hand.double_click(self, event)
 
     def leaveEvent(self, event: QEvent) -> None:
         super().leaveEvent(event)
-        self._viewport.set_cursor(None)
-        self.hovered.emit(None)
-        self._with_tool(lambda tool: tool.leave(self))
+        self._hand.leave(self)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        position = event.position()
-        modifiers = event.modifiers()
-        turned = event.angleDelta()
-        if modifiers & Qt.KeyboardModifier.AltModifier:
-            # With Alt held, Qt reports the wheel as horizontal.
-            steps = turned.y() or turned.x()
-            if steps:
-                self.opacity_wheel.emit(1 if steps > 0 else -1)
-            event.accept()
-            return
-        steps = turned.y() / _WHEEL_NOTCH
-        if self._with_tool(lambda tool: tool.wheel(self._tool_event(position, event), steps)):
-            event.accept()
-            return
-        pixels = event.pixelDelta()
-        two_fingers = (
-            event.device() is not None
-            and not pixels.isNull()
-            and event.phase() != Qt.ScrollPhase.NoScrollPhase
-        )
-        if two_fingers and not modifiers & Qt.KeyboardModifier.ControlModifier:
-            self._viewport.pan(pixels.x(), pixels.y())
-        elif steps:
-            self._viewport.zoom(steps, self.to_image(position), self._offset(position))
-        self._follow(position)
-        event.accept()
+        self._hand.wheel(self, event)
 
     def event(self, event: QEvent) -> bool:
         viewport = getattr(self, "_viewport", None)  # Qt sends events while the base class is being made
@@ -417,38 +328,21 @@ class CanvasView(QWidget):
             isinstance(event, QNativeGestureEvent)
             and event.gestureType() == Qt.NativeGestureType.ZoomNativeGesture
         ):
-            position, scale = event.position(), self._viewport.scale * (1 + event.value())
-            self._viewport.set_scale(scale, self.to_image(position), self._offset(position))
+            self._hand.pinch(self, event)
             return True
         return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() == Qt.Key.Key_Space and not event.modifiers():
-            if not event.isAutoRepeat():
-                self._space_held = True
-                self.refresh_cursor()
+        if self._hand.key_press(self, event):
             event.accept()
-            return
-        if self._with_tool(lambda tool: tool.key_press(self, event)):
-            event.accept()
-            return
-        super().keyPressEvent(event)
+        else:
+            super().keyPressEvent(event)
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
-        if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
-            self._space_held = False
-            self.refresh_cursor()
+        if self._hand.key_release(self, event):
             event.accept()
-            return
-        if self._with_tool(lambda tool: tool.key_release(self, event)):
-            event.accept()
-            return
-        super().keyReleaseEvent(event)
-
-    def _follow(self, position: QPointF) -> None:
-        """The shared cursor goes where the pointer is."""
-        self._viewport.set_cursor(self.to_image(position))
-        self.hovered.emit(self._viewport.cursor_pixel)
+        else:
+            super().keyReleaseEvent(event)
 
     def pointer_position(self) -> QPoint | None:
         """Where the pointer is in this view (logical pixels), None if it is elsewhere."""
