@@ -34,11 +34,33 @@ def conv_bn(ours: str, theirs: str, first: int = 0) -> RENAMING:
     return ((rf"{ours}\.conv\.", f"{theirs}.{first}."), (rf"{ours}\.bn\.", f"{theirs}.{first + 1}."))
 
 
+def sequential(ours: str, theirs: str) -> RENAMING:
+    return ((rf"{ours}\.conv\.", f"{theirs}.0."), (rf"{ours}\.bn\.", f"{theirs}.1.0."))
+
+
+OPENSEG: RENAMING = tuple(
+    (rf"backbone\.stem\.{place}\.", f"backbone.resinit.{name}.")
+    for name, place in (("conv1", 0), ("bn1", 1), ("conv2", 3), ("bn2", 4), ("conv3", 6), ("bn3", 7))
+)
+OCB = r"decode_head\.1\.object_context_block\."
+
+
+def openseg_attention(ours: str, theirs: str) -> RENAMING:
+    block, to = rf"{ours}\.stages\.0\.", f"{theirs}.stages.0."
+    return (
+        *sequential(rf"{block}key_project", f"{to}f_key"),
+        *sequential(rf"{block}query_project", f"{to}f_query"),
+        (rf"{block}value_project\.", f"{to}f_value."),
+        (rf"{block}out_project\.", f"{to}W."),
+    )
+
+
 @dataclass(frozen=True)
 class Original:
     """`build` makes the network whose entries `renaming` calls as the authors do; `extra` entries more.
 
-    Theirs have no entry that matches `without`: biases, which are then zero.
+    Theirs have no entry that matches `without`: biases, which are then zero. `then` renames theirs further.
+    `biased` are biases before a norm, and the norm's entry that they shift.
     """
 
     build: dict[str, Any]
@@ -49,6 +71,8 @@ class Original:
     layout: str = "authors"
     reshaped: dict[str, tuple[int, ...]] = field(default_factory=dict)
     without: str = "(?!)"
+    then: RENAMING = ()
+    biased: dict[str, str] = field(default_factory=dict)
 
 
 ENCODING_LAYOUT = "authors (PyTorch-Encoding)"
@@ -328,6 +352,48 @@ ORIGINALS = {
         ("pretrained.fc.weight",),
         ENCODING_LAYOUT,
     ),
+    "ANN": Original(
+        {"name": "ann_r50-d8", "num_classes": 5, "stem_channels": 128, "auxiliary_channels": 512},
+        (
+            *OPENSEG,
+            *openseg_attention(r"decode_head\.fusion", "fusion"),
+            *openseg_attention(r"decode_head\.context", "context.2"),
+            *conv_bn(r"decode_head\.fusion\.bottleneck", "fusion.conv_bn_dropout"),
+            *sequential(r"decode_head\.context\.bottleneck", "context.2.conv_bn_dropout"),
+            *sequential(r"decode_head\.bottleneck", "context"),
+            (r"decode_head\.conv_seg\.", "cls."),
+            *sequential(r"auxiliary_head\.convs\.0", "dsn"),
+            (r"auxiliary_head\.conv_seg\.", "dsn.3."),
+        ),
+        "ann_r50-d8",
+        {"align_corners": True, "ceil_pool": True, "stem_channels": 128, "auxiliary_channels": 512},
+        biased={
+            "context.0.bias": "decode_head.bottleneck.bn.running_mean",
+            "fusion.stages.0.f_query.0.bias": "decode_head.fusion.stages.0.query_project.bn.running_mean",
+            "dsn.0.bias": "auxiliary_head.convs.0.bn.running_mean",
+        },
+    ),
+    "OCRNet on ResNet": Original(
+        {"name": "ocrnet_r101-d8", "num_classes": 5, "stem_channels": 128, "region_channels": 512},
+        (
+            *OPENSEG,
+            *sequential(rf"{OCB}(query|key)_project\.0", r"spatial_ocr_head.object_context_block.f_\1"),
+            (rf"{OCB}(query|key)_project\.1\.conv\.", r"spatial_ocr_head.object_context_block.f_\1.2."),
+            (rf"{OCB}(query|key)_project\.1\.bn\.", r"spatial_ocr_head.object_context_block.f_\1.3.0."),
+            *sequential(rf"{OCB}value_project", "spatial_ocr_head.object_context_block.f_down"),
+            *sequential(rf"{OCB}out_project", "spatial_ocr_head.object_context_block.f_up"),
+            *sequential(rf"{OCB}bottleneck", "spatial_ocr_head.conv_bn_dropout"),
+            *sequential(r"decode_head\.1\.bottleneck", "conv_3x3"),
+            (r"decode_head\.1\.conv_seg\.", "head."),
+            *sequential(r"decode_head\.0\.convs\.0", "dsn_head"),
+            (r"decode_head\.0\.conv_seg\.", "dsn_head.3."),
+        ),
+        "ocrnet_r101-d8",
+        {"align_corners": True, "ceil_pool": True, "stem_channels": 128, "region_channels": 512},
+        layout="authors (openseg)",
+        then=(("f_query", "f_pixel"), ("f_key", "f_object")),
+        biased={"dsn_head.0.bias": "decode_head.0.convs.0.bn.running_mean"},
+    ),
     "CCNet": Original(
         {"name": "ccnet_r101-d8", "num_classes": 5, "stem_channels": 128, "auxiliary_channels": 512},
         (
@@ -350,6 +416,7 @@ ORIGINALS = {
         "ccnet_r101-d8",
         {"align_corners": True, "ceil_pool": True, "leaky": True, "contract_dilation": False},
         reshaped={"head.cca.gamma": (1,)},
+        biased={"dsn.0.bias": "auxiliary_head.convs.0.bn.running_mean"},
     ),
     "BEiT under UPerNet": Original(
         {"name": "upernet_beit-base", "num_classes": 5},
@@ -380,16 +447,20 @@ def theirs(original: Original, key: str) -> str:
     for pattern, replacement in original.renaming:
         match = re.match(pattern, key)
         if match:
-            return match.expand(replacement) + key[match.end() :]
+            key = match.expand(replacement) + key[match.end() :]
+            break
+    for ours, name in original.then:
+        key = key.replace(ours, name)
     return key
 
 
 def drawn(model: nn.Module) -> dict[str, Tensor]:
-    """Ours, each entry filled with a number of its own."""
-    return {
-        key: torch.full_like(value, 0.5 + place / 4096) if value.is_floating_point() else value
-        for place, (key, value) in enumerate(model.state_dict().items())
-    }
+    """Ours, each entry filled with a number of its own (tied ones with one)."""
+    with torch.no_grad():
+        for place, value in enumerate(model.state_dict().values()):
+            if value.is_floating_point():
+                value.fill_(0.5 + place / 4096)
+    return {key: value.clone() for key, value in model.state_dict().items()}
 
 
 def own_model(original: Original) -> nn.Module:
@@ -410,6 +481,9 @@ def test_an_authors_file_is_identified_and_every_entry_lands_where_it_belongs(na
     for key, shape in original.reshaped.items():
         state[key] = state[key].reshape(shape)
     state.update({key: torch.zeros(3) for key in original.extra})
+    for bias, mean in original.biased.items():
+        state[bias] = torch.full_like(ours[mean], 0.25)
+        ours[mean] = ours[mean] - 0.25
     found = identify(state)[0]
     assert (found.name, found.layout, found.num_classes) == (original.found, original.layout, 5)
     assert original.options.items() <= found.options.items()

@@ -28,6 +28,7 @@ ENTRY = SegmentorEntry(
         Option("fusion", "bool", True, "AFNB: stage 5 asks stage 4 before the pyramid block"),
         Option("project_channels", "int", 256, "channels of queries, keys and values", minimum=1),
         Option("channels", "int", 512, "channels of the head", minimum=1),
+        Option("auxiliary_channels", "int", 256, "channels of the auxiliary head", minimum=1),
     ),
     probes=(
         ProbeSpec(

@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
+from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.key_transforms import fold_biases
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.dense_attention import (
     AttentionModule,
@@ -28,6 +30,7 @@ from segstudio_zoo.layers.dense_attention import (
     grid_of,
 )
 from segstudio_zoo.layers.fcn_head import auxiliary_fcn
+from segstudio_zoo.layers.openseg_layout import OPENSEG_OPTIONS, OPENSEG_STEM, OPENSEG_TRUNK, conv_norm_relu
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, auxiliary_index
 
 PYRAMID = (1, 3, 6, 8)
@@ -184,6 +187,7 @@ def build(
     fusion: bool = True,
     project_channels: int = 256,
     channels: int = 512,
+    auxiliary_channels: int = 256,
 ) -> EncoderDecoder:
     """ANN on the last two features of `backbone`, auxiliary FCN head (0.4) on the one before the last.
 
@@ -204,15 +208,49 @@ def build(
         indices=(index, len(infos) - 1),
         align_corners=align_corners,
     )
-    auxiliary = auxiliary_fcn(infos, num_classes, align_corners=align_corners)
+    auxiliary = auxiliary_fcn(infos, num_classes, channels=auxiliary_channels, align_corners=align_corners)
     return EncoderDecoder(backbone, head, auxiliary, num_classes=num_classes, align_corners=align_corners)
+
+
+def _attention(theirs: str, ours: str) -> tuple[tuple[str, str | None], ...]:
+    theirs, ours = rf"{theirs}\.stages\.0\.", f"{ours}.stages.0."
+    return (
+        *conv_norm_relu(rf"{theirs}f_key", f"{ours}key_project"),
+        *conv_norm_relu(rf"{theirs}f_query", f"{ours}query_project"),
+        (rf"{theirs}f_value\.(.+)", rf"{ours}value_project.\1"),
+        (rf"{theirs}W\.(.+)", rf"{ours}out_project.\1"),
+    )
+
+
+KEY_MAPS = (
+    KeyMap(
+        layout="authors",
+        telltale=(r"fusion\.stages\.0\.f_key\.0\.weight", OPENSEG_STEM),
+        rules=(
+            *OPENSEG_TRUNK,
+            *_attention("fusion", "decode_head.fusion"),
+            (r"fusion\.conv_bn_dropout\.0\.(.+)", r"decode_head.fusion.bottleneck.conv.\1"),
+            (r"fusion\.conv_bn_dropout\.1\.(.+)", r"decode_head.fusion.bottleneck.bn.\1"),
+            *_attention(r"context\.2", "decode_head.context"),
+            *conv_norm_relu(r"context\.2\.conv_bn_dropout", "decode_head.context.bottleneck"),
+            *conv_norm_relu("context", "decode_head.bottleneck"),
+            (r"cls\.(.+)", r"decode_head.conv_seg.\1"),
+            *conv_norm_relu("dsn", "auxiliary_head.convs.0"),
+            (r"dsn\.3\.(.+)", r"auxiliary_head.conv_seg.\1"),
+        ),
+        options=OPENSEG_OPTIONS,
+        transform=fold_biases,
+    ),
+)
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """What tensor shapes tell; pyramid and sampling have no weights."""
     channels, project_channels = shapes["decode_head.context.stages.0.out_project.weight"][:2]
     fusion = "decode_head.fusion.bottleneck.conv.weight" in shapes
-    return {"channels": channels, "project_channels": project_channels, "fusion": fusion}
+    found = {"channels": channels, "project_channels": project_channels, "fusion": fusion}
+    side = shapes.get("auxiliary_head.conv_seg.weight")
+    return found if side is None else {**found, "auxiliary_channels": side[1]}
 
 
 # What a person can look at -------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from segstudio_zoo.key_transforms import fold_biases
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.dense_attention import AttentionModule, DenseCapture, attend, capturing, grid_of
 from segstudio_zoo.layers.fcn_head import FCNHead
+from segstudio_zoo.layers.openseg_layout import OPENSEG_OPTIONS, OPENSEG_STEM, OPENSEG_TRUNK, conv_norm_relu
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import Criterion, EncoderDecoder, SegmentationHead, auxiliary_index
 
@@ -231,7 +232,7 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 # The authors' repository: Sequentials, norms one level deeper, biases before two norms ---------------------
 
 
-_OCB = r"(?:model\.)?ocr_distri_head\.object_context_block\."
+_OCB = r"(?:model\.)?(?:ocr_distri_head|spatial_ocr_head)\.object_context_block\."
 _INTO = r"decode_head.1.object_context_block."
 
 
@@ -252,7 +253,30 @@ def _single(source: str, target: str) -> tuple[tuple[str, str], ...]:
     )
 
 
+_CONTEXT_BLOCK: tuple[tuple[str, str | None], ...] = (
+    *_pair("f_pixel", "query_project"),
+    *_pair("f_object", "key_project"),
+    *_single("f_down", "value_project"),
+    *_single("f_up", "out_project"),
+    (r"(?:model\.)?\w+_head\.conv_bn_dropout\.0\.(.+)", rf"{_INTO}bottleneck.conv.\1"),
+    (r"(?:model\.)?\w+_head\.conv_bn_dropout\.1\.0\.(.+)", rf"{_INTO}bottleneck.bn.\1"),
+)
+
 KEY_MAPS = (
+    KeyMap(
+        layout="authors (openseg)",
+        telltale=(r"spatial_ocr_head\.object_context_block\.f_pixel\.0\.weight", OPENSEG_STEM),
+        rules=(
+            *OPENSEG_TRUNK,
+            *_CONTEXT_BLOCK,
+            *conv_norm_relu("conv_3x3", "decode_head.1.bottleneck"),
+            (r"head\.(.+)", r"decode_head.1.conv_seg.\1"),
+            *conv_norm_relu("dsn_head", "decode_head.0.convs.0"),
+            (r"dsn_head\.3\.(.+)", r"decode_head.0.conv_seg.\1"),
+        ),
+        options=OPENSEG_OPTIONS,
+        transform=fold_biases,
+    ),
     KeyMap(
         layout="authors (HRNet-OCR)",
         telltale=(
@@ -261,12 +285,7 @@ KEY_MAPS = (
         ),
         rules=(
             (r"loss\..+", None),
-            *_pair("f_pixel", "query_project"),
-            *_pair("f_object", "key_project"),
-            *_single("f_down", "value_project"),
-            *_single("f_up", "out_project"),
-            (r"(?:model\.)?ocr_distri_head\.conv_bn_dropout\.0\.(.+)", rf"{_INTO}bottleneck.conv.\1"),
-            (r"(?:model\.)?ocr_distri_head\.conv_bn_dropout\.1\.0\.(.+)", rf"{_INTO}bottleneck.bn.\1"),
+            *_CONTEXT_BLOCK,
             (r"(?:model\.)?conv3x3_ocr\.0\.(.+)", r"decode_head.1.bottleneck.conv.\1"),
             (r"(?:model\.)?conv3x3_ocr\.1\.(?:0\.)?([a-z_]+)", r"decode_head.1.bottleneck.bn.\1"),
             (r"(?:model\.)?cls_head\.(.+)", r"decode_head.1.conv_seg.\1"),
