@@ -20,6 +20,11 @@ FAMILIES = sorted(SMALLEST)
 BY_RANK = {"pointrend"}
 """Networks that choose points by rank: rounding may swap points at the border of the choice."""
 
+LOOSER_IN_BFLOAT16 = {"segmenter": 0.1}
+"""Segmenter's masks are products of unit vectors, normalised over the classes: with drawn weights all
+classes point nearly the same way, and the norm brings what little is between them to full size, rounding with
+it. With the three more bits of float16 the gap is 0.009."""
+
 
 def assert_close(
     got: torch.Tensor, expected: torch.Tensor, share_of_std: float, *, allowed: float = 0.0
@@ -48,17 +53,17 @@ def test_odd_sizes_in_both_memory_layouts(family: str, size: tuple[int, int]) ->
     assert_close(last, plain, 1e-3, allowed=0.002 if family in BY_RANK else 0.0)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_bfloat16_autocast_stays_close(family: str) -> None:
+def test_half_precision_stays_close(family: str, dtype: torch.dtype) -> None:
     model = build(family)
     image = picture(1, 129, 161)
     with torch.no_grad():
         plain = model.scores(image).logits
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", dtype):
             half = model.scores(image).logits
-    # The mean gap: single logits of networks with long sums may stray further.
-    gap = float((half.float() - plain).abs().mean()) / float(plain.std())
-    assert gap <= 3e-2, f"mean gap {gap:.3g} of the deviation"
+    bound = LOOSER_IN_BFLOAT16.get(family, 3e-2) if dtype is torch.bfloat16 else 3e-2
+    assert_close(half, plain, bound, allowed=0.002 if family in BY_RANK else 0.0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
