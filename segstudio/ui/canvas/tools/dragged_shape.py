@@ -10,7 +10,8 @@ from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPainterPath, QPen, QPoly
 
 from segstudio.runtime.painting import fill_polygon
 from segstudio.ui.canvas.tools.paint_state import PaintState
-from segstudio.ui.canvas.tools.tool import Tool, ToolEvent
+from segstudio.ui.canvas.tools.painting_tool import LINES, PaintingTool
+from segstudio.ui.canvas.tools.tool import ToolEvent
 from segstudio.ui.canvas.view import CanvasView
 
 _LEAST_DRAG = 3.0  # view pixels; a shorter way is a click that meant nothing
@@ -22,31 +23,25 @@ Outline = Callable[[Sequence[QPointF], bool], QPolygonF]
 """(the pointer's way in image pixels, equal sides) -> the outline in image pixels."""
 
 
-class DraggedShape(Tool):
+class DraggedShape(PaintingTool):
     """Ctrl while letting go erases, Shift makes equal sides, Esc or the right button drops the shape."""
 
     def __init__(self, state: PaintState, name: str, outline: Outline) -> None:
-        super().__init__()
-        self._state = state
+        super().__init__(state)
         self._name = name
         self._outline = outline
         self._way: list[QPointF] = []
         self._from = QPointF()  # where the drag began, view pixels
         self._longest = 0.0
         self._shape = QPolygonF()
-        self._view: CanvasView | None = None
         state.session.current_changed.connect(self.cancel)
 
     @property
     def is_drawing(self) -> bool:
         return bool(self._way)
 
-    def activate(self, view: CanvasView) -> None:
-        self._view = view
-
-    def deactivate(self, view: CanvasView) -> None:
+    def put_down(self) -> None:
         self.cancel()
-        self._view = None
 
     def press(self, event: ToolEvent) -> bool:
         if event.button == Qt.MouseButton.RightButton and self._way:
@@ -87,8 +82,7 @@ class DraggedShape(Tool):
     def cancel(self) -> None:
         """Drop the shape under way."""
         self._way, self._shape = [], QPolygonF()
-        if self._view is not None:
-            self._view.update_overlay()
+        self.repaint()
 
     def _fill(self, *, erase: bool) -> None:
         ink = self._state.ink(erase=erase)
@@ -117,7 +111,7 @@ class DraggedShape(Tool):
         painter.setBrush(area)
         painter.drawPolygon(self._shape, Qt.FillRule.WindingFill)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        for ink, width in ((QColor(0, 0, 0, 200), 3.2), (QColor(255, 255, 255), 1.4)):
+        for ink, width in LINES:
             pen = QPen(ink, width)
             pen.setCosmetic(True)
             painter.setPen(pen)

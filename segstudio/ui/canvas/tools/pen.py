@@ -10,7 +10,8 @@ from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen
 from segstudio.core.edits import StrokeRecorder
 from segstudio.runtime.painting import Pen
 from segstudio.ui.canvas.tools.paint_state import PaintState
-from segstudio.ui.canvas.tools.tool import Tool, ToolEvent
+from segstudio.ui.canvas.tools.painting_tool import LINES, PaintingTool
+from segstudio.ui.canvas.tools.tool import ToolEvent
 from segstudio.ui.canvas.view import CanvasView
 from segstudio.ui.widgets.chip import chip_width, paint_chip
 
@@ -21,7 +22,7 @@ _ALT = Qt.KeyboardModifier.AltModifier
 _SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
-class PenTool(Tool):
+class PenTool(PaintingTool):
     """Paints (or, with `erases`, erases) along the pointer's way.
 
     Ctrl held erases with the brush; Shift draws a straight line from where the last stroke ended;
@@ -29,10 +30,8 @@ class PenTool(Tool):
     """
 
     def __init__(self, state: PaintState, *, erases: bool = False) -> None:
-        super().__init__()
-        self._state = state
+        super().__init__(state)
         self._erases = erases
-        self._view: CanvasView | None = None
         self._recorder: StrokeRecorder | None = None
         self._pen: Pen | None = None
         self._stroke_erases = False
@@ -43,7 +42,7 @@ class PenTool(Tool):
         self._ctrl = False
         self._shift = False
         self._chip = QTimer(self, singleShot=True, interval=_CHIP_MS)
-        self._chip.timeout.connect(self._repaint)
+        self._chip.timeout.connect(self.repaint)
         state.size_changed.connect(self._show_chip)
         state.class_changed.connect(self._show_chip)
         state.session.current_changed.connect(self._forget)
@@ -57,13 +56,9 @@ class PenTool(Tool):
         """Whether the next stroke erases (Ctrl counts)."""
         return self._erases or self._ctrl
 
-    def activate(self, view: CanvasView) -> None:
-        self._view = view
-
-    def deactivate(self, view: CanvasView) -> None:
+    def put_down(self) -> None:
         self._end()
         self._chip.stop()
-        self._view = None
 
     def press(self, event: ToolEvent) -> bool:
         if event.button != Qt.MouseButton.LeftButton:
@@ -133,10 +128,10 @@ class PenTool(Tool):
         white, black = QColor(255, 255, 255), QColor(0, 0, 0, 200)
         if self._shift and self._last is not None and self._pen is None:
             end = view.to_view(QPointF(*self._last))
-            for ink, width in ((black, 3.2), (white, 1.4)):
+            for ink, width in LINES:
                 painter.setPen(QPen(ink, width, Qt.PenStyle.DashLine))
                 painter.drawLine(end, center)
-        for ink, width, inset in self._rings(white, black):
+        for ink, width, inset in self._rings():
             reach = max(0.5, radius - inset)
             if self._state.tip == "round":
                 _paint_circle(painter, center, reach, ink, width)
@@ -200,23 +195,19 @@ class PenTool(Tool):
         ctrl, shift = bool(held & _CTRL) and not held & _ALT, bool(held & _SHIFT)
         if (ctrl, shift) != (self._ctrl, self._shift):
             self._ctrl, self._shift = ctrl, shift
-            self._repaint()
+            self.repaint()
             self._state.changed.emit()
 
-    def _rings(self, white: QColor, black: QColor) -> list[tuple[QColor, float, float]]:
+    def _rings(self) -> list[tuple[QColor, float, float]]:
         """Colour, width and inset of the lines of the ring: white on black, the class colour inside."""
-        rings = [(black, 3.2, 0.0), (white, 1.4, 0.0)]
+        rings = [(ink, width, 0.0) for ink, width in LINES]
         if not self.erases_now and self._state.class_index >= 0:
             rings.append((self._state.color(), 1.6, 2.2))
         return rings
 
     def _show_chip(self, *_: object) -> None:
         self._chip.start()
-        self._repaint()
-
-    def _repaint(self) -> None:
-        if self._view is not None:
-            self._view.update_overlay()
+        self.repaint()
 
     def _chip_text(self) -> str:
         name = "Erase" if self.erases_now else (self._state.class_name() or "No class")

@@ -10,36 +10,31 @@ from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen, QPolygonF
 from segstudio.core.edits import StrokeRecorder
 from segstudio.runtime.painting import fill_polygon
 from segstudio.ui.canvas.tools.paint_state import PaintState
-from segstudio.ui.canvas.tools.tool import Tool, ToolEvent
+from segstudio.ui.canvas.tools.painting_tool import LINES, PaintingTool
+from segstudio.ui.canvas.tools.tool import ToolEvent
 from segstudio.ui.canvas.view import CanvasView
 
 _NEAR = 8.0  # view pixels round the first point that close the polygon
 
 
-class PolygonTool(Tool):
+class PolygonTool(PaintingTool):
     """Points in image pixels. Backspace takes the last one back, Esc all; Ctrl while closing erases."""
 
     def __init__(self, state: PaintState) -> None:
-        super().__init__()
-        self._state = state
-        self._view: CanvasView | None = None
+        super().__init__(state)
         self._points: list[QPointF] = []
         self._at: QPointF | None = None
         self._dragging = False
         state.session.current_changed.connect(self.cancel)
-        state.changed.connect(self._repaint)
+        state.changed.connect(self.repaint)
 
     @property
     def points(self) -> list[QPointF]:
         """The points so far, image pixels."""
         return list(self._points)
 
-    def activate(self, view: CanvasView) -> None:
-        self._view = view
-
-    def deactivate(self, view: CanvasView) -> None:
+    def put_down(self) -> None:
         self.cancel()
-        self._view = None
 
     def press(self, event: ToolEvent) -> bool:
         if event.button == Qt.MouseButton.RightButton and self._points:
@@ -53,7 +48,7 @@ class PolygonTool(Tool):
         else:
             self._points.append(QPointF(event.x, event.y))
             self._dragging = True
-        self._repaint()
+        self.repaint()
         return True
 
     def move(self, event: ToolEvent) -> bool:
@@ -61,7 +56,7 @@ class PolygonTool(Tool):
         self._at = QPointF(event.x, event.y)
         if self._dragging and self._points:
             self._points[-1] = QPointF(event.x, event.y)
-        self._repaint()
+        self.repaint()
         return True
 
     def release(self, event: ToolEvent) -> bool:
@@ -75,11 +70,11 @@ class PolygonTool(Tool):
     def hover(self, event: ToolEvent) -> None:
         self._at = QPointF(event.x, event.y)
         if self._points:
-            self._repaint()
+            self.repaint()
 
     def leave(self, view: CanvasView) -> None:
         self._at = None
-        self._repaint()
+        self.repaint()
 
     def key_press(self, view: CanvasView, event: QKeyEvent) -> bool:
         key = event.key()
@@ -109,13 +104,13 @@ class PolygonTool(Tool):
 
             pixels = math.ceil(box.width() * box.height())
             self._state.change("polygon", -1 if erase else ink.value, fill, pixels=pixels)
-        self._repaint()
+        self.repaint()
 
     def cancel(self) -> None:
         """Forget the points."""
         self._points = []
         self._dragging = False
-        self._repaint()
+        self.repaint()
 
     def paint_overlay(self, painter: QPainter, view: CanvasView) -> None:
         if not self._points:
@@ -131,7 +126,7 @@ class PolygonTool(Tool):
             painter.setBrush(area)
             painter.drawPolygon(QPolygonF(line))
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        for ink, width in ((QColor(0, 0, 0, 200), 3.2), (QColor(255, 255, 255), 1.4)):
+        for ink, width in LINES:
             painter.setPen(QPen(ink, width))
             painter.drawPolyline(QPolygonF(line))
         closes = len(corners) >= 3 and self._at is not None
@@ -148,11 +143,7 @@ class PolygonTool(Tool):
     def _take_back(self) -> None:
         if self._points:
             self._points.pop()
-        self._repaint()
-
-    def _repaint(self) -> None:
-        if self._view is not None:
-            self._view.update_overlay()
+        self.repaint()
 
 
 def _near(a: QPointF, b: QPointF) -> bool:
