@@ -8,7 +8,7 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
 
 from segstudio.core.project import Project
-from segstudio.ui.annotate.class_table import EYE, LOCK, NAME
+from segstudio.ui.annotate.class_table import EYE, LOCK, NAME, PIXELS
 from segstudio.ui.main_window import MainWindow
 from tests.gui.conftest import labels_are_there, open_folder
 
@@ -276,6 +276,20 @@ def test_strokes_on_an_image_that_is_left_at_once_are_kept(hand):
     hand.qtbot.waitUntil(lambda: labels_are_there(hand.window) and hand.session.current.id == first)
     assert np.array_equal(hand.labels, painted)
     assert hand.session.current.status == "draft"
+
+
+def test_a_stroke_changes_only_the_cells_of_the_table_whose_counts_changed(hand):
+    rows = hand.room.classes.table.rows
+    unlabelled = rows.rowCount() - 1
+    changed = []
+    rows.dataChanged.connect(lambda first, last: changed.append((first.row(), first.column(), last.row())))
+    hand.choose("Road")
+    hand.room.state.set_size(20)
+    hand.click(100.5, 80.5)
+    road = rows.row_of(3)
+    hand.qtbot.waitUntil(lambda: len(changed) >= 2, timeout=10_000)
+    assert sorted(changed) == [(road, PIXELS, road), (unlabelled, PIXELS, unlabelled)]
+    assert rows.index(road, PIXELS).data() == str((hand.labels == 3).sum())
 
 
 def test_pixel_counts_of_the_table_are_those_of_the_label_map(hand):

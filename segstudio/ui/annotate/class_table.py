@@ -47,11 +47,12 @@ class ClassModel(QAbstractTableModel):
         self._state = state
         self._rows: list[LabelClass] = []
         self._pattern = ""
+        self._shown: list[str | None] = []  # the pixels as the table last told them
         session.classes_changed.connect(self.refill)
         session.counts_changed.connect(self._counts_changed)
         session.labels_loaded.connect(self._counts_changed)
         session.current_changed.connect(self._counts_changed)
-        state.protection_changed.connect(self._counts_changed)
+        state.protection_changed.connect(self._protection_changed)
         self.refill()
 
     def refill(self) -> None:
@@ -63,6 +64,7 @@ class ClassModel(QAbstractTableModel):
             for entry in self._session.classes
             if wanted in entry.name.casefold() or any(wanted in alias.casefold() for alias in entry.aliases)
         ]
+        self._shown = self._pixels()
         self.endResetModel()
 
     def set_pattern(self, pattern: str) -> None:
@@ -156,9 +158,21 @@ class ClassModel(QAbstractTableModel):
         aliases = f"\nalso {', '.join(entry.aliases)}" if entry.aliases else ""
         return f"{entry.name}{keys}\nid {entry.id}{aliases}\nDouble click renames"
 
+    def _pixels(self) -> list[str | None]:
+        """The text of the pixel column, row by row."""
+        return [self._text(self.class_at(row), PIXELS) for row in range(self.rowCount())]
+
     def _counts_changed(self, *_: object) -> None:
+        """Only the cells that say something else: a stroke changes two of fifty."""
+        before, self._shown = self._shown, self._pixels()
+        for row, (old, new) in enumerate(zip(before, self._shown, strict=True)):
+            if old != new:
+                cell = self.index(row, PIXELS)
+                self.dataChanged.emit(cell, cell)
+
+    def _protection_changed(self) -> None:
         if self.rowCount():
-            self.dataChanged.emit(self.index(0, 0), self.index(self.rowCount() - 1, LOCK))
+            self.dataChanged.emit(self.index(0, EYE), self.index(self.rowCount() - 1, LOCK))
 
 
 class _ClassDelegate(RowDelegate):
