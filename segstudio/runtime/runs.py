@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,7 @@ from segstudio.runtime.run_view import RunJob, RunView, checkpoint_stamp, judge
 from segstudio.runtime.session import ProjectSession
 
 _LOOK_EVERY_MS = 700
+_MOST_AT_ONCE = 32_768  # bytes of events that are read in the window's thread
 _DETACHED = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 _BACKGROUND_NICE = "10"
 
@@ -51,6 +53,7 @@ class _Watched:
     launched: float = 0.0
     process: subprocess.Popen[bytes] | None = None
     checkpoints: int = -1
+    is_read: bool = False  # by the thread, now
 
 
 class Runs(QObject):
@@ -304,10 +307,25 @@ class Runs(QObject):
             return False
         if size < watched.position:
             watched.history, watched.position = RunHistory(), 0
-        if size == watched.position:
+        if size == watched.position or watched.is_read:
+            return False
+        if size - watched.position > _MOST_AT_ONCE:
+            watched.is_read = True
+            self._later(
+                self._thread.submit(_read_history, watched.folder), partial(self._take_history, watched)
+            )
             return False
         events, watched.position = watched.folder.events(watched.position)
         return watched.history.feed(events)
+
+    def _take_history(self, watched: _Watched, future: Future[tuple[RunHistory, int]]) -> None:
+        watched.is_read = False
+        if self._watched.get(watched.folder.path.name) is not watched:
+            return
+        watched.history, watched.position = future.result()
+        self._judge(watched)
+        self.changed.emit()
+        self.history_changed.emit(watched.folder.path.name)
 
     def _next_in_queue(self) -> None:
         while self._queue and not self.active:
@@ -349,6 +367,14 @@ class Runs(QObject):
                 self._done.emit(lambda: settle(done))
 
         future.add_done_callback(arrive)
+
+
+def _read_history(folder: RunFolder) -> tuple[RunHistory, int]:
+    """All events of a run, and where they end."""
+    history = RunHistory()
+    events, position = folder.events(0)
+    history.feed(events)
+    return history, position
 
 
 def _bound(method: Callable[[str], None], name: str) -> Callable[[], None]:

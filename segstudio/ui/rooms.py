@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.ui.room import Room, Services
@@ -42,6 +42,8 @@ class Rooms(QWidget):
         self._maker = RoomMaker(self.entries, self)
         self._maker.begun.connect(self._begun)
         self._maker.made.connect(self._whole)
+        self._reveal = QTimer(self, singleShot=True, interval=0)
+        self._reveal.timeout.connect(self._paint_room)
         self._foot: Filmstrip | None = None
         self._bars = QStackedWidget()
         self._bars.setObjectName("OptionBar")
@@ -124,7 +126,6 @@ class Rooms(QWidget):
         if self.current is not None and self.current is not room:
             self.current.deactivated()
         self.current = room
-        self._stack.setCurrentWidget(room.widget())
         bar = room.option_bar()
         self._bars.setVisible(bar is not None)
         if bar is not None:
@@ -132,11 +133,19 @@ class Rooms(QWidget):
         if self._foot is not None:
             self._foot.setVisible(getattr(room, "shows_filmstrip", True))
             self._foot.stand_under(room.title, folded=getattr(room, "folds_filmstrip", False))
+        # Bar, strip and sizes in this turn, the picture of the room in the next: together they take too long.
+        self._stack.setUpdatesEnabled(False)
+        self._reveal.start()
+        self._column.activate()  # the room comes in at its size: to be fitted twice is to be painted anew
+        self._stack.setCurrentWidget(room.widget())
         room.activated()
         self.entered.emit(room)
         then, self._then = self._then, None
         if then is not None:
             then(room)
+
+    def _paint_room(self) -> None:
+        self._stack.setUpdatesEnabled(True)
 
     def may_close(self) -> bool:
         """Asks every room; the first that refuses ends the question."""

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QRect, Qt
+from PySide6.QtCore import QDeadlineTimer, QPoint, QRect, Qt
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from segstudio.core.class_space import ClassSpace
 from segstudio.core.metrics import class_iou, mean_iou
@@ -17,8 +17,9 @@ from segstudio.core.records import LabelClass
 from segstudio.ipc import MappedArray
 from segstudio.runtime.model_shelf import ModelShelf
 from segstudio.ui.compare.class_table import ClassRow, ClassTable
+from segstudio.ui.compare.held_keys import TAP_MS
 from segstudio.ui.compare.pane_layers import agreement_of_first
-from segstudio.ui.compare.room import TAP_MS, CompareRoom
+from segstudio.ui.compare.room import CompareRoom
 from tests.gui.conftest import whole
 from tests.gui.street_project import Bench, make_project, street
 
@@ -153,6 +154,11 @@ def test_a_click_on_a_class_isolates_it_in_every_pane(qtbot, bench, room):
 
 
 def grab(canvas) -> np.ndarray:
+    """The pixels of a canvas, when it has painted what it shows now."""
+    deadline = QDeadlineTimer(WAIT)
+    while not canvas.has_picture():
+        assert not deadline.hasExpired()
+        QApplication.processEvents()
     image = canvas.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
     rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
     return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
@@ -192,7 +198,7 @@ def test_blink_shows_the_other_model_while_f_is_held(qtbot, bench, room):
     during = grab(canvas)
     height, width = min(during.shape[0], expected.shape[0]), min(during.shape[1], expected.shape[1])
     assert (during[:height, :width] == expected[:height, :width]).mean() > 0.99
-    qtbot.waitUntil(lambda: room.held_for > TAP_MS)
+    qtbot.waitUntil(lambda: room.held.held_for > TAP_MS)
     qtbot.keyRelease(canvas, Qt.Key.Key_F)
     assert not room.stage.blinking
     assert (grab(canvas) == before).all()

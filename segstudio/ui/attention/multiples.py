@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from segstudio.core.attention_measures import entropy_bits, shares
@@ -18,6 +18,7 @@ from segstudio.runtime.inspection import Inspection
 from segstudio.ui import theme
 from segstudio.ui.attention.figures import Look, fitted, paint_answer, paint_ring
 from segstudio.ui.canvas.layers import ImageLayer
+from segstudio.ui.widgets.first_frames import first_frames
 from segstudio.ui.widgets.labels import label
 
 HEAD = 22
@@ -54,7 +55,8 @@ class MapTile(QWidget):
         self._look = Look()
         self._query: tuple[int, int] | None = None
         self._chosen = False
-        self._drawn = None
+        self._drawn: QImage | None = None
+        self._is_stale = True
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip(f"{slot.spec.title}\n{slot.spec.help}".strip())
@@ -81,7 +83,7 @@ class MapTile(QWidget):
             self.update()
 
     def redraw(self) -> None:
-        self._drawn = None
+        self._is_stale = True
         self.update()
 
     @property
@@ -117,7 +119,8 @@ class MapTile(QWidget):
         painter.drawText(QRect(4, 0, room, HEAD), int(Qt.AlignmentFlag.AlignVCenter), title)
         body = QRect(0, HEAD, self.width(), self.height() - HEAD)
         ratio = self.devicePixelRatioF()
-        if self._drawn is None and self._picture is not None:
+        if self._is_stale and self._picture is not None and first_frames().take(self):
+            self._is_stale = False
             size = QSize(round(body.width() * ratio), round(body.height() * ratio))
             self._drawn = paint_answer(
                 self.result, self.slot.spec.kind, self._picture, self._image, size, self._look

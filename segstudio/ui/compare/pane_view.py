@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QCursor, QPainter, QPen
+from PySide6.QtGui import QColor, QCursor, QPainter, QPaintEvent, QPen, QShowEvent
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from segstudio.ui import theme
@@ -15,6 +15,7 @@ from segstudio.ui.canvas.view import CanvasView
 from segstudio.ui.canvas.viewport import Viewport
 from segstudio.ui.compare.pane_header import PaneHeader
 from segstudio.ui.compare.pane_layers import PaneLayers, SideLayer
+from segstudio.ui.widgets.first_frames import first_frames
 
 Reading = Callable[[int, int], Readout | None]
 
@@ -26,7 +27,19 @@ class PaneCanvas(CanvasView):
         super().__init__(viewport)
         self._sentence = ""
         self._curtain: float | None = None
+        self._is_new = True
         self.set_cross(True)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._is_new = True
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self._is_new and not self.has_picture() and not first_frames().take(self):
+            self.paint_kept()
+            return
+        self._is_new = False
+        super().paintEvent(event)
 
     @property
     def sentence(self) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from PySide6.QtCore import QElapsedTimer, QEvent, QObject, QPoint, Qt, QTimer
-from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QPlainTextEdit, QSplitter, QWidget
+from PySide6.QtCore import QObject, QPoint, Qt, QTimer
+from PySide6.QtWidgets import QSplitter, QWidget
 
 from segstudio.core.metrics import mean_iou
 from segstudio.runtime.actions import ActionSpec
@@ -18,13 +17,12 @@ from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.scores import Scores
 from segstudio.ui.compare.class_table import signed
 from segstudio.ui.compare.dock import WIDTH, CompareDock
+from segstudio.ui.compare.held_keys import HeldKeys
 from segstudio.ui.compare.option_bar import CompareBar
 from segstudio.ui.compare.stage import CompareStage
 from segstudio.ui.compare.switches import SwitchesCard
 from segstudio.ui.room import Services
 from segstudio.ui.widgets.numbers import counted
-
-TAP_MS = 200
 
 ACTIONS = (
     ActionSpec(
@@ -67,10 +65,11 @@ class CompareRoom(QObject):
         self._split = QSplitter(Qt.Orientation.Horizontal)
         self._split.setHandleWidth(1)
         self._split.setChildrenCollapsible(False)
+        self._soon = QTimer(self, singleShot=True, interval=0)  # after the tab was shown as it is
+        self._soon.timeout.connect(self._run_live)
         self._is_front = False
         self._worst_first = False
         self._live: set[str] = set()
-        self._held = QElapsedTimer()
         self._card: tuple[int, SwitchesCard] | None = None
 
     # ------------------------------------------------------------------ Room
@@ -98,22 +97,26 @@ class CompareRoom(QObject):
         yield
         self._connect()
         self._bind()
+        stage = self.stage
+        self.held = HeldKeys(
+            {
+                Qt.Key.Key_F: (lambda: stage.blinking, stage.set_blinking),
+                Qt.Key.Key_Q: (lambda: not stage.overlay, lambda bare: stage.set_overlay(not bare)),
+            },
+            self,
+        )
         yield
         self._refresh_bar()
 
     def activated(self) -> None:
         self._is_front = True
-        application = QApplication.instance()
-        if application is not None:
-            application.installEventFilter(self)
-        self._run_live()
+        self.held.start(self._split)
+        self._soon.start()
         self._show_ranking()
 
     def deactivated(self) -> None:
         self._is_front = False
-        application = QApplication.instance()
-        if application is not None:
-            application.removeEventFilter(self)
+        self.held.stop()
         self.stage.set_blinking(False)
         self._close_card()
         if self._services.filmstrip is not None:
@@ -359,37 +362,3 @@ class CompareRoom(QObject):
         words = {image_id: f"{100 * value:.1f}" for value, image_id in ranked}
         letter = self.comparison.letter(pane.number)
         strip.set_order(f"Worst first · IoU of {letter}", [image_id for _, image_id in ranked], words)
-
-    # ------------------------------------------------------------------ held keys
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """F and Q act while they are held; a tap switches."""
-        if event.type() in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease) and isinstance(event, QKeyEvent):
-            held = event.key() in (Qt.Key.Key_F, Qt.Key.Key_Q)
-            if held and not event.modifiers() and not _is_writing() and isinstance(watched, QWidget):
-                if not event.isAutoRepeat():
-                    self._hold(Qt.Key(event.key()), event.type() == QEvent.Type.KeyPress)
-                return True
-        return False
-
-    @property
-    def held_for(self) -> int:
-        """Milliseconds since F or Q went down."""
-        return self._held.elapsed() if self._held.isValid() else 0
-
-    def _hold(self, key: Qt.Key, down: bool) -> None:
-        turn = self.stage.set_blinking if key == Qt.Key.Key_F else self._set_bare
-        is_on = self.stage.blinking if key == Qt.Key.Key_F else not self.stage.overlay
-        if down:
-            self._held.start()
-            turn(not is_on)
-        elif self.held_for >= TAP_MS:
-            turn(not is_on)
-
-    def _set_bare(self, bare: bool) -> None:
-        self.stage.set_overlay(not bare)
-
-
-def _is_writing() -> bool:
-    """Whether keys belong to a text field now."""
-    return isinstance(QApplication.focusWidget(), QLineEdit | QPlainTextEdit | QAbstractSpinBox)

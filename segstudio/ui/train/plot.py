@@ -25,7 +25,15 @@ _DOTS_MORE = 16  # so many new dots are drawn at once
 _AVERAGED_STEP_PX, _DASHED_STEP_PX = 2, 3  # points of a path that are nearer cost time and show nothing
 
 
-class _EpochAxis(pg.AxisItem):
+class _Axis(pg.AxisItem):
+    """Without a title: pyqtgraph would set the empty one as rich text at every change of a pen."""
+
+    def _updateLabel(self) -> None:
+        self.picture = None
+        self.update()
+
+
+class _EpochAxis(_Axis):
     """Whole epochs only."""
 
     def tickSpacing(self, low: float, high: float, size: float) -> list[tuple[float, float]]:
@@ -33,7 +41,7 @@ class _EpochAxis(pg.AxisItem):
         return [(max(1.0, spacing), offset)]
 
 
-class _ValueAxis(pg.AxisItem):
+class _ValueAxis(_Axis):
     """Few short numbers; 1, 2, 5 of every decade where the scale is logarithmic."""
 
     def boundingRect(self) -> QRectF:
@@ -68,12 +76,11 @@ class Plot(pg.PlotWidget):
 
     def __init__(self) -> None:
         axes = {"left": _ValueAxis("left"), "bottom": _EpochAxis("bottom")}
-        super().__init__(axisItems=axes)
+        super().__init__(axisItems=axes, enableMenu=False)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setFrameShape(QFrame.Shape.NoFrame)
         item = self.getPlotItem()
-        item.setMenuEnabled(False)
         item.hideButtons()
         item.setMouseEnabled(False, False)
         item.layout.setContentsMargins(0, TOP, RIGHT, 0)

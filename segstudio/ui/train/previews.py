@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PySide6.QtCore import QRectF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QImage, QKeyEvent, QPainter, QPaintEvent, qRgba
+from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from segstudio.runtime.run_history import Epoch, Preview
 from segstudio.ui import theme
+from segstudio.ui.train.preview_pictures import PreviewPictures
 from segstudio.ui.widgets.buttons import IconButton, push_button
 from segstudio.ui.widgets.labels import label
 from segstudio.ui.widgets.slider import Slider
@@ -22,7 +22,6 @@ View = Literal["mask", "error"]
 
 GAP, CAPTION = 8, 20
 OPACITY = 0.48
-_KEPT_PICTURES = 400
 PLAY_MS = 250
 
 
@@ -38,19 +37,24 @@ class PreviewGrid(QWidget):
         self._ignore = 255
         self._epoch: Epoch | None = None
         self._view: View = "mask"
-        self._pictures: OrderedDict[str, QImage | None] = OrderedDict()
+        self._pictures = PreviewPictures(self)
+        self._pictures.loaded.connect(self.update)
+        self._said: dict[int, QImage] = {}
         theme.appearance().changed.connect(self.update)
 
     def show_run(self, folder: Path, previews: Sequence[Preview], ignore: int) -> None:
         """The previews of one run; pictures of another are forgotten."""
         if folder != self._folder:
-            self._pictures.clear()
+            self._said.clear()
+        self._pictures.use(folder, ignore)
         self._folder, self._previews, self._ignore = folder, list(previews)[:6], ignore
         self.updateGeometry()
         self.update()
 
     def show_epoch(self, epoch: Epoch | None) -> None:
         self._epoch = epoch
+        if epoch is None:
+            self._said.clear()
         self.update()
 
     def set_view(self, view: View) -> None:
@@ -89,15 +93,19 @@ class PreviewGrid(QWidget):
         wide, tall = wide * fit, tall * fit
         for column, preview in enumerate(self._previews):
             left = column * (wide + GAP)
-            image = self._picture(f"image-{preview.index}.png")
-            truth = self._picture(f"truth-{preview.index}.png", labels=True)
+            image = self._pictures.get(f"image-{preview.index}.png")
+            truth = self._pictures.get(f"truth-{preview.index}.png", labels=True)
             upper, lower = QRectF(left, 0, wide, tall), QRectF(left, tall + 2, wide, tall)
             self._paint_overlay(painter, upper, image, truth)
             score = None
             said = None
             if self._epoch is not None and preview.index in self._epoch.previews:
                 score = self._epoch.previews[preview.index]
-                said = self._picture(f"epoch-{self._epoch.number:04d}/{preview.index}.png", labels=True)
+                name = f"epoch-{self._epoch.number:04d}/{preview.index}.png"
+                # Until it was read, the epoch before stays in view.
+                said = self._pictures.get(name, labels=True) or self._said.get(preview.index)
+                if said is not None:
+                    self._said[preview.index] = said
             if self._view == "error" and said is not None and truth is not None:
                 self._paint_error(painter, lower, preview.index, image, truth, said)
             else:
@@ -127,9 +135,8 @@ class PreviewGrid(QWidget):
         said: QImage,
     ) -> None:
         """The greyed image with wrong pixels in the colour of the predicted class."""
-        assert self._epoch is not None
-        key = f"error/{self._epoch.number}/{index}"
-        found = self._pictures.get(key)
+        key = f"error/{said.cacheKey()}/{index}"
+        found = self._pictures.get_made(key)
         if found is None:
             a, b = _indices(truth), _indices(said)
             found = said.convertToFormat(QImage.Format.Format_ARGB32)
@@ -137,7 +144,7 @@ class PreviewGrid(QWidget):
                 right = (a == b) | (a == self._ignore)
                 alpha = np.frombuffer(found.bits(), np.uint8).reshape(found.height(), found.bytesPerLine())
                 alpha[:, 3 : 4 * found.width() : 4][right] = 0
-            self._keep(key, found)
+            self._pictures.keep(key, found)
         grey = image.convertToFormat(QImage.Format.Format_Grayscale8) if image is not None else None
         painter.fillRect(box, theme.color("base"))
         if grey is not None:
@@ -160,29 +167,6 @@ class PreviewGrid(QWidget):
         painter.setFont(theme.font(11, 600))
         text = "–" if score is None else f"{100 * score:.1f}"
         painter.drawText(box, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), text)
-
-    def _picture(self, name: str, *, labels: bool = False) -> QImage | None:
-        if name in self._pictures:
-            self._pictures.move_to_end(name)
-            return self._pictures[name]
-        assert self._folder is not None
-        image = QImage(str(self._folder / "previews" / name))
-        if image.isNull():
-            return None  # not written yet: asked again at the next paint
-        if labels and image.format() == QImage.Format.Format_Indexed8:
-            table = image.colorTable()
-            for index, value in enumerate(table):
-                color = QColor(value)
-                hidden = index == self._ignore
-                table[index] = qRgba(color.red(), color.green(), color.blue(), 0 if hidden else 255)
-            image.setColorTable(table)
-        self._keep(name, image)
-        return image
-
-    def _keep(self, name: str, image: QImage) -> None:
-        self._pictures[name] = image
-        while len(self._pictures) > _KEPT_PICTURES:
-            self._pictures.popitem(last=False)
 
 
 class Scrubber(QWidget):

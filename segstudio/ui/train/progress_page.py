@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
@@ -20,6 +20,7 @@ from segstudio.ui.widgets.section import FoldSection
 from segstudio.ui.widgets.segmented import SegmentedControl
 
 LOG_ROWS, FEW_LOG_ROWS = 5, 3
+CHARTS_SHARE = 2 / 7  # of the page's height, where the pictures need no more
 LOW, VERY_LOW = 740, 640  # page heights under which the log shrinks, and is folded with the strip
 
 
@@ -44,6 +45,9 @@ class ProgressPage(QStackedWidget):
         self._content = QWidget()
         self.addWidget(self._content)
         self._is_made = False
+        self._keeps_border = False  # a person chose the height of the charts
+        self._sizes = QTimer(self, singleShot=True, interval=0)  # when the sections know their heights
+        self._sizes.timeout.connect(self._share_height)
 
     # -- building ------------------------------------------------------------------------------------
 
@@ -52,9 +56,10 @@ class ProgressPage(QStackedWidget):
         column = QVBoxLayout(self._content)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        split = QSplitter(Qt.Orientation.Vertical)
+        split = self._split = _Split(self._share_height)
         split.setHandleWidth(1)
         split.setChildrenCollapsible(False)
+        split.splitterMoved.connect(self._border_moved)
         column.addWidget(split, 1)
         self.charts = Charts()
         split.addWidget(self.charts)
@@ -70,9 +75,7 @@ class ProgressPage(QStackedWidget):
         self._build_previews(below)
         yield
         self._build_log(below)
-        split.setStretchFactor(0, 2)
-        split.setStretchFactor(1, 5)
-        split.setSizes([250, 620])
+        self._below = below
         self._is_made = True
         self._fit()
 
@@ -120,6 +123,20 @@ class ProgressPage(QStackedWidget):
         self.log.show_rows(LOG_ROWS if self.height() >= LOW else FEW_LOG_ROWS)
         for section in (self._strip_section, self._log_section):
             section.fold_by_default(self.height() < VERY_LOW)
+        self._sizes.start()
+
+    def _border_moved(self) -> None:
+        self._keeps_border = True
+
+    def _share_height(self) -> None:
+        """The charts leave the pictures the height with which they fill the width."""
+        if self._keeps_border or not self._is_made:
+            return
+        total = self._split.height() - self._split.handleWidth()
+        below = self._below.totalHeightForWidth(self._split.width())
+        most, least = round(CHARTS_SHARE * total), self.charts.minimumSizeHint().height()
+        charts = max(least, min(most, total - below))
+        self._split.setSizes([charts, max(0, total - charts)])
 
     # -- showing -------------------------------------------------------------------------------------
 
@@ -187,6 +204,7 @@ class ProgressPage(QStackedWidget):
         self.panel.grid.show_run(view.folder.path, history.previews, recipe.ignore)
         self.panel.scrubber.show_range(last, view.epochs)
         self._show_cursor()
+        self._sizes.start()
 
     def _show_cursor(self) -> None:
         epoch = self._found(self._epoch)
@@ -199,3 +217,15 @@ class ProgressPage(QStackedWidget):
 
     def _found(self, number: int) -> Epoch | None:
         return next((epoch for epoch in self._history.epochs if epoch.number == number), None)
+
+
+class _Split(QSplitter):
+    """Asks for its sizes anew when it has another height."""
+
+    def __init__(self, share: Callable[[], None]) -> None:
+        super().__init__(Qt.Orientation.Vertical)
+        self._share = share
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._share()

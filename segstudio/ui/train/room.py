@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from PySide6.QtCore import QEvent, QObject, Qt, QUrl
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QKeyEvent
 from PySide6.QtWidgets import QMessageBox, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
@@ -49,6 +49,8 @@ class TrainRoom(QObject):
         self._session = services.session
         self._shelf = services.shelf
         self._runs = services.runs
+        self._soon = QTimer(self, singleShot=True, interval=0)  # after the tab was shown as it is
+        self._soon.timeout.connect(self._follow_runs)
         self._is_front = False
         self._is_behind = True
         self._made_form: NewRunForm | None = None
@@ -68,7 +70,7 @@ class TrainRoom(QObject):
         self._is_front = True
         self._runs.look()
         if self._is_behind:
-            self._follow_runs()
+            self._soon.start()
         if self._runs.views:
             self.table.setFocus(Qt.FocusReason.OtherFocusReason)
         self._show_models()
@@ -150,6 +152,7 @@ class TrainRoom(QObject):
         self._bind()
         if self._runs.views:
             yield from self.progress.charts.surfaces()
+            self._show_runs()
 
     def _build_table(self) -> None:
         self.table = RunsTable(self._runs)
@@ -222,8 +225,11 @@ class TrainRoom(QObject):
 
     def _follow_runs(self) -> None:
         self._is_behind = not self._is_front
-        if self._is_behind:
-            return  # seen by nobody: entering the tab catches up
+        if self._is_front:  # else it is seen by nobody: entering the tab catches up
+            self._show_runs()
+
+    def _show_runs(self) -> None:
+        self._is_behind = False
         views = self._runs.views
         self._table_section.set_count(str(len(views)) if views else "")
         self._table_stack.setCurrentWidget(self.table if views else self._empty)
