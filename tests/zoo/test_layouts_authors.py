@@ -55,6 +55,36 @@ def openseg_attention(ours: str, theirs: str) -> RENAMING:
     )
 
 
+DETECTRON: RENAMING = (
+    (r"backbone\.conv1\.", "backbone.bottom_up.stem.conv1."),
+    (r"backbone\.bn1\.", "backbone.bottom_up.stem.conv1.norm."),
+    *(
+        rule
+        for stage in range(1, 5)
+        for block, to in ((rf"backbone\.layer{stage}\.(\d+)\.", rf"backbone.bottom_up.res{stage + 1}.\1."),)
+        for rule in (
+            (rf"{block}conv(\d)\.", rf"{to}conv\2."),
+            (rf"{block}bn(\d)\.", rf"{to}conv\2.norm."),
+            (rf"{block}downsample\.0\.", rf"{to}shortcut."),
+            (rf"{block}downsample\.1\.", rf"{to}shortcut.norm."),
+        )
+    ),
+    *((rf"neck\.lateral_convs\.{n}\.conv\.", f"backbone.fpn_lateral{n + 2}.") for n in range(4)),
+    *((rf"neck\.fpn_convs\.{n}\.conv\.", f"backbone.fpn_output{n + 2}.") for n in range(4)),
+)
+
+
+def scale_heads(ours: str, theirs: str) -> RENAMING:
+    return tuple(
+        rule
+        for level in range(4)
+        for rule in (
+            (rf"{ours}\.scale_heads\.{level}\.(\d)\.conv\.", rf"{theirs}.p{level + 2}.\1."),
+            (rf"{ours}\.scale_heads\.{level}\.(\d)\.bn\.", rf"{theirs}.p{level + 2}.\1.norm."),
+        )
+    )
+
+
 @dataclass(frozen=True)
 class Original:
     """`build` makes the network whose entries `renaming` calls as the authors do; `extra` entries more.
@@ -393,6 +423,34 @@ ORIGINALS = {
         layout="authors (openseg)",
         then=(("f_query", "f_pixel"), ("f_key", "f_object")),
         biased={"dsn_head.0.bias": "decode_head.0.convs.0.bn.running_mean"},
+    ),
+    "PointRend": Original(
+        {"name": "pointrend_r101", "backbone": "r101b", "num_classes": 5, "coarse_norm": "group"},
+        (
+            *DETECTRON,
+            *scale_heads(r"decode_head\.0", "sem_seg_head.coarse_sem_seg_head"),
+            (r"decode_head\.0\.conv_seg\.", "sem_seg_head.coarse_sem_seg_head.predictor."),
+            (r"decode_head\.1\.fcs\.0\.conv\.", "sem_seg_head.point_head.fc1."),
+            (r"decode_head\.1\.fcs\.1\.conv\.", "sem_seg_head.point_head.fc2."),
+            (r"decode_head\.1\.fcs\.2\.conv\.", "sem_seg_head.point_head.fc3."),
+            (r"decode_head\.1\.fc_seg\.", "sem_seg_head.point_head.predictor."),
+        ),
+        "pointrend_r101b",
+        {"coarse_norm": "group", "stride_first": True, "subdivision_points": 8192},
+        ("pixel_mean", "pixel_std"),
+        "authors (detectron2)",
+        without=r".+num_batches_tracked",
+    ),
+    "SemanticFPN": Original(
+        {"name": "sem_fpn", "backbone": "r50b", "num_classes": 5, "norm": "group"},
+        (
+            *DETECTRON,
+            *scale_heads("decode_head", "sem_seg_head"),
+            (r"decode_head\.conv_seg\.", "sem_seg_head.predictor."),
+        ),
+        "sem_fpn_r50b",
+        {"norm": "group", "stride_first": True},
+        layout="detectron2",
     ),
     "CCNet": Original(
         {"name": "ccnet_r101-d8", "num_classes": 5, "stem_channels": 128, "auxiliary_channels": 512},

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from segstudio.plugin_api import FeatureInfo
 from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.layers.detectron_layout import residual_rules
 from segstudio_zoo.layers.residual import BasicBlock, Bottleneck, residual_stage
 
 DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
@@ -43,6 +44,7 @@ class ResNet(nn.Module):
         stage_dilations: Sequence[int] | None = None,
         stem_channels: int = 64,
         ceil_pool: bool = False,
+        stride_first: bool = False,
     ) -> None:
         super().__init__()
         if stage_dilations is not None and len(stage_dilations) != 4:
@@ -87,7 +89,9 @@ class ResNet(nn.Module):
             elif contract_dilation and dilation > before:
                 rates[0] = before
             channels = 64 * 2**stage
-            layer = residual_stage(block, width, channels, stride=stride, dilations=rates)
+            layer = residual_stage(
+                block, width, channels, stride=stride, dilations=rates, stride_first=stride_first
+            )
             self.add_module(f"layer{stage + 1}", layer)
             width = channels * block.expansion
             features.append(FeatureInfo(width, total))
@@ -115,13 +119,14 @@ def build(
     stage_dilations: Sequence[int] | None = None,
     stem_channels: int = 64,
     ceil_pool: bool = False,
+    stride_first: bool = False,
 ) -> ResNet:
     """`variant` is "resnet50-v1c" (deep stem), "resnet50-v1s" (a wide one) or "resnet50" (7x7 stem).
 
     `stem_channels` is what a deep stem gives: 64, or 128 in some authors' repositories (PSPNet, EncNet).
     `stage_dilations` gives the four stages' rates instead of those that make up for missing strides: some
     published networks dilate although they stride (PSPNet at output stride 32). `ceil_pool` rounds the size
-    behind the pooling up, for CCNet's authors' weights.
+    behind the pooling up (CCNet's authors). `stride_first`: bottlenecks stride in their first 1x1.
 
     `multi_grid` gives the last stage's dilation rates block by block, as published weights have them;
     with `multiply_multi_grid` they are factors on the stage's own rate (DeepLabV3, section 3.1.1).
@@ -138,6 +143,7 @@ def build(
         stage_dilations=stage_dilations,
         stem_channels=stem_channels,
         ceil_pool=ceil_pool,
+        stride_first=stride_first,
     )
 
 
@@ -197,6 +203,12 @@ KEY_MAPS = (
         layout="transformers",
         telltale=(rf"{_HF}embedder\.embedder\.convolution\.weight", rf"{_HF_STAGE}3\.layers\.0\..+"),
         rules=tuple(_transformers_rules()),
+    ),
+    KeyMap(
+        layout="detectron2",
+        telltale=(r"stem\.conv1\.norm\.weight", r"res5\.0\.shortcut\.weight"),
+        rules=tuple(residual_rules()),
+        options={"stride_first": True},
     ),
     KeyMap(layout="timm", telltale=(r"conv1\.6\.weight", r"layer1\.0\.conv1\.weight"), rules=_DEEP),
     KeyMap(

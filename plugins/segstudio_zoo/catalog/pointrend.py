@@ -27,6 +27,13 @@ ENTRY = SegmentorEntry(
             choices=("semantic_fpn", "deeplabv3"),
         ),
         Option(
+            "coarse_norm",
+            "choice",
+            "batch",
+            "norm of SemanticFPN's head; the paper has group",
+            choices=("batch", "group"),
+        ),
+        Option(
             "subdivision_steps", "int", 0, "doublings; 0 goes on to the picture's size", minimum=0, maximum=6
         ),
         Option("subdivision_points", "int", 8196, "points a step; the paper has 8096", minimum=1),

@@ -48,6 +48,7 @@ ENTRY = BackboneEntry(
         Option("stem_channels", "int", 64, "what a deep stem gives (128 in some authors' files)", minimum=2),
         Option("stage_dilations", "ints", None, "the four stages' dilation rates, whatever their strides"),
         Option("contract_dilation", "bool", True, "the first block of a dilated stage keeps half its rate"),
+        Option("stride_first", "bool", False, "bottlenecks stride in their first 1x1, as in the paper"),
         Option("ceil_pool", "bool", False, "the pooling behind the stem rounds the size up"),
     ),
     probes=(RECEPTIVE_FIELD,),
@@ -69,8 +70,8 @@ ENTRY = BackboneEntry(
         "multi-grid: factors on the dilation of the last stage's blocks",
     ),
     deviations=(
-        "The stride of a bottleneck sits in its 3x3 convolution, as in all published segmentation weights; "
-        "the paper has it in the first 1x1.",
+        "The stride of a bottleneck sits in its 3x3 convolution, as in nearly all published segmentation "
+        "weights; the paper has it in the first 1x1 (`stride_first`).",
     ),
     reference_checked=True,
 )

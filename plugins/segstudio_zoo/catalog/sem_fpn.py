@@ -19,6 +19,7 @@ ENTRY = SegmentorEntry(
     options=(
         Option("pyramid_channels", "int", 256, "channels of the feature pyramid", minimum=1),
         Option("channels", "int", 128, "channels of the head", minimum=1),
+        Option("norm", "choice", "batch", "of the head; the paper has group", choices=("batch", "group")),
     ),
     switches=(
         SwitchSpec(
@@ -34,7 +35,7 @@ ENTRY = SegmentorEntry(
         "each level convolved and doubled up to stride 4, then summed",
     ),
     look_at=("one level left out",),
-    deviations=("Batch norm, as published weights have it; the paper has group norm.",),
+    deviations=("Batch norm, as most published weights have it; the paper has group norm (`norm`).",),
     expects="features at strides that double, 4 to 32",
     search_aliases=("feature pyramid", "panoptic FPN"),
 )

@@ -7,14 +7,17 @@ T.-Y. Lin et al.: "Feature Pyramid Networks for Object Detection", CVPR 2017, ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segstudio_zoo.layers.conv import ConvNormAct
+from segstudio_zoo.layers.conv import ConvNormAct, ModuleMaker
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import SegmentationHead
+
+GROUPS = 32
 
 
 class FeaturePyramid(nn.Module):
@@ -50,7 +53,10 @@ class Double(nn.Module):
 
 
 class SemanticFPNHead(SegmentationHead):
-    """Each level is brought to the finest stride by 3x3 convolutions and doublings; the sum is classified."""
+    """Each level is brought to the finest stride by 3x3 convolutions and doublings; the sum is classified.
+
+    `norm` "batch", or "group" as in the paper (32 groups).
+    """
 
     def __init__(
         self,
@@ -61,18 +67,22 @@ class SemanticFPNHead(SegmentationHead):
         *,
         align_corners: bool,
         dropout: float,
+        norm: str = "batch",
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(
             channels, num_classes, align_corners=align_corners, dropout=dropout, loss_weight=loss_weight
         )
+        if norm not in ("batch", "group"):
+            raise ValueError(f'norm must be "batch" or "group", not {norm!r}')
+        make: ModuleMaker = nn.BatchNorm2d if norm == "batch" else partial(nn.GroupNorm, GROUPS)
         self.scale_heads = nn.ModuleList()
         for stride in strides:
             doublings = (stride // strides[0]).bit_length() - 1
-            layers: list[nn.Module] = [ConvNormAct(in_channels, channels, 3)]
+            layers: list[nn.Module] = [ConvNormAct(in_channels, channels, 3, norm=make)]
             for step in range(doublings):
                 if step:
-                    layers.append(ConvNormAct(channels, channels, 3))
+                    layers.append(ConvNormAct(channels, channels, 3, norm=make))
                 layers.append(Double(align_corners=align_corners))
             self.scale_heads.append(nn.Sequential(*layers))
 
@@ -83,3 +93,9 @@ class SemanticFPNHead(SegmentationHead):
         for head, x in zip(list(self.scale_heads)[1:], features[1:], strict=True):
             total = total + resize(head(x), size, align_corners=self.align_corners)
         return self.classify(total)
+
+
+def group_norms(shapes: Mapping[str, Sequence[int]], head: str) -> bool:
+    """Whether the head of this name has group norms, by its entries."""
+    norm = f"{head}.scale_heads.0.0.bn."
+    return f"{norm}weight" in shapes and f"{norm}running_mean" not in shapes

@@ -2,7 +2,7 @@
 
 He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv 1512.03385,
 figure 5: the basic block (two 3x3) and the bottleneck (1x1, 3x3, 1x1). The stride sits in the 3x3
-of the bottleneck, as all published segmentation weights have it (the paper puts it in the first 1x1).
+of the bottleneck, as nearly all published segmentation weights have it (the paper puts it in the first 1x1).
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 down, 3x3, 1x1 up to four times the channels; keys conv1..conv3, bn1..bn3, downsample."""
+    """1x1 down, 3x3, 1x1 up to four times the channels; keys conv1..conv3, bn1..bn3, downsample.
+
+    `stride_first`: it strides in the first 1x1, as in the paper, and not in the 3x3.
+    """
 
     expansion = 4
 
@@ -57,12 +60,14 @@ class Bottleneck(nn.Module):
         stride: int = 1,
         dilation: int = 1,
         downsample: nn.Module | None = None,
+        stride_first: bool = False,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
+        first, second = (stride, 1) if stride_first else (1, stride)
+        self.conv1 = nn.Conv2d(in_channels, channels, 1, stride=first, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(
-            channels, channels, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
+            channels, channels, 3, stride=second, padding=dilation, dilation=dilation, bias=False
         )
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, channels * self.expansion, 1, bias=False)
@@ -86,8 +91,10 @@ def residual_stage(
     *,
     stride: int,
     dilations: Sequence[int],
+    stride_first: bool = False,
 ) -> nn.Sequential:
     """A stage of `len(dilations)` blocks; the first has `stride` and, where shapes differ, a 1x1 shortcut."""
+    more = {"stride_first": True} if stride_first and block is Bottleneck else {}
     out_channels = channels * block.expansion
     downsample = None
     if stride != 1 or in_channels != out_channels:
@@ -95,7 +102,7 @@ def residual_stage(
             nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
         )
     blocks: list[nn.Module] = [
-        block(in_channels, channels, stride=stride, dilation=dilations[0], downsample=downsample)
+        block(in_channels, channels, stride=stride, dilation=dilations[0], downsample=downsample, **more)
     ]
     blocks += [block(out_channels, channels, dilation=rate) for rate in dilations[1:]]
     return nn.Sequential(*blocks)

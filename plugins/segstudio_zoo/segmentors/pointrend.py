@@ -20,9 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segstudio.plugin_api import Loss
+from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.aspp import atrous_branches, image_pooling, pool_pyramid, rates_for
 from segstudio_zoo.layers.conv import ConvNormAct
-from segstudio_zoo.layers.fpn import FeaturePyramid, SemanticFPNHead
+from segstudio_zoo.layers.detectron_layout import pyramid_rules
+from segstudio_zoo.layers.fpn import FeaturePyramid, SemanticFPNHead, group_norms
 from segstudio_zoo.layers.segmentor import Criterion, EncoderDecoder, SegmentationHead, pyramid_indices
 
 Keep = Callable[[int, Tensor, Tensor], None]
@@ -192,13 +194,15 @@ def build(
     num_classes: int,
     align_corners: bool = False,
     coarse: str = "semantic_fpn",
+    coarse_norm: str = "batch",
     subdivision_steps: int = 0,
     subdivision_points: int = 8196,
     training_points: int = 2048,
     point_channels: int = 256,
     point_layers: int = 3,
 ) -> PointRend:
-    """`coarse` "semantic_fpn" or "deeplabv3". `subdivision_steps` 0: until the picture's own size.
+    """`coarse` "semantic_fpn" (with `coarse_norm` "batch" or the paper's "group") or "deeplabv3".
+    `subdivision_steps` 0: until the picture's own size.
 
     Raises ValueError where the backbone has no feature at stride 4 to take fine features from.
     """
@@ -223,6 +227,7 @@ def build(
             num_classes,
             align_corners=align_corners,
             dropout=0.0,
+            norm=coarse_norm,
         )
     point_head: Any = PointHead(
         fine_channels,
@@ -239,11 +244,30 @@ def build(
     )
 
 
+_HEAD = r"sem_seg_head\."
+
+KEY_MAPS = (
+    KeyMap(
+        layout="authors (detectron2)",
+        telltale=(r"sem_seg_head\.coarse_sem_seg_head\.predictor\.weight", r"backbone\.fpn_lateral5\.weight"),
+        rules=(
+            *pyramid_rules(r"sem_seg_head\.coarse_sem_seg_head", "decode_head.0"),
+            *((rf"{_HEAD}point_head\.fc{n + 1}\.(.+)", rf"decode_head.1.fcs.{n}.conv.\1") for n in range(8)),
+            (rf"{_HEAD}point_head\.predictor\.(.+)", r"decode_head.1.fc_seg.\1"),
+        ),
+        options={"subdivision_points": 8192},
+        inner="detectron2",
+    ),
+)
+"""The authors' repository; pictures are of 32 n pixels a side, in BGR of 0..255 less the mean."""
+
+
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """What tensor shapes tell; steps and points have no weights."""
     layers = sum(key.endswith(".conv.weight") and ".fcs." in key for key in shapes)
-    return {
+    found: dict[str, Any] = {
         "coarse": "deeplabv3" if "decode_head.0.bottleneck.conv.weight" in shapes else "semantic_fpn",
         "point_channels": shapes["decode_head.1.fcs.0.conv.weight"][0],
         "point_layers": layers,
     }
+    return {**found, "coarse_norm": "group"} if group_norms(shapes, "decode_head.0") else found

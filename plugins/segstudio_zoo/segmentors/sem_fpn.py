@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segstudio_zoo.layers.fpn import FeaturePyramid, SemanticFPNHead
+from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.layers.detectron_layout import pyramid_rules
+from segstudio_zoo.layers.fpn import FeaturePyramid, SemanticFPNHead, group_norms
 from segstudio_zoo.layers.segmentor import EncoderDecoder
 
 
@@ -24,8 +26,12 @@ def build(
     align_corners: bool = False,
     pyramid_channels: int = 256,
     channels: int = 128,
+    norm: str = "batch",
 ) -> EncoderDecoder:
-    """SemanticFPN on every feature of `backbone`; strides may repeat (a dilated backbone)."""
+    """SemanticFPN on every feature of `backbone`; strides may repeat (a dilated backbone).
+
+    `norm` of the head: "batch" as most published weights, or the paper's "group".
+    """
     infos = backbone.features
     neck = FeaturePyramid([info.channels for info in infos], pyramid_channels)
     head = SemanticFPNHead(
@@ -35,14 +41,26 @@ def build(
         num_classes,
         align_corners=align_corners,
         dropout=0.1,
+        norm=norm,
     )
     return EncoderDecoder(backbone, head, num_classes=num_classes, align_corners=align_corners, neck=neck)
+
+
+KEY_MAPS = (
+    KeyMap(
+        layout="detectron2",
+        telltale=(r"sem_seg_head\.p5\.4\.norm\.weight", r"backbone\.fpn_lateral5\.weight"),
+        rules=tuple(pyramid_rules("sem_seg_head", "decode_head")),
+        inner="detectron2",
+    ),
+)
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """What tensor shapes tell."""
     channels, pyramid_channels = shapes["decode_head.scale_heads.0.0.conv.weight"][:2]
-    return {"channels": channels, "pyramid_channels": pyramid_channels}
+    found: dict[str, Any] = {"channels": channels, "pyramid_channels": pyramid_channels}
+    return {**found, "norm": "group"} if group_norms(shapes, "decode_head") else found
 
 
 @contextmanager
