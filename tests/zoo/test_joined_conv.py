@@ -1,14 +1,15 @@
-"""The split of a 3x3 over joined maps gives what the joined one gives."""
+"""Networks made ready for inference, convolutions over joined maps split among it, give the same scores."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from segstudio.worker import folding
 from segstudio_zoo.layers.conv import ConvNormAct, fold_batch_norms
 from segstudio_zoo.layers.joined_conv import JoinedConv
 from segstudio_zoo.layers.resize import resize
-from tests.zoo.smallest import build, picture
+from tests.zoo.smallest import SMALLEST, build, picture
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -37,6 +38,17 @@ def test_networks_give_the_same_scores_once_optimised(family: str) -> None:
         model.optimise_for_inference()
         got = model.scores(image).logits
     assert any(isinstance(module, JoinedConv) for module in model.modules()) == (family != "fcn")
+    assert float((got - expected).abs().max()) <= 1e-4 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("family", sorted(SMALLEST))
+def test_every_family_gives_the_same_scores_folded_and_optimised(family: str) -> None:
+    model, image = build(family), picture(1, 97, 129)
+    with torch.no_grad():
+        expected = model.scores(image).logits
+        assert not folding.fold_batch_norms(model, image).reason
+        model.optimise_for_inference()
+        got = model.scores(image).logits
     assert float((got - expected).abs().max()) <= 1e-4 * float(expected.abs().max())
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.conv import ConvNormAct
+from segstudio_zoo.layers.joined_output import add_conv
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, pyramid_indices
 
@@ -74,6 +75,8 @@ class LRASPPHead(SegmentationHead):
         self.conv_up_input = nn.Conv2d(channels, channels, 1)
         self.aspp_conv = ConvNormAct(in_channels[-1], channels, 1, norm=norm)
         self.image_pool = PooledGate(in_channels[-1], channels)
+        self.small_convs: nn.ModuleList | None = None
+        self.early_convs: nn.ModuleList | None = None
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The pyramid -> logits (N, K, h, w) at the earliest feature's stride."""
@@ -84,9 +87,42 @@ class LRASPPHead(SegmentationHead):
             x = x * resize(gate, x.shape[-2:], align_corners=self.align_corners)
         x = self.conv_up_input(x)
         for number in reversed(range(len(early))):
-            x = resize(x, early[number].shape[-2:], align_corners=self.align_corners)
-            x = self.conv_ups[number](torch.cat([x, self.convs[number](early[number])], dim=1))
+            x = self._joined(number, x, early[number])
         return self.classify(x)
+
+    def _joined(self, number: int, x: Tensor, early: Tensor) -> Tensor:
+        """`x` enlarged, joined to the projected early feature and convolved."""
+        if self.small_convs is None or self.early_convs is None:
+            x = resize(x, early.shape[-2:], align_corners=self.align_corners)
+            return self.conv_ups[number](torch.cat([x, self.convs[number](early)], dim=1))
+        large = resize(self.small_convs[number](x), early.shape[-2:], align_corners=self.align_corners)
+        return F.relu(add_conv(large, self.early_convs[number], early), inplace=True)
+
+    @torch.no_grad()
+    def split_joins(self) -> None:
+        """For inference: of W (up(x); V e) + b, W_x x + b before it is enlarged and (W_e V) e at once.
+
+        A 1x1 and bilinear enlargement commute, and nothing stands between the two 1x1 of the early feature.
+        """
+        if any(isinstance(block.bn, nn.BatchNorm2d) for block in self.conv_ups):
+            return
+        self.small_convs, self.early_convs = nn.ModuleList(), nn.ModuleList()
+        for block, project in zip(self.conv_ups, self.convs, strict=True):
+            joined = block.conv
+            width = joined.in_channels - project.out_channels
+            weight = joined.weight.double()
+            composed = weight[:, width:].flatten(1) @ project.weight.double().flatten(1)
+            self.small_convs.append(_conv1x1(weight[:, :width].flatten(1), joined.bias))
+            self.early_convs.append(_conv1x1(composed, None))
+
+
+def _conv1x1(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    """The 1x1 convolution with `weight` (outputs, inputs)."""
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None, device=weight.device)
+    conv.weight.copy_(weight[:, :, None, None])
+    if conv.bias is not None:
+        conv.bias.copy_(bias)
+    return conv.requires_grad_(False)
 
 
 class FigureHead(SegmentationHead):
