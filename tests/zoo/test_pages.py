@@ -7,6 +7,7 @@ from pathlib import Path
 from segstudio_zoo import catalog
 from segstudio_zoo.catalog.pages import file_name, survey_page, write_pages
 from segstudio_zoo.catalog.published import published
+from segstudio_zoo.key_map import key_maps
 
 
 def test_every_system_gets_a_page_with_paper_options_probes_and_switches(tmp_path: Path) -> None:
@@ -18,6 +19,8 @@ def test_every_system_gets_a_page_with_paper_options_probes_and_switches(tmp_pat
             assert f"(`{item.id}`)" in text
         for option in entry.options:
             assert f"| `{option.name}` |" in text
+        layouts = {key_map.layout for key_map in key_maps(entry.build.partition(":")[0])}
+        assert all(layout in text for layout in layouts)
         for sentence in entry.deviations:
             assert sentence in text and sentence in survey_page()
 

@@ -52,6 +52,7 @@ def page(entry: Entry) -> str:
         lines += _list("Side outputs", entry.side_outputs)
         if entry.expects:
             lines += ["## Backbones", "", entry.expects, ""]
+    lines += _layouts(entry)
     lines += _list("What to look at", entry.look_at)
     lines += _list("Where this differs from the paper", entry.deviations)
     if isinstance(entry, SegmentorEntry):
@@ -86,6 +87,17 @@ def _names(entry: Entry) -> list[str]:
             "",
         ]
     return lines
+
+
+def _layouts(entry: Entry) -> list[str]:
+    """Whose names of weights the network file knows; only here does the catalog need torch."""
+    from segstudio_zoo.key_map import OWN_LAYOUT, key_maps
+
+    known = dict.fromkeys(key_map.layout for key_map in key_maps(entry.build.partition(":")[0]))
+    own = "SegStudio's own and those of mmsegmentation 1.x and 0.x"
+    others = ", ".join(layout for layout in known if layout != OWN_LAYOUT)
+    text = f"Names of weights that are read: {own}{f'; {others}' if others else ''}."
+    return ["## Weights", "", text, ""]
 
 
 def _options(options: Sequence[Option]) -> list[str]:
