@@ -16,6 +16,7 @@ from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtGui import QGuiApplication
 
 _EVERY_MS = 500
+_BURST = 20_000  # objects since the last look
 _UNSEEN_AT_FIRST = 500_000  # objects: twice those of a window with all its rooms
 
 
@@ -43,7 +44,13 @@ class WindowThreadCollector(QObject):
             gc.enable()
 
     def _collect(self) -> None:
-        """The youngest generation that is full, as the interpreter would; the oldest is set aside."""
+        """The youngest generation that is full, as the interpreter would; the oldest is set aside.
+
+        So is what came in a burst: code was read, and nearly all of it stays.
+        """
+        if gc.get_count()[0] > _BURST:
+            self._set_aside()
+            return
         for generation in (2, 1, 0):
             if gc.get_count()[generation] > self._thresholds[generation]:
                 gc.collect(min(generation, 1))

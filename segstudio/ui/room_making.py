@@ -48,7 +48,10 @@ class RoomEntry:
 
 
 class CodeReader(QObject):
-    """Imports the rooms' modules one after the other on a thread; `read` comes with the title of each."""
+    """Imports the rooms' modules one after the other on a thread; `read` comes with the title of each.
+
+    After the first it waits for `go_on`: who computes in Python takes turns with the window's thread.
+    """
 
     read = Signal(str)
 
@@ -57,6 +60,8 @@ class CodeReader(QObject):
         self._entries = tuple(entries)
         self._has_read: set[str] = set()
         self._thread: threading.Thread | None = None
+        self._may_go_on = threading.Event()
+        self._is_over = False
         self.read.connect(self._has_read.add)
 
     def start(self) -> None:
@@ -64,6 +69,15 @@ class CodeReader(QObject):
         if self._thread is None:
             self._thread = threading.Thread(target=self._read, name="read rooms", daemon=True)
             self._thread.start()
+
+    def go_on(self) -> None:
+        """The first room is made, or somebody waits for another one."""
+        self._may_go_on.set()
+
+    def stop(self) -> None:
+        """The rest is not read any more."""
+        self._is_over = True
+        self._may_go_on.set()
 
     def has_read(self, title: str) -> bool:
         return title in self._has_read
@@ -74,6 +88,9 @@ class CodeReader(QObject):
                 importlib.import_module(module)
             with contextlib.suppress(RuntimeError):  # the window may be gone before its code was read
                 self.read.emit(entry.title)
+            self._may_go_on.wait()
+            if self._is_over:
+                return
 
 
 class RoomMaker(QObject):
@@ -91,6 +108,7 @@ class RoomMaker(QObject):
         self._waiting: list[RoomEntry] = []
         self._parts: dict[str, tuple[Room, Iterator[None]]] = {}
         self._hurried = ""
+        self._has_made = False
         self._last_by_hand = 0.0
         self._watches = False
         self._timer = QTimer(self, singleShot=True)
@@ -109,10 +127,13 @@ class RoomMaker(QObject):
         if hurried:
             self._waiting.sort(key=lambda each: each is not entry)
             self._hurried = entry.title
+        if hurried or self._has_made:
+            self._code.go_on()
         self._go_on()
 
     def stop(self) -> None:
         """The window closes: nothing more is made."""
+        self._code.stop()
         self._waiting.clear()
         self._timer.stop()
         self._watch(False)
@@ -124,7 +145,7 @@ class RoomMaker(QObject):
 
     def _go_on(self, _title: str = "") -> None:
         entry = self._next()
-        self._watch(entry is not None and entry.title != self._hurried)
+        self._watch(bool(self._waiting))
         if entry is not None and not self._timer.isActive():
             self._timer.start(0 if entry.title == self._hurried else BETWEEN_MS)
         elif entry is not None and entry.title == self._hurried:
@@ -167,6 +188,8 @@ class RoomMaker(QObject):
             del self._parts[entry.title]
             if self._hurried == entry.title:
                 self._hurried = ""
+            self._has_made = True
+            self._code.go_on()
             self.made.emit(room)
             return False
         except BaseException:

@@ -13,11 +13,12 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QPen
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QShowEvent
 from PySide6.QtWidgets import QFrame
 
 from segstudio.ui import theme
 from segstudio.ui.train.chart_data import Line, Mark, Points, short_number
+from segstudio.ui.widgets.first_frames import first_frames
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 16, 8, 22
 MOST_DOTS = 1000
@@ -77,6 +78,7 @@ class Plot(pg.PlotWidget):
     def __init__(self) -> None:
         axes = {"left": _ValueAxis("left"), "bottom": _EpochAxis("bottom")}
         super().__init__(axisItems=axes, enableMenu=False)
+        self._is_new = True
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -116,6 +118,19 @@ class Plot(pg.PlotWidget):
             part.hide()
         box.sigResized.connect(self._place_mark)
         self.restyle()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._is_new = True
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self._is_new and not first_frames().take(self.viewport()):
+            painter = QPainter(self.viewport())
+            painter.fillRect(event.rect(), theme.color("win"))
+            painter.end()
+            return
+        self._is_new = False
+        super().paintEvent(event)
 
     # -- what is shown -------------------------------------------------------------------------------
 

@@ -8,13 +8,14 @@ from typing import Literal
 
 import numpy as np
 from PySide6.QtCore import QRectF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from segstudio.runtime.run_history import Epoch, Preview
 from segstudio.ui import theme
 from segstudio.ui.train.preview_pictures import PreviewPictures
 from segstudio.ui.widgets.buttons import IconButton, push_button
+from segstudio.ui.widgets.first_frames import first_frames
 from segstudio.ui.widgets.labels import label
 from segstudio.ui.widgets.slider import Slider
 
@@ -40,6 +41,7 @@ class PreviewGrid(QWidget):
         self._pictures = PreviewPictures(self)
         self._pictures.loaded.connect(self.update)
         self._said: dict[int, QImage] = {}
+        self._is_new = True
         theme.appearance().changed.connect(self.update)
 
     def show_run(self, folder: Path, previews: Sequence[Preview], ignore: int) -> None:
@@ -76,9 +78,14 @@ class PreviewGrid(QWidget):
         shape = self._previews[0].size if self._previews else (3, 2)
         return wide, wide * shape[1] / max(1, shape[0])
 
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._is_new = True
+
     def paintEvent(self, _event: QPaintEvent) -> None:
-        if self._folder is None:
+        if self._folder is None or (self._is_new and not first_frames().take(self)):
             return
+        self._is_new = False
         painter = QPainter(self)
         if not self._previews:
             painter.setFont(theme.font(12))
