@@ -9,7 +9,7 @@ from typing import Any
 
 from segstudio.registry import Registry
 from segstudio.worker.checkpoints import read_weights
-from segstudio.worker.loaded_models import identify
+from segstudio.worker.model_building import identify
 
 _LISTED_TENSORS = 2000
 

@@ -57,7 +57,9 @@ class Network:
         self.device = device
         self.dtype = dtype
         self.autocast = autocast
-        mean, std = (torch.tensor(values, dtype=torch.float32) for values in (preprocess.mean, preprocess.std))
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32) for values in (preprocess.mean, preprocess.std)
+        )
         values = torch.arange(256, dtype=torch.float32)[:, None]
         self._mean, self._std = (x.to(device).reshape(1, 3, 1, 1) for x in (mean, std))
         self._normalised: NDArray[np.float32] = ((values - mean) / std).numpy()[None]  # (1, 256, 3)

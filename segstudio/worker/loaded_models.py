@@ -24,6 +24,7 @@ from segstudio.worker.folding import FoldReport, fold_batch_norms
 from segstudio.worker.footprint import Footprint
 from segstudio.worker.fused_convolution import FusionReport, fuse_activations
 from segstudio.worker.memory import available_bytes
+from segstudio.worker.model_building import build_model
 from segstudio.worker.model_ref import ModelRef
 from segstudio.worker.precision import Agreement, dtype_of, lower
 
@@ -125,17 +126,13 @@ def load_model(
             action=f"Give a file (--weights FILE), or see `segstudio weights list {spec.id}`",
         )
     facts = weights.facts if weights is not None else WeightsFacts()
-    options, num_classes = _build_arguments(registry, plugin, spec, ref, checkpoint, weights)
-    model = build(registry, plugin, spec, num_classes=num_classes, options=options)
+    built = build_model(registry, plugin, spec, ref, checkpoint, weights)
+    model = built.model
     notes = list(weights.notes) if weights is not None else []
-    if isinstance(model, nn.Module):
-        if weights is not None:
-            load_weights(registry, plugin, spec, model, weights)
-        model.eval()
-    elif not callable(getattr(model, "predict", None)):
+    if not isinstance(model, nn.Module) and not callable(getattr(model, "predict", None)):
         raise UserError(f"{plugin.title}: {spec.id} is neither a torch module nor has it a `predict`")
     preprocess, source = _preprocess(spec, ref, weights, checkpoint)
-    number = int(getattr(model, "num_classes", 0) or num_classes or spec.num_classes or 0)
+    number = int(getattr(model, "num_classes", 0) or built.num_classes or spec.num_classes or 0)
     loaded = LoadedModel(
         plugin=plugin,
         spec=spec,
@@ -146,7 +143,7 @@ def load_model(
         preprocess=preprocess,
         preprocess_source=source,
         parameters=sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else 0,
-        options=options,
+        options=built.options,
         notes=notes,
     )
     if loaded.is_torch:
@@ -155,68 +152,6 @@ def load_model(
             loaded.precision, loaded.dtype = precision, dtype
             loaded.autocast = not lower(loaded.model, dtype, device, _example(loaded.spec))
     return loaded
-
-
-def build(
-    registry: Registry,
-    plugin: Plugin,
-    spec: ModelSpec,
-    *,
-    num_classes: int | None,
-    options: Mapping[str, Any],
-) -> Any:
-    """Calls the plugin's builder. Raises UserError, with what the plugin said."""
-    builder = registry.resolve(plugin, spec.build)
-    arguments = dict(options)
-    if num_classes is not None:
-        arguments["num_classes"] = num_classes
-    try:
-        return builder(spec.name, **arguments)
-    except Exception as error:
-        if devices.is_out_of_memory(error):
-            raise
-        raise plugin_error(plugin.title, f"{spec.title} cannot be built", error) from error
-
-
-def load_weights(
-    registry: Registry, plugin: Plugin, spec: ModelSpec, model: nn.Module, weights: WeightsFile
-) -> Any:
-    """Puts the tensors into the model, strictly, by the plugin's own `load` where it has one.
-
-    Raises UserError; the model then keeps the weights it had.
-    """
-    try:
-        if plugin.load:
-            return registry.resolve(plugin, plugin.load)(model, weights.tensors, strict=True)
-        _check_keys(model, weights.tensors)
-        return model.load_state_dict(weights.tensors, strict=True)
-    except UserError:
-        raise
-    except Exception as error:
-        report = getattr(error, "report", None)
-        details = str(report) if report is not None else str(error)
-        text = " ".join(str(error).split())
-        raise UserError(
-            f"{weights.path.name} does not fit {spec.title}",
-            where=f"({text[:300]})",
-            action="Choose the network it was trained with",
-            details=details,
-        ) from error
-
-
-def identify(registry: Registry, tensors: Mapping[str, Tensor]) -> list[tuple[Plugin, Any]]:
-    """What all plugins recognise in a state dict, best first within each plugin."""
-    found = []
-    for plugin in registry.plugins():
-        if plugin.identify:
-            try:
-                names = registry.resolve(plugin, plugin.identify)(tensors)
-            except UserError:
-                raise
-            except Exception as error:
-                raise plugin_error(plugin.title, "it cannot identify this file", error) from error
-            found += [(plugin, name) for name in names]
-    return found
 
 
 def class_table(number: int, facts: WeightsFacts, *taxonomies: str) -> tuple[TaxonomyClass, ...]:
@@ -243,16 +178,6 @@ def _taxonomies(spec: ModelSpec, checkpoint: Checkpoint | None) -> tuple[str, ..
     return (named, spec.taxonomy, *(found.taxonomy for found in spec.checkpoints))
 
 
-def _check_keys(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """torch copies what fits before it complains about the rest; this looks first."""
-    own = model.state_dict()
-    wrong = sorted(set(own) ^ set(tensors)) + [
-        key for key in own if key in tensors and own[key].shape != tensors[key].shape
-    ]
-    if wrong:
-        raise ValueError(f"{len(wrong)} keys differ, the first is {wrong[0]!r}")
-
-
 def _checkpoint(spec: ModelSpec, ref: ModelRef) -> Checkpoint | None:
     """The declared checkpoint a ref names; without weights, the first one that lies on this computer."""
     if ref.weights is not None or ref.untrained:
@@ -268,42 +193,6 @@ def _checkpoint(spec: ModelSpec, ref: ModelRef) -> Checkpoint | None:
                 )
             return checkpoint
     raise UserError(f"{spec.title} has no checkpoint named {ref.checkpoint!r}")
-
-
-def _build_arguments(
-    registry: Registry,
-    plugin: Plugin,
-    spec: ModelSpec,
-    ref: ModelRef,
-    checkpoint: Checkpoint | None,
-    weights: WeightsFile | None,
-) -> tuple[dict[str, Any], int | None]:
-    """Options and number of classes: what the person said, else the file's facts, else what its keys tell."""
-    options: dict[str, Any] = {}
-    num_classes: int | None = None
-    if weights is not None and plugin.identify:
-        for found in registry.resolve(plugin, plugin.identify)(weights.tensors):
-            if _same_name(found.name, spec):
-                options.update(found.options)
-                num_classes = found.num_classes
-                break
-    if checkpoint is not None:
-        options.update(dict(checkpoint.options))
-        num_classes = checkpoint.num_classes or num_classes
-    if weights is not None:
-        options.update(
-            {key: tuple(v) if isinstance(v, list) else v for key, v in weights.facts.options.items()}
-        )
-        num_classes = weights.facts.num_classes or num_classes
-    options.update(ref.options)
-    return options, ref.num_classes or num_classes or spec.num_classes
-
-
-def _same_name(name: str, spec: ModelSpec) -> bool:
-    def plain(text: str) -> str:
-        return text.lower().replace("_", "-")
-
-    return plain(name) in {plain(spec.name), *map(plain, spec.search_aliases)}
 
 
 def _preprocess(

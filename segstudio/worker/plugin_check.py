@@ -9,7 +9,7 @@ from segstudio.core.errors import UserError
 from segstudio.core.plugin_sources import PluginSource, file_source
 from segstudio.plugin_api import ModelSpec, Plugin, conformance
 from segstudio.registry import Registry
-from segstudio.worker.loaded_models import build
+from segstudio.worker.model_building import build
 
 
 def check_all(name: str, progress: Callable[[int, int, str], None] | None = None) -> Sequence[str]:
