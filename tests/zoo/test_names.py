@@ -31,6 +31,13 @@ from tests.zoo.reference import needs_shared, reference_names
         ("resnet50-v1c", "resnet50-v1c"),
         ("fcn_r18-d8", "fcn_r18-d8"),
         ("deeplabv3_resnet18-v1c-d8", "deeplabv3_r18-d8"),
+        ("timm_mobilenetv2_140", "timm_mobilenetv2_140"),
+        ("timm_mobilenetv3_small_075", "timm_mobilenetv3_small_075"),
+        ("timm_resnet50c", "resnet50-v1c"),
+        ("timm_resnet50s", "resnet50-v1s"),
+        ("timm_deit_base_patch16_384", "timm_vit_base_patch16_224"),
+        ("timm_beit_large_patch16_512", "timm_beit_large_patch16_224"),
+        ("transformers_dpt_hybrid", "transformers_dpt_hybrid"),
     ],
 )
 def test_spellings_and_published_configurations_mean_one_model(name: str, canonical: str) -> None:

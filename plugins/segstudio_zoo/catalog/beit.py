@@ -23,7 +23,13 @@ ENTRY = BackboneEntry(
     ),
     output_strides=(),
     models=tuple(
-        NamedModel(f"timm_beit_{size}_patch16_224", f"beit-{size}", (("out_indices", "all"),), listed=False)
+        NamedModel(
+            f"timm_beit_{size}_patch16_224",
+            f"beit-{size}",
+            (("out_indices", "all"),),
+            aliases=tuple(f"timm_beit_{size}_patch16_{side}" for side in (384, 512)),
+            listed=False,
+        )
         for size in ("base", "large")
     ),
     options=(

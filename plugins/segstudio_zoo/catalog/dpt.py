@@ -29,6 +29,12 @@ ENTRY = SegmentorEntry(
     models=(
         NamedModel("dpt_vit-b16", backbone="vit-b16", settings=(("patch_bias", False), ("eps", 1e-5))),
         NamedModel("dpt_vit-hybrid", backbone="vit-hybrid", aliases=("dpt_hybrid",)),
+        NamedModel(
+            "transformers_dpt_hybrid",
+            backbone="vit-hybrid",
+            settings=tuple(pair for pair in _TRANSFORMERS if pair[0] not in ("interpolation", "eps")),
+            listed=False,
+        ),
         NamedModel("transformers_dpt_base", backbone="vit-b16", settings=_TRANSFORMERS, listed=False),
         NamedModel("transformers_dpt_large", backbone="vit-l16", settings=_TRANSFORMERS, listed=False),
     ),

@@ -24,11 +24,17 @@ ENTRY = BackboneEntry(
             settings=(("out_indices", _PYRAMID), ("last_conv", True)),
             listed=False,
         ),
-        NamedModel(
-            "timm_mobilenetv2_100",
-            backbone="mobilenet-v2",
-            settings=(("out_indices", _PYRAMID),),
-            listed=False,
+        *(
+            NamedModel(
+                f"timm_mobilenetv2_{percent:03}",
+                backbone="mobilenet-v2",
+                settings=(
+                    ("out_indices", _PYRAMID),
+                    *((("width", percent / 100),) if percent != 100 else ()),
+                ),
+                listed=False,
+            )
+            for percent in (35, 50, 75, 100, 140)
         ),
     ),
     options=(

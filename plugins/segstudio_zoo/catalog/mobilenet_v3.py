@@ -35,11 +35,20 @@ ENTRY = BackboneEntry(
             settings=(_EVEN,),
             listed=False,
         ),
-        NamedModel(
-            "timm_mobilenetv3_large_100",
-            backbone="mobilenet-v3-large",
-            settings=(_EVEN, ("norm_eps", 1e-5), ("out_indices", (1, 3, 6, 12, 16))),
-            listed=False,
+        *(
+            NamedModel(
+                f"timm_mobilenetv3_{size}_{percent:03}",
+                backbone=f"mobilenet-v3-{size}",
+                settings=(
+                    _EVEN,
+                    ("norm_eps", 1e-5),
+                    ("out_indices", taps),
+                    *((("width", percent / 100), ("widened", "ratios")) if percent != 100 else ()),
+                ),
+                listed=False,
+            )
+            for size, taps in (("large", (1, 3, 6, 12, 16)), ("small", (0, 1, 3, 8, 12)))
+            for percent in (50, 75, 100)
         ),
     ),
     options=(

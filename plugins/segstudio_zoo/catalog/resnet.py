@@ -16,15 +16,15 @@ ENTRY = BackboneEntry(
     ),
     build="segstudio_zoo.backbones.resnet:build",
     variants=(
-        BackboneVariant("resnet18-v1c", aliases=("r18", "r18-v1c", "r18c"), short="r18"),
-        BackboneVariant("resnet34-v1c", aliases=("r34", "r34-v1c", "r34c"), short="r34"),
-        BackboneVariant("resnet50-v1c", aliases=("r50", "r50-v1c", "r50c"), short="r50"),
-        BackboneVariant("resnet101-v1c", aliases=("r101", "r101-v1c", "r101c"), short="r101"),
-        BackboneVariant("resnet152-v1c", aliases=("r152", "r152-v1c", "r152c"), short="r152"),
+        BackboneVariant("resnet18-v1c", aliases=("r18", "r18-v1c", "r18c", "resnet18c"), short="r18"),
+        BackboneVariant("resnet34-v1c", aliases=("r34", "r34-v1c", "r34c", "resnet34c"), short="r34"),
+        BackboneVariant("resnet50-v1c", aliases=("r50", "r50-v1c", "r50c", "resnet50c"), short="r50"),
+        BackboneVariant("resnet101-v1c", aliases=("r101", "r101-v1c", "r101c", "resnet101c"), short="r101"),
+        BackboneVariant("resnet152-v1c", aliases=("r152", "r152-v1c", "r152c", "resnet152c"), short="r152"),
         *(
             BackboneVariant(
                 f"resnet{depth}-v1s",
-                aliases=(f"r{depth}-v1s",),
+                aliases=(f"r{depth}-v1s", f"resnet{depth}s"),
                 short=f"r{depth}s",
                 settings=(("stem_channels", 128),),
             )

@@ -41,6 +41,9 @@ ENTRY = BackboneEntry(
             aliases=(
                 f"timm_vit_{_LONG[size]}_patch{patch}_224_mae",
                 f"timm_vit_{_LONG[size]}_patch{patch}_224.mae",
+                f"timm_vit_{_LONG[size]}_patch{patch}_384",
+                f"timm_deit_{_LONG[size]}_patch{patch}_224",
+                f"timm_deit_{_LONG[size]}_patch{patch}_384",
             ),
             listed=False,
         )
