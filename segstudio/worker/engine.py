@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from segstudio.core.errors import UserError
 from segstudio.core.weights_facts import WeightsFacts
-from segstudio.plugin_api import Prediction, ProbeMap, ProbeSpec, Query, Scores, TaxonomyClass
+from segstudio.plugin_api import ProbeMap, ProbeSpec, Query, Scores, TaxonomyClass
 from segstudio.registry import Registry, plugin_error
 from segstudio.worker import devices, footprint, kept_heap, loaded_models
 from segstudio.worker.control import Cancelled, Control
@@ -28,6 +28,7 @@ from segstudio.worker.kept_runs import KeptRun, KeptRuns, ask, capturing, switch
 from segstudio.worker.loaded_models import LoadedModel, ModelCache
 from segstudio.worker.memory import peak_resident_bytes
 from segstudio.worker.model_ref import ModelRef
+from segstudio.worker.plugin_predictions import run_predictor
 from segstudio.worker.precision import Agreement, compare, crop_of
 from segstudio.worker.resampling import Maps
 from segstudio.worker.tiles import Tile, TilePlan
@@ -142,7 +143,7 @@ class Engine:
                 notes.append(loaded.agreement.sentence(loaded.precision))
         else:
             plan = make_plan(*image.shape[:2], loaded.spec, None)
-            timing, changed = self._run_predictor(loaded, ref, image, maps, control), False
+            timing, changed = run_predictor(loaded, ref, image, maps, control), False
         classes = loaded.classes
         if not classes:
             classes = _classes_found(maps.labels)
@@ -350,28 +351,6 @@ class Engine:
     def _run_key(ref: ModelRef, loaded: LoadedModel, key: str) -> str:
         return f"{ref.key()} {sorted(ref.switches.items())} {loaded.device} {loaded.precision} {key}"
 
-    # -- other plugins -------------------------------------------------------------------------------
-
-    def _run_predictor(
-        self, loaded: LoadedModel, ref: ModelRef, image: NDArray[np.uint8], maps: Maps, control: Control
-    ) -> Timing:
-        if ref.switches:
-            raise UserError(f"{loaded.spec.title} has no switches")
-        started = time.perf_counter()
-        frozen = image.view()
-        frozen.flags.writeable = False
-        try:
-            found = loaded.model.predict(frozen, cancel=control.cancelled)
-        except Exception as error:
-            control.check()
-            if devices.is_out_of_memory(error):
-                raise
-            raise plugin_error(loaded.plugin.title, f"{loaded.spec.title} failed", error) from error
-        control.check()
-        _take_prediction(loaded, found, image.shape[:2], maps)
-        control.progress(1.0)
-        return Timing(time.perf_counter() - started, 1)
-
 
 def probe_spec(loaded: LoadedModel, probe_id: str) -> ProbeSpec:
     """The probe with this id. Raises UserError naming those there are."""
@@ -397,45 +376,6 @@ def _new_maps(size: tuple[int, ...], num_classes: int, confidence: bool, entropy
         np.zeros((height, width), np.uint8) if confidence else None,
         np.zeros((height, width), np.uint8) if entropy else None,
     )
-
-
-def _take_prediction(loaded: LoadedModel, found: Any, size: tuple[int, ...], maps: Maps) -> None:
-    """Copies a plugin's answer where it fits. Raises UserError saying what does not."""
-
-    def wrong(what: str) -> UserError:
-        return UserError(f"{loaded.plugin.title}: {loaded.spec.title} gave {what}")
-
-    if not isinstance(found, Prediction):
-        raise wrong(f"a {type(found).__name__}, expected a Prediction")
-    labels = np.asarray(found.label_map)
-    if labels.shape != tuple(size) or labels.dtype.kind not in "ui":
-        raise wrong(f"a label map of {labels.shape} {labels.dtype}, expected integers of {tuple(size)}")
-    most = np.iinfo(maps.labels.dtype).max
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high > most:
-        raise wrong(f"class indices {low}..{high}, expected 0..{most}")
-    maps.labels[...] = labels
-    if maps.confidence is not None:
-        maps.confidence[...] = 255 if found.confidence is None else _bytes(found.confidence, size, wrong)
-    if maps.entropy is not None:
-        maps.entropy[...] = 0 if found.scores is None else _entropy(np.asarray(found.scores))
-
-
-def _bytes(values: Any, size: tuple[int, ...], wrong: Callable[[str], UserError]) -> NDArray[np.uint8]:
-    array = np.asarray(values, np.float32)
-    if array.shape != tuple(size):
-        raise wrong(f"a confidence of {array.shape}, expected {tuple(size)}")
-    if not np.isfinite(array).all():
-        raise wrong("a confidence that is no number somewhere")
-    result: NDArray[np.uint8] = np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
-    return result
-
-
-def _entropy(scores: NDArray[np.float32]) -> NDArray[np.uint8]:
-    safe = np.clip(scores, 1e-12, 1)
-    entropy = -(safe * np.log(safe)).sum(axis=0) / np.log(max(2, len(scores)))
-    result: NDArray[np.uint8] = np.rint(np.clip(entropy, 0, 1) * 255).astype(np.uint8)
-    return result
 
 
 def _classes_found(labels: NDArray[Any]) -> tuple[TaxonomyClass, ...]:
