@@ -16,8 +16,8 @@ from PySide6.QtCore import QObject, Signal
 
 from segstudio.core.formats import FORMATS, Format
 from segstudio.core.staging import drop_staging, staging_path
-from segstudio.runtime.call import Call
-from segstudio.runtime.jobs import JobQueue, job_of_call
+from segstudio.runtime.jobs import JobQueue
+from segstudio.runtime.label_transfer import LabelTransfer
 from segstudio.runtime.session import ProjectSession
 from segstudio.runtime.worker_client import WorkerClient
 
@@ -73,21 +73,15 @@ def image_choices(session: ProjectSession, shown: Sequence[int]) -> list[ImageCh
     return [choice for choice in choices if choice.images]
 
 
-class LabelExport(QObject):
+class LabelExport(LabelTransfer):
     """One export. `staged` or `failed` after `stage`, `finished(files)` or `failed` after `deliver`."""
 
-    progressed = Signal(float)
     staged = Signal(object)  # StagedLabels
-    failed = Signal(object)  # UserError
-    cancelled = Signal()
-    finished = Signal(int)
 
     def __init__(self, session: ProjectSession, jobs: JobQueue | None, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._session = session
-        self._jobs = jobs
-        self._client = WorkerClient(reader=True, parent=self)
-        self._call: Call | None = None
+        client = WorkerClient(reader=True)
+        super().__init__(session, jobs, client, parent)
+        client.setParent(self)
         self._staging: Path | None = None
         self._target = Path()
         self._files = 0
@@ -131,8 +125,7 @@ class LabelExport(QObject):
 
     def discard(self) -> None:
         """Forget what lies aside, or end writing it; another `stage` may follow."""
-        if self._call is not None and not self._call.ended:
-            self._call.cancel()
+        self._cancel()
         staging, self._staging, self._files = self._staging, None, 0
         if staging is not None and staging.exists():
             # Perhaps a hundred thousand files: nothing to wait for.
@@ -142,15 +135,6 @@ class LabelExport(QObject):
         """The end, at any moment: nothing is left behind."""
         self._client.close()  # first, so that nothing is written any more
         self.discard()
-
-    def _request(self, title: str, op: str, **arguments: Any) -> Call:
-        call = self._call = self._client.request(op, **arguments)
-        if self._jobs is not None:
-            self._jobs.add(job_of_call(title, call))
-        call.progressed.connect(lambda fraction, _name: self.progressed.emit(fraction))
-        call.failed.connect(self.failed)
-        call.cancelled.connect(self.cancelled)
-        return call
 
     def _take(self, values: dict[str, Any]) -> None:
         self._files = int(values["files"])

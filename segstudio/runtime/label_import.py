@@ -22,9 +22,9 @@ from segstudio.core.errors import UserError
 from segstudio.core.formats import FORMATS, Format
 from segstudio.core.project import Project
 from segstudio.core.records import LabelClass
-from segstudio.runtime.jobs import JobQueue, job_of_call
+from segstudio.runtime.jobs import JobQueue
+from segstudio.runtime.label_transfer import LabelTransfer
 from segstudio.runtime.session import ProjectSession
-from segstudio.runtime.worker_client import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +42,14 @@ def formats() -> tuple[Format, ...]:
     return FORMATS
 
 
-class LabelImport(QObject):
+class LabelImport(LabelTransfer):
     """One import. `found` or `failed` after `read`, `finished(images)` or `failed` after `write`."""
 
-    progressed = Signal(float)
     found = Signal(object)  # FoundLabels
-    failed = Signal(object)  # UserError
-    cancelled = Signal()
-    finished = Signal(int)
 
     def __init__(self, session: ProjectSession, jobs: JobQueue | None, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._session = session
-        self._jobs = jobs
+        super().__init__(session, jobs, None, parent)
         self._folder: Path | None = None
-        self._call: Call | None = None
         self._entry: Format | None = None
         self.result: FoundLabels | None = None
 
@@ -67,7 +60,8 @@ class LabelImport(QObject):
             return
         self.close()
         self._entry, self._folder = entry, Path(tempfile.mkdtemp(prefix="segstudio-import-"))
-        call = self._session.reader.request(
+        call = self._request(
+            f"Read {entry.title}",
             "import_labels",
             format=entry.id,
             source=str(source),
@@ -76,17 +70,11 @@ class LabelImport(QObject):
             classes=[dataclasses.asdict(each) for each in self._session.classes],
             out=str(self._folder),
         )
-        self._call = call
-        if self._jobs is not None:
-            self._jobs.add(job_of_call(f"Read {entry.title}", call))
-        call.progressed.connect(lambda fraction, _name: self.progressed.emit(fraction))
         call.finished.connect(self._take)
-        call.failed.connect(self._fail)
-        call.cancelled.connect(self.cancelled)
 
     def _fail(self, error: UserError) -> None:
         self.close()
-        self.failed.emit(error)
+        super()._fail(error)
 
     def _take(self, values: dict[str, Any]) -> None:
         classes = tuple(LabelClass.from_json(fields) for fields in values["classes"])
@@ -115,9 +103,7 @@ class LabelImport(QObject):
 
     def close(self) -> None:
         """Remove the files the reader wrote."""
-        if self._call is not None and not self._call.ended:
-            self._call.cancel()
-        self._call = None
+        self._cancel()
         folder, self._folder = self._folder, None
         if folder is not None:
             # Perhaps a hundred thousand files: nothing to wait for.

@@ -218,9 +218,9 @@ def test_a_switch_is_asked_for_and_marked_as_not_trained(qtbot, room):
 def test_export_writes_the_values_and_the_picture(qtbot, room, tmp_path):
     pin = room.inspection.active_pin
     result = answered(qtbot, room, pin.x, pin.y)
-    room.export_to(tmp_path / "map.npy")
+    room.maps.export_to(tmp_path / "map.npy")
     assert (np.load(tmp_path / "map.npy") == result.values).all()
-    room.export_to(tmp_path / "map.png")
+    room.maps.export_to(tmp_path / "map.png")
     written = QImage(str(tmp_path / "map.png"))
     assert (written.width(), written.height()) == (192, 128)
 

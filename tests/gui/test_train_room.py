@@ -110,7 +110,13 @@ def test_a_run_goes_from_the_form_to_the_shelf(window, qtbot):
     form = room.form
     form.model.setCurrentIndex(form.model.findData("tiny_plugin/tinynet"))
     assert [option for option in form._options] == ["width", "norm", "dropout"]
-    for field, value in ((form.epochs, 3), (form.batch, 2), (form.crop_width, 32), (form.crop_height, 32)):
+    fields = form.fields
+    for field, value in (
+        (fields.epochs, 3),
+        (fields.batch, 2),
+        (fields.crop_width, 32),
+        (fields.crop_height, 32),
+    ):
         field.setValue(value)
     form._options["width"][1].setValue(6)
     form.title.setText("First try")
@@ -142,7 +148,13 @@ def test_a_run_that_was_killed_shows_as_paused_and_resumes(window, qtbot):
     room.new_run()
     form = room.form
     form.model.setCurrentIndex(form.model.findData("tiny_plugin/tinynet"))
-    for field, value in ((form.epochs, 400), (form.batch, 1), (form.crop_width, 32), (form.crop_height, 32)):
+    fields = form.fields
+    for field, value in (
+        (fields.epochs, 400),
+        (fields.batch, 1),
+        (fields.crop_width, 32),
+        (fields.crop_height, 32),
+    ):
         field.setValue(value)
     QTest.mouseClick(form.start, Qt.MouseButton.LeftButton)
     runs = window.services.runs
@@ -194,3 +206,16 @@ def test_a_press_on_a_chart_moves_the_cursor_to_that_epoch(qtbot):
 def test_the_strip_gets_brighter_with_the_iou():
     shades = [strip_color(value / 10).lightness() for value in range(11)]
     assert shades == sorted(shades) and shades[0] < shades[-1]
+
+
+def test_a_crop_that_a_person_chose_stays_when_the_data_are_looked_at_again(window, qtbot):
+    room = room_of(window)
+    qtbot.waitUntil(lambda: room.check.report is not None, timeout=20000)
+    fields = room.form.fields
+    room._show_data()
+    assert (fields.crop_width.value(), fields.crop_height.value()) == (32, 32)
+    fields.crop_width.setFocus()
+    QTest.keyClick(fields.crop_width, Qt.Key.Key_Up)
+    assert fields.crop_width.value() == 33
+    room._show_data()
+    assert fields.crop_width.value() == 33

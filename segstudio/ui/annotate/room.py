@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from PySide6.QtCore import QObject, QPointF, QRectF, Qt, QTimer
+from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtGui import QColor, QImage, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QWidget
 
 from segstudio.runtime.label_next import LabelNext
-from segstudio.runtime.proposals import Proposals, Region
+from segstudio.runtime.proposals import Proposals
 from segstudio.ui.annotate.actions import ANNOTATE_ACTIONS
 from segstudio.ui.annotate.canvas import AnnotateCanvas
 from segstudio.ui.annotate.class_dock import ClassDock
 from segstudio.ui.annotate.dock import LEAST_WIDTH, MOST_WIDTH, AnnotateDock
-from segstudio.ui.annotate.ghost_chip import GhostChip
+from segstudio.ui.annotate.ghost import Ghost
 from segstudio.ui.annotate.ghost_layer import GhostLayer
 from segstudio.ui.annotate.history_list import HistoryList
 from segstudio.ui.annotate.label_next_order import LabelNextOrder
@@ -33,7 +33,6 @@ from segstudio.ui.canvas.tools.tool import Tool
 from segstudio.ui.remembered import remember_later, settings
 from segstudio.ui.room import Services
 from segstudio.ui.widgets.empty_state import EmptyState
-from segstudio.ui.widgets.numbers import grouped
 
 _DOCK, _DOCK_NARROW = 320, 264
 
@@ -180,43 +179,6 @@ class AnnotateRoom(QObject):
                 self,
             )
 
-    def _follow_proposals(self, proposals: Proposals, dock: ProposalDock) -> None:
-        proposals.changed.connect(self._show_ghost)
-        proposals.failed.connect(self._services.status.error)
-        dock.region_shown.connect(self._bring_into_view)
-        self.canvas.answered.connect(self._answer)
-        self._session.undone.connect(lambda *_: proposals.set_threshold(proposals.threshold))
-
-    def _show_ghost(self) -> None:
-        proposals = self.proposals
-        if proposals is not None:
-            self.ghost_layer.set_regions(proposals.numbers, proposals.regions, proposals.current)
-            QTimer.singleShot(0, self, self.dock.fit_heights)
-            self.canvas.show_chip(self._chip_of(proposals.current))
-            for action_id in ("proposal.accept", "proposal.reject"):
-                why = "No proposal on this image"
-                self._services.actions.enable(action_id, proposals.current is not None, why_not=why)
-
-    def _chip_of(self, region: Region | None) -> GhostChip | None:
-        entry = self._session.class_of(region.class_index) if region is not None else None
-        if region is None or entry is None:
-            return None
-        size = grouped(region.pixels)
-        box = QRectF(region.rect.x0, region.rect.y0, region.rect.width, region.rect.height)
-        return GhostChip(f"{entry.name} {region.confidence:.2f} · {size} px", QColor(*entry.color), box)
-
-    def _answer(self, answer: str) -> None:
-        if self.proposal_dock is not None:
-            (self.proposal_dock.accept if answer == "accept" else self.proposal_dock.reject)()
-
-    def _bring_into_view(self, region: Region) -> None:
-        """Only a region that is outside moves the picture."""
-        rect = region.rect
-        box = self.canvas.view_rect(QRectF(rect.x0, rect.y0, rect.width, rect.height))
-        if not box.intersects(QRectF(self.canvas.rect())):
-            middle = QPointF((rect.x0 + rect.x1) / 2, (rect.y0 + rect.y1) / 2)
-            self._services.viewport.set_center(middle)
-
     def _bind(self) -> None:
         table = self._services.actions
         table.add(ANNOTATE_ACTIONS)
@@ -235,13 +197,16 @@ class AnnotateRoom(QObject):
         table.bind("class.swap", self.state.swap_classes)
         table.bind("class.add", self.classes.add_class)
         if self.proposals is not None and self.proposal_dock is not None:
-            self._follow_proposals(self.proposals, self.proposal_dock)
+            ghost = Ghost(
+                self._services, self.canvas, self.ghost_layer, self.proposals, self.proposal_dock, self
+            )
+            ghost.changed.connect(lambda: QTimer.singleShot(0, self, self.dock.fit_heights))
             table.bind("proposal.run", self.proposal_dock.run)
             table.bind("proposal.accept", self.proposal_dock.accept)
             table.bind("proposal.reject", self.proposal_dock.reject)
             if self.label_next is not None:
                 table.bind("proposal.label_next", self.label_next.toggle)
-            self._show_ghost()
+            ghost.show()
         table.bind("overlay.less", lambda: self.overlay.step(-8))
         table.bind("overlay.more", lambda: self.overlay.step(8))
         self.column.tool_chosen.connect(self.use_tool)

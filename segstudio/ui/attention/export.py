@@ -3,19 +3,69 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PySide6.QtCore import QBuffer, QIODevice, QSize
 from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from segstudio.core import atomic_file
 from segstudio.core.errors import UserError
 from segstudio.runtime.attention import ProbeResult, ProbeSlot
+from segstudio.runtime.inspection import Inspection
 from segstudio.ui.attention.figures import Look, paint_answer
 from segstudio.ui.canvas.layers import ImageLayer
+from segstudio.ui.room import Services
 
 LARGEST = 4096
+
+
+class MapExport:
+    """Asks where the map in front goes, and writes it."""
+
+    def __init__(
+        self,
+        services: Services,
+        inspection: Inspection,
+        picture: ImageLayer,
+        look: Callable[[], Look],
+        over: QWidget,
+    ) -> None:
+        """`picture` lies under the map, drawn as `look()` says; `over` is where the question appears."""
+        self._session, self._status = services.session, services.status
+        self._inspection, self._picture, self._look, self._over = inspection, picture, look, over
+
+    def export(self, kind: str) -> None:
+        """Asks for a file of this kind, "png" or "npy"."""
+        slot, pin = self._inspection.front_slot, self._inspection.active_pin
+        current = self._session.current
+        if slot is None or self._inspection.result(slot, pin) is None or current is None:
+            self._status.notice.emit("There is no map to export yet", "", None)
+            return
+        name = file_name(current.display_name, slot, pin.name if pin is not None else "", f".{kind}")
+        folder = self._session.project.folder if self._session.project is not None else Path.home()
+        chosen, _ = QFileDialog.getSaveFileName(self._over, "Export the map", str(folder / name), f"*.{kind}")
+        if chosen:
+            self.export_to(Path(chosen))
+
+    def export_to(self, path: Path) -> None:
+        """Writes the map in front; the suffix (.npy or .png) decides how."""
+        slot, pin = self._inspection.front_slot, self._inspection.active_pin
+        result, image = self._inspection.result(slot, pin), self._session.image
+        if result is None:
+            return
+        size = QSize(image.width, image.height) if image is not None and image.width else QSize()
+        try:
+            if path.suffix == ".npy":
+                write_values(path, result)
+            else:
+                write_picture(path, result, self._picture, size, self._look())
+        except UserError as error:
+            self._status.error.emit(error)
+            return
+        self._status.notice.emit(f"Written to {path.name}", "", None)
 
 
 def file_name(image_name: str, slot: ProbeSlot, pin_name: str, suffix: str) -> str:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, QPoint, QSize, Qt, QTimer
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QFileDialog, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.core.errors import UserError
 from segstudio.runtime.actions import ActionSpec
 from segstudio.runtime.attention import ProbeSlot
 from segstudio.runtime.inspection import Inspection
 from segstudio.runtime.predictions import Predictions
-from segstudio.ui.attention.export import file_name, write_picture, write_values
+from segstudio.ui.attention.export import MapExport
 from segstudio.ui.attention.figures import GREY_BRIGHTNESS, Look
 from segstudio.ui.attention.heat_view import HeatView
 from segstudio.ui.attention.multiples import Multiples, short_name
@@ -134,6 +133,9 @@ class AttentionRoom(QObject):
         self._build_empty()
         yield
         self.bar = AttentionBar(self.inspection)
+        self.maps = MapExport(
+            self._services, self.inspection, self._picture, lambda: self.scale.look, self._pages
+        )
         yield
         self._connect()
         yield
@@ -172,12 +174,12 @@ class AttentionRoom(QObject):
         bar.option_wanted.connect(inspection.set_option)
         bar.models_wanted.connect(inspection.set_models)
         bar.switches_wanted.connect(self._open_switches)
-        bar.export_wanted.connect(self._export)
+        bar.export_wanted.connect(self.maps.export)
         table = self._services.actions
         table.add(ACTIONS)
         table.list_held("attention.pin")
-        table.bind("attention.png", self._export_png)
-        table.bind("attention.npy", self._export_npy)
+        table.bind("attention.png", lambda: self.maps.export("png"))
+        table.bind("attention.npy", lambda: self.maps.export("npy"))
 
     # ------------------------------------------------------------------ showing
 
@@ -365,43 +367,6 @@ class AttentionRoom(QObject):
         self.inspection.set_switches(values)
         if self._card is not None:
             self._card.show_loss("Not as trained" if values else "As trained", "", worse=True)
-
-    def _export_png(self) -> None:
-        self._export("png")
-
-    def _export_npy(self) -> None:
-        self._export("npy")
-
-    def _export(self, kind: str) -> None:
-        slot, pin = self.inspection.front_slot, self.inspection.active_pin
-        result = self.inspection.result(slot, pin)
-        current = self._session.current
-        if slot is None or result is None or current is None:
-            self._services.status.notice.emit("There is no map to export yet", "", None)
-            return
-        name = file_name(current.display_name, slot, pin.name if pin is not None else "", f".{kind}")
-        folder = self._session.project.folder if self._session.project is not None else Path.home()
-        chosen, _ = QFileDialog.getSaveFileName(
-            self._pages, "Export the map", str(folder / name), f"*.{kind}"
-        )
-        if chosen:
-            self.export_to(Path(chosen))
-
-    def export_to(self, path: Path) -> None:
-        """Writes the map in front; the suffix (.npy or .png) decides how."""
-        slot, pin = self.inspection.front_slot, self.inspection.active_pin
-        result = self.inspection.result(slot, pin)
-        if result is None:
-            return
-        try:
-            if path.suffix == ".npy":
-                write_values(path, result)
-            else:
-                write_picture(path, result, self._picture, self._image_size(), self.scale.look)
-        except UserError as error:
-            self._services.status.error.emit(error)
-            return
-        self._services.status.notice.emit(f"Written to {path.name}", "", None)
 
 
 def _splitter(orientation: Qt.Orientation) -> QSplitter:

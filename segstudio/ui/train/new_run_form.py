@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QFileDialog,
     QFrame,
@@ -22,18 +19,17 @@ from PySide6.QtWidgets import (
 )
 
 from segstudio.core.errors import UserError
-from segstudio.core.recipe import CLASS_WEIGHTS, OPTIMIZERS, Recipe, RunClass
+from segstudio.core.recipe import Recipe, RunClass
 from segstudio.plugin_api import ModelSpec, Option
 from segstudio.ui.train.option_fields import (
     field_name,
     field_of,
     form_layout,
     left_aligned,
-    real_number,
     show_value,
     value_of,
-    whole_number,
 )
+from segstudio.ui.train.recipe_fields import RecipeFields
 from segstudio.ui.widgets.buttons import IconButton, push_button
 from segstudio.ui.widgets.labels import ElidedLabel, label, set_role
 from segstudio.ui.widgets.section import FoldSection
@@ -52,6 +48,8 @@ class NewRunForm(QWidget):
         self._options: dict[str, tuple[Option, QWidget]] = {}
         self._plugin_files: tuple[str, ...] = ()
         self._classes: tuple[RunClass, ...] = ()
+        self.fields = RecipeFields(self)
+        self.fields.changed.connect(self._summarise)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -127,35 +125,7 @@ class NewRunForm(QWidget):
 
     def _build_recipe(self) -> None:
         self._body.addWidget(label("Recipe", size=15, strong=600))
-        form = form_layout()
-        self.epochs = whole_number(1, 10000, 40, "Epochs")
-        self.batch = whole_number(1, 512, 4, "Batch")
-        self.crop_width = whole_number(16, 4096, 256, "Crop width")
-        self.crop_height = whole_number(16, 4096, 256, "Crop height")
-        self.lr = real_number(0.0, 10.0, 0.01, 6, "Learning rate")
-        self.optimizer = QComboBox()
-        self.optimizer.addItems([{"sgd": "SGD", "adamw": "AdamW"}[name] for name in OPTIMIZERS])
-        self.optimizer.setAccessibleName("Optimizer")
-        self.class_weights = QComboBox()
-        self.class_weights.addItems(["All classes weigh the same", "Rare classes weigh more"])
-        self.class_weights.setAccessibleName("Class weights")
-        crop = QHBoxLayout()
-        crop.setSpacing(8)
-        crop.addWidget(self.crop_width)
-        crop.addWidget(label("×", role="t2"))
-        crop.addWidget(self.crop_height)
-        crop.addStretch(1)
-        form.addRow(field_name("Epochs"), left_aligned(self.epochs))
-        form.addRow(field_name("Batch", "Images of one step"), left_aligned(self.batch))
-        form.addRow(field_name("Crop", "Width × height in pixels, cut from the scaled image"), crop)
-        form.addRow(field_name("Learning rate"), left_aligned(self.lr))
-        form.addRow(field_name("Optimizer"), left_aligned(self.optimizer))
-        form.addRow(field_name("Loss"), left_aligned(self.class_weights, 220))
-        self._body.addLayout(form)
-        self.lr.valueChanged.connect(self._summarise)
-        self.epochs.valueChanged.connect(self._summarise)
-        self.batch.valueChanged.connect(self._summarise)
-        self.optimizer.currentIndexChanged.connect(self._optimizer_changed)
+        self._body.addLayout(self.fields.first_form())
 
     def _build_more(self) -> None:
         self._option_section = FoldSection("Options of the model", key="train.options", folded=True)
@@ -167,53 +137,8 @@ class NewRunForm(QWidget):
         self._body.addWidget(self._option_section)
         more = FoldSection("Augmentation and schedule", key="train.more", folded=True)
         body = QWidget()
-        form = form_layout()
+        form = self.fields.further_form()
         form.setContentsMargins(8, 8, 8, 8)
-        self.scale_low = real_number(0.1, 8.0, 0.5, 2, "Smallest scale")
-        self.scale_high = real_number(0.1, 8.0, 2.0, 2, "Largest scale")
-        scale = QHBoxLayout()
-        scale.setSpacing(8)
-        scale.addWidget(self.scale_low)
-        scale.addWidget(label("to", role="t2"))
-        scale.addWidget(self.scale_high)
-        scale.addStretch(1)
-        self.flip = QCheckBox("Mirror left and right")
-        self.flip.setChecked(True)
-        self.color = real_number(0.0, 1.0, 0.4, 2, "Colour changes")
-        self.steps = whole_number(0, 1_000_000, 0, "Steps per epoch")
-        self.steps.setSpecialValueText("once through")
-        self.warmup = whole_number(0, 100_000, 0, "Warm-up steps")
-        self.weight_decay = real_number(0.0, 1.0, 0.0005, 5, "Weight decay")
-        self.accumulate = whole_number(1, 256, 1, "Accumulate")
-        self.ohem = real_number(0.01, 1.0, 1.0, 2, "Hardest pixels")
-        self.precision = QComboBox()
-        self.precision.addItems(["32 bit", "bfloat16"])
-        self.precision.setAccessibleName("Precision")
-        self.device = QComboBox()
-        self.device.addItem("Automatic", "auto")
-        self.device.addItem("CPU", "cpu")
-        self.device.setAccessibleName("Device")
-        self.threads = whole_number(0, os.cpu_count() or 1, 0, "Threads")
-        self.threads.setSpecialValueText("all but one")
-        self.seed = whole_number(0, 2**31 - 1, 0, "Seed")
-        form.addRow(field_name("Scale"), scale)
-        form.addRow(field_name(""), self.flip)
-        form.addRow(
-            field_name("Colour", "Strength of brightness, contrast and saturation changes"),
-            left_aligned(self.color),
-        )
-        form.addRow(field_name("Steps per epoch"), left_aligned(self.steps))
-        form.addRow(field_name("Warm-up steps"), left_aligned(self.warmup))
-        form.addRow(field_name("Weight decay"), left_aligned(self.weight_decay))
-        form.addRow(field_name("Accumulate", "Batches added up before a step"), left_aligned(self.accumulate))
-        form.addRow(
-            field_name("Hardest pixels", "Share of pixels that count (OHEM); 1 = all"),
-            left_aligned(self.ohem),
-        )
-        form.addRow(field_name("Precision"), left_aligned(self.precision))
-        form.addRow(field_name("Device"), left_aligned(self.device))
-        form.addRow(field_name("Threads", "Of the processor"), left_aligned(self.threads))
-        form.addRow(field_name("Seed"), left_aligned(self.seed))
         body.setLayout(form)
         more.set_body(body)
         self._body.addWidget(more)
@@ -237,22 +162,14 @@ class NewRunForm(QWidget):
             self.model.setCurrentIndex(found)
         self._model_changed()
 
-    def show_devices(self, devices: list[dict[str, Any]]) -> None:
-        """The devices of this computer beside "Automatic"."""
-        self.device.clear()
-        self.device.addItem("Automatic", "auto")
-        for entry in devices:
-            self.device.addItem(str(entry["title"]), str(entry["id"]))
-
     def show_data(
         self, classes: tuple[RunClass, ...], size: tuple[int, int] | None, train: int, val: int
     ) -> None:
         """What would be trained on: sets the crop to the images where nobody chose one yet."""
         self._classes = classes
         self._counts = (train, val)
-        if size is not None and not self.crop_width.property("touched"):
-            self.crop_width.setValue(min(512, max(32, size[0] // 32 * 32)))
-            self.crop_height.setValue(min(512, max(32, size[1] // 32 * 32)))
+        if size is not None:
+            self.fields.fit_crop(size)
         self._summarise()
 
     def show_recipe(self, recipe: Recipe) -> None:
@@ -262,31 +179,7 @@ class NewRunForm(QWidget):
             self.model.setCurrentIndex(found)
         self.title.setText(recipe.title)
         self.weights.setText(recipe.weights)
-        self.optimizer.setCurrentIndex(OPTIMIZERS.index(recipe.optimizer))
-        for field, value in (
-            (self.epochs, recipe.epochs),
-            (self.batch, recipe.batch),
-            (self.crop_width, recipe.crop[0]),
-            (self.crop_height, recipe.crop[1]),
-            (self.steps, recipe.steps_per_epoch),
-            (self.warmup, recipe.warmup_steps),
-            (self.accumulate, recipe.accumulate),
-            (self.threads, recipe.threads),
-            (self.seed, recipe.seed),
-        ):
-            field.setValue(value)
-        for number, amount in (
-            (self.lr, recipe.lr),
-            (self.scale_low, recipe.scale[0]),
-            (self.scale_high, recipe.scale[1]),
-            (self.color, recipe.color),
-            (self.weight_decay, recipe.weight_decay),
-            (self.ohem, recipe.ohem),
-        ):
-            number.setValue(amount)
-        self.flip.setChecked(recipe.flip)
-        self.class_weights.setCurrentIndex(CLASS_WEIGHTS.index(recipe.class_weights))
-        self.precision.setCurrentIndex(1 if recipe.precision == "bf16" else 0)
+        self.fields.show_recipe(recipe)
         for name, value in recipe.options.items():
             if name in self._options:
                 show_value(*self._options[name], value)
@@ -296,9 +189,6 @@ class NewRunForm(QWidget):
         found = self.model.findData(model)
         if found >= 0:
             self.model.setCurrentIndex(found)
-
-    def use_class_weights(self) -> None:
-        self.class_weights.setCurrentIndex(CLASS_WEIGHTS.index("frequency"))
 
     @property
     def spec(self) -> ModelSpec | None:
@@ -322,24 +212,7 @@ class NewRunForm(QWidget):
             title=self.title.text().strip() or spec.title,
             weights=self.weights.text().strip(),
             plugin_files=self._plugin_files,
-            epochs=self.epochs.value(),
-            steps_per_epoch=self.steps.value(),
-            batch=self.batch.value(),
-            accumulate=self.accumulate.value(),
-            crop=(self.crop_width.value(), self.crop_height.value()),
-            scale=(self.scale_low.value(), self.scale_high.value()),
-            flip=self.flip.isChecked(),
-            color=self.color.value(),
-            optimizer=OPTIMIZERS[self.optimizer.currentIndex()],
-            lr=self.lr.value(),
-            weight_decay=self.weight_decay.value(),
-            warmup_steps=self.warmup.value(),
-            class_weights=CLASS_WEIGHTS[self.class_weights.currentIndex()],
-            ohem=self.ohem.value(),
-            device=str(self.device.currentData() or "auto"),
-            precision="bf16" if self.precision.currentIndex() == 1 else "32",
-            threads=self.threads.value(),
-            seed=self.seed.value(),
+            **self.fields.values(),
         ).checked()
 
     # -- reactions -----------------------------------------------------------------------------------
@@ -382,18 +255,12 @@ class NewRunForm(QWidget):
         self._facts.setText(" · ".join(fact for fact in facts if fact))
         self._summarise()
 
-    def _optimizer_changed(self) -> None:
-        adam = OPTIMIZERS[self.optimizer.currentIndex()] == "adamw"
-        self.lr.setValue(0.001 if adam else 0.01)
-        self.weight_decay.setValue(0.01 if adam else 0.0005)
-
     def _summarise(self) -> None:
         train, val = getattr(self, "_counts", (0, 0))
         set_role(self._summary, "t2")
-        steps = self.steps.value() or max(1, train // max(1, self.batch.value() * self.accumulate.value()))
         self._summary.setText(
             f"{train} training and {val} validation images · {len(self._classes)} classes · "
-            f"{steps * self.epochs.value()} steps"
+            f"{self.fields.steps_of(train)} steps"
         )
 
     def _browse(self) -> None:

@@ -152,7 +152,7 @@ class TrainRoom(QObject):
         self._bind()
         if self._runs.views:
             yield from self.progress.charts.surfaces()
-            self._show_runs()
+        self._show_runs()
 
     def _build_table(self) -> None:
         self.table = RunsTable(self._runs)
@@ -350,9 +350,9 @@ class TrainRoom(QObject):
 
     def _ask_devices(self) -> None:
         worker, form = self._services.worker, self._made_form
-        if worker is not None and form is not None and form.device.count() <= 2:
+        if worker is not None and form is not None and form.fields.device.count() <= 2:
             call = worker.request("devices")
-            call.finished.connect(lambda values: form.show_devices(values.get("devices", [])))
+            call.finished.connect(lambda values: form.fields.show_devices(values.get("devices", [])))
 
     # ------------------------------------------------------------------ dataset check
 
@@ -371,7 +371,7 @@ class TrainRoom(QObject):
     def _fix(self, finding: Finding) -> None:
         if finding.fix == "class_weights":
             self.new_run()
-            self.form.use_class_weights()
+            self.form.fields.use_class_weights()
             return
         for image_id in finding.images:
             self._session.set_split(image_id, "val")

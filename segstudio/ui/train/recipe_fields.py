@@ -1,0 +1,203 @@
+"""The fields of a training recipe: what is asked of every network, whatever its own options are."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLayout
+
+from segstudio.core.recipe import CLASS_WEIGHTS, OPTIMIZERS, Recipe
+from segstudio.ui.train.option_fields import (
+    field_name,
+    form_layout,
+    left_aligned,
+    real_number,
+    whole_number,
+)
+from segstudio.ui.widgets.labels import label
+
+
+class RecipeFields(QObject):
+    """Makes the fields in two forms, shows a recipe in them and reads it back."""
+
+    changed = Signal()  # what the number of steps depends on
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._make_first()
+        self._make_further()
+        for number in (self.epochs, self.batch, self.lr):
+            number.valueChanged.connect(self.changed)
+        self.optimizer.currentIndexChanged.connect(self._optimizer_changed)
+        self._crop_is_chosen = False
+        for side in (self.crop_width, self.crop_height):
+            side.valueChanged.connect(self._choose_crop)
+
+    def _make_first(self) -> None:
+        self.epochs = whole_number(1, 10000, 40, "Epochs")
+        self.batch = whole_number(1, 512, 4, "Batch")
+        self.crop_width = whole_number(16, 4096, 256, "Crop width")
+        self.crop_height = whole_number(16, 4096, 256, "Crop height")
+        self.lr = real_number(0.0, 10.0, 0.01, 6, "Learning rate")
+        self.optimizer = QComboBox()
+        self.optimizer.addItems([{"sgd": "SGD", "adamw": "AdamW"}[name] for name in OPTIMIZERS])
+        self.optimizer.setAccessibleName("Optimizer")
+        self.class_weights = QComboBox()
+        self.class_weights.addItems(["All classes weigh the same", "Rare classes weigh more"])
+        self.class_weights.setAccessibleName("Class weights")
+
+    def _make_further(self) -> None:
+        self.scale_low = real_number(0.1, 8.0, 0.5, 2, "Smallest scale")
+        self.scale_high = real_number(0.1, 8.0, 2.0, 2, "Largest scale")
+        self.flip = QCheckBox("Mirror left and right")
+        self.flip.setChecked(True)
+        self.color = real_number(0.0, 1.0, 0.4, 2, "Colour changes")
+        self.steps = whole_number(0, 1_000_000, 0, "Steps per epoch")
+        self.steps.setSpecialValueText("once through")
+        self.warmup = whole_number(0, 100_000, 0, "Warm-up steps")
+        self.weight_decay = real_number(0.0, 1.0, 0.0005, 5, "Weight decay")
+        self.accumulate = whole_number(1, 256, 1, "Accumulate")
+        self.ohem = real_number(0.01, 1.0, 1.0, 2, "Hardest pixels")
+        self.precision = QComboBox()
+        self.precision.addItems(["32 bit", "bfloat16"])
+        self.precision.setAccessibleName("Precision")
+        self.device = QComboBox()
+        self.device.addItem("Automatic", "auto")
+        self.device.addItem("CPU", "cpu")
+        self.device.setAccessibleName("Device")
+        self.threads = whole_number(0, os.cpu_count() or 1, 0, "Threads")
+        self.threads.setSpecialValueText("all but one")
+        self.seed = whole_number(0, 2**31 - 1, 0, "Seed")
+
+    # -- forms ---------------------------------------------------------------------------------------
+
+    def first_form(self) -> QFormLayout:
+        """What nearly everybody looks at."""
+        form = form_layout()
+        form.addRow(field_name("Epochs"), left_aligned(self.epochs))
+        form.addRow(field_name("Batch", "Images of one step"), left_aligned(self.batch))
+        crop = _pair(self.crop_width, "×", self.crop_height)
+        form.addRow(field_name("Crop", "Width × height in pixels, cut from the scaled image"), crop)
+        form.addRow(field_name("Learning rate"), left_aligned(self.lr))
+        form.addRow(field_name("Optimizer"), left_aligned(self.optimizer))
+        form.addRow(field_name("Loss"), left_aligned(self.class_weights, 220))
+        return form
+
+    def further_form(self) -> QFormLayout:
+        """Augmentation, schedule, and where it runs."""
+        form = form_layout()
+        form.addRow(field_name("Scale"), _pair(self.scale_low, "to", self.scale_high))
+        form.addRow(field_name(""), self.flip)
+        form.addRow(
+            field_name("Colour", "Strength of brightness, contrast and saturation changes"),
+            left_aligned(self.color),
+        )
+        form.addRow(field_name("Steps per epoch"), left_aligned(self.steps))
+        form.addRow(field_name("Warm-up steps"), left_aligned(self.warmup))
+        form.addRow(field_name("Weight decay"), left_aligned(self.weight_decay))
+        form.addRow(field_name("Accumulate", "Batches added up before a step"), left_aligned(self.accumulate))
+        form.addRow(
+            field_name("Hardest pixels", "Share of pixels that count (OHEM); 1 = all"),
+            left_aligned(self.ohem),
+        )
+        form.addRow(field_name("Precision"), left_aligned(self.precision))
+        form.addRow(field_name("Device"), left_aligned(self.device))
+        form.addRow(field_name("Threads", "Of the processor"), left_aligned(self.threads))
+        form.addRow(field_name("Seed"), left_aligned(self.seed))
+        return form
+
+    # -- values --------------------------------------------------------------------------------------
+
+    def show_devices(self, devices: list[dict[str, Any]]) -> None:
+        """The devices of this computer beside "Automatic"."""
+        self.device.clear()
+        self.device.addItem("Automatic", "auto")
+        for entry in devices:
+            self.device.addItem(str(entry["title"]), str(entry["id"]))
+
+    def fit_crop(self, size: tuple[int, int]) -> None:
+        """Sets the crop to images of this size, where nobody chose one yet."""
+        if not self._crop_is_chosen:
+            self.crop_width.setValue(min(512, max(32, size[0] // 32 * 32)))
+            self.crop_height.setValue(min(512, max(32, size[1] // 32 * 32)))
+            self._crop_is_chosen = False
+
+    def use_class_weights(self) -> None:
+        self.class_weights.setCurrentIndex(CLASS_WEIGHTS.index("frequency"))
+
+    def steps_of(self, images: int) -> int:
+        """Steps of the whole run on so many training images."""
+        once = max(1, images // max(1, self.batch.value() * self.accumulate.value()))
+        return (self.steps.value() or once) * self.epochs.value()
+
+    def show_recipe(self, recipe: Recipe) -> None:
+        """Fills the fields with a recipe to change."""
+        self.optimizer.setCurrentIndex(OPTIMIZERS.index(recipe.optimizer))
+        for field, value in (
+            (self.epochs, recipe.epochs),
+            (self.batch, recipe.batch),
+            (self.crop_width, recipe.crop[0]),
+            (self.crop_height, recipe.crop[1]),
+            (self.steps, recipe.steps_per_epoch),
+            (self.warmup, recipe.warmup_steps),
+            (self.accumulate, recipe.accumulate),
+            (self.threads, recipe.threads),
+            (self.seed, recipe.seed),
+        ):
+            field.setValue(value)
+        for number, amount in (
+            (self.lr, recipe.lr),
+            (self.scale_low, recipe.scale[0]),
+            (self.scale_high, recipe.scale[1]),
+            (self.color, recipe.color),
+            (self.weight_decay, recipe.weight_decay),
+            (self.ohem, recipe.ohem),
+        ):
+            number.setValue(amount)
+        self.flip.setChecked(recipe.flip)
+        self.class_weights.setCurrentIndex(CLASS_WEIGHTS.index(recipe.class_weights))
+        self.precision.setCurrentIndex(1 if recipe.precision == "bf16" else 0)
+
+    def values(self) -> dict[str, Any]:
+        """Arguments of `Recipe`, as the fields say."""
+        return {
+            "epochs": self.epochs.value(),
+            "steps_per_epoch": self.steps.value(),
+            "batch": self.batch.value(),
+            "accumulate": self.accumulate.value(),
+            "crop": (self.crop_width.value(), self.crop_height.value()),
+            "scale": (self.scale_low.value(), self.scale_high.value()),
+            "flip": self.flip.isChecked(),
+            "color": self.color.value(),
+            "optimizer": OPTIMIZERS[self.optimizer.currentIndex()],
+            "lr": self.lr.value(),
+            "weight_decay": self.weight_decay.value(),
+            "warmup_steps": self.warmup.value(),
+            "class_weights": CLASS_WEIGHTS[self.class_weights.currentIndex()],
+            "ohem": self.ohem.value(),
+            "device": str(self.device.currentData() or "auto"),
+            "precision": "bf16" if self.precision.currentIndex() == 1 else "32",
+            "threads": self.threads.value(),
+            "seed": self.seed.value(),
+        }
+
+    def _choose_crop(self) -> None:
+        self._crop_is_chosen = True
+
+    def _optimizer_changed(self) -> None:
+        adam = OPTIMIZERS[self.optimizer.currentIndex()] == "adamw"
+        self.lr.setValue(0.001 if adam else 0.01)
+        self.weight_decay.setValue(0.01 if adam else 0.0005)
+
+
+def _pair(first: Any, word: str, second: Any) -> QLayout:
+    """Two numbers with a word between them."""
+    row = QHBoxLayout()
+    row.setSpacing(8)
+    row.addWidget(first)
+    row.addWidget(label(word, role="t2"))
+    row.addWidget(second)
+    row.addStretch(1)
+    return row
