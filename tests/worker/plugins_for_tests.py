@@ -36,8 +36,8 @@ class Hostile:
                 pass
         if self.way == "memory":
             kept = []
-            while True:
-                kept.append(np.ones(2**25, np.uint8))
+            while True:  # what is reserved counts against the limit; the pages need not be written
+                kept.append(np.empty(2**25, np.uint8))
         if self.way == "wait":
             while not cancel():
                 time.sleep(0.01)
