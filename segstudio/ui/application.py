@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ _SMOKE_SECONDS = 120
 
 def make_application(arguments: Sequence[str] = ()) -> QApplication:
     """The one QApplication of this process, with our style, font and theme."""
+    # Else Qt spreads scaled and translucent painting over threads, and the window waits until each of them
+    # got a core: with networks, training or a fill at work 10 ms and more, for 1 to 2 ms of painting.
+    os.environ["QT_NO_GUI_THREADPOOL"] = "1"
     existing = QApplication.instance()
     application = existing if isinstance(existing, QApplication) else QApplication(["segstudio", *arguments])
     application.setApplicationName("SegStudio")

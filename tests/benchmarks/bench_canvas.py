@@ -26,6 +26,7 @@ from PySide6.QtWidgets import QApplication, QGridLayout, QWidget
 from segstudio.core.edits import StrokeRecorder
 from segstudio.core.label_map import LabelMap
 from segstudio.runtime.painting import Ink, Pen
+from segstudio.ui.application import make_application
 from segstudio.ui.canvas.layers import ImageLayer, LabelLayer
 from segstudio.ui.canvas.readout import Readout
 from segstudio.ui.canvas.view import CanvasView
@@ -145,8 +146,7 @@ def _row(name: str, size: str, product: list[float], baseline: list[float], bar:
 
 
 def measure() -> list[dict[str, Any]]:
-    application = QApplication.instance() or QApplication([])
-    assert application is not None
+    _application = make_application()
     rows: list[dict[str, Any]] = []
     for size, (width, height) in SIZES.items():
         levels, arrays = picture(width, height)

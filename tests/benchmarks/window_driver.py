@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 if "DISPLAY" not in os.environ:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from segstudio.runtime.garbage import WindowThreadCollector
 from segstudio.runtime.window_thread import prepare_window_thread
-from segstudio.ui import theme
+from segstudio.ui.application import make_application
 from segstudio.ui.main_window import MainWindow
 from tests.benchmarks.window_watch import settle, wait
 
@@ -27,8 +27,7 @@ class Driver:
     """One window of 1600x1000. `engines=False` leaves out the process of the networks."""
 
     def __init__(self, *, engines: bool = True) -> None:
-        self.application = cast(QApplication, QApplication.instance() or QApplication([]))
-        theme.apply(self.application, "dark")
+        self.application = make_application()
         self._collector = WindowThreadCollector(self.application)
         self.window = MainWindow(engines=engines)
         painted: list[bool] = []
