@@ -49,7 +49,7 @@ class WindowThreadCollector(QObject):
         So is what came in a burst: code was read, and nearly all of it stays.
         """
         if gc.get_count()[0] > _BURST:
-            self._set_aside()
+            gc.freeze()  # without counting what lies there: that takes longer than a frame
             return
         for generation in (2, 1, 0):
             if gc.get_count()[generation] > self._thresholds[generation]:

@@ -24,6 +24,7 @@ class HandOver(QObject):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._ending = threading.Lock()
         self._ended = False
+        self._owed: list[tuple[Future[None], Callable[[], None]]] = []
         self._arrived.connect(self._run)
 
     def load(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
@@ -40,6 +41,11 @@ class HandOver(QObject):
 
         self.after(self._thread.submit(work), settle)
 
+    def surely(self, work: Callable[[], None]) -> None:
+        """Run `work` on the loading thread, after what was handed over before; `close` waits for it."""
+        self._owed = [(future, owed) for future, owed in self._owed if not future.done()]
+        self._owed.append((self._thread.submit(work), work))
+
     def after(self, future: Future[Any], then: Callable[[Future[Any]], None]) -> None:
         """Run `then(future)` in this object's thread once the future is done."""
         future.add_done_callback(lambda done: self.tell(lambda: then(done)))
@@ -51,10 +57,15 @@ class HandOver(QObject):
                 self._arrived.emit(work)
 
     def close(self) -> None:
-        """Nothing arrives any more; work that waits is dropped."""
+        """Nothing arrives any more; work that waits is dropped, but for what must `surely` be done."""
         with self._ending:
             self._ended = True
         self._thread.shutdown(wait=False, cancel_futures=True)
+        for future, work in self._owed:
+            if future.cancelled():
+                work()
+            else:
+                future.result()
 
     @Slot(object)
     def _run(self, work: Callable[[], None]) -> None:

@@ -113,11 +113,21 @@ class ProjectSession(QObject):
         self._threads.load(load, done)
 
     def close(self) -> None:
-        """Finish writing and close; `closed` follows where a project was open."""
+        """Finish writing and leave the project; `closed` follows where one was open.
+
+        Its database is closed on the loading thread: before anything that is opened later, and not while a
+        reading is under way.
+        """
+        project = self._leave()
+        if project is not None:
+            self._threads.surely(project.close)
+            self.closed.emit()
+
+    def _leave(self) -> Project | None:
         self._opening += 1
         project = self.project
         if project is None:
-            return
+            return None
         self.edits.leave()
         if self.current is not None:
             self.remember(_KEPT_IMAGE, self.current.path)
@@ -128,13 +138,15 @@ class ProjectSession(QObject):
         self.label_thumbnails.clear()
         self.images.take([])
         self._classes, self._current, self.image = (), None, None
-        project.close()
-        self.closed.emit()
+        return project
 
     def shut_down(self) -> None:
         """Close and end the loading thread; the session is of no use afterwards."""
-        self.close()
+        project = self._leave()
         self._threads.close()
+        if project is not None:
+            project.close()
+            self.closed.emit()
 
     @property
     def read_only_reason(self) -> str:

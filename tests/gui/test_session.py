@@ -239,3 +239,19 @@ def test_a_16_bit_picture_is_shown_and_described(session, tmp_path, qtbot):
     )
     open_and_wait(qtbot, session, folder)
     assert "16-bit grey" in session.image.description
+
+
+def test_a_project_that_was_just_left_is_free_when_the_session_ends_and_when_it_is_opened_again(
+    session, make_folder, qtbot
+):
+    folder = make_folder(1)
+    open_and_wait(qtbot, session, folder)
+    session.close()
+    session.open(folder)  # the closing is before it on the same thread: it is not read-only
+    qtbot.waitUntil(lambda: session.project is not None)
+    assert session.read_only_reason == ""
+    session.close()
+    session.shut_down()
+    again = Project.open(folder)
+    assert not again.read_only
+    again.close()

@@ -62,3 +62,19 @@ def test_nothing_stays_frozen_after_the_end(collector):
     gc.freeze()
     collector.stop()
     assert gc.get_freeze_count() == 0
+
+
+def test_a_burst_of_objects_is_set_aside_unseen_and_goes_when_the_person_turns_away(
+    qapp, collector, monkeypatch
+):
+    monkeypatch.setattr(garbage, "_BURST", 1000)
+    looked: list[int] = []
+    collect = gc.collect
+    monkeypatch.setattr(garbage.gc, "collect", lambda *level: (looked.append(1), collect(*level)))
+    nodes = [Node() for _ in range(2000)]
+    gone = weakref.ref(nodes[0])
+    collector._collect()
+    del nodes
+    assert looked == [] and gc.get_freeze_count() > 2000 and gone() is not None
+    qapp.applicationStateChanged.emit(Qt.ApplicationState.ApplicationInactive)
+    assert gone() is None
