@@ -18,6 +18,7 @@ from segstudio.core.project import Project
 from segstudio.ipc import MappedArray
 from segstudio.runtime.jobs import JobQueue, job_of_call
 from segstudio.runtime.mask_result import MaskResult, Switches, image_key, prediction_key
+from segstudio.runtime.run_costs import RunCost, RunCosts
 from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.session import ProjectSession
 from segstudio.runtime.true_labels import labels_for
@@ -25,8 +26,6 @@ from segstudio.runtime.worker_client import Call, WorkerClient
 
 BUDGET_BYTES = 768 * 2**20
 _IN_FRONT = 50
-_WHEN_IDLE = -10
-_SLOWEST_COUNTED_MS = 3000
 
 
 @dataclass(slots=True)
@@ -50,7 +49,6 @@ class Predictions(QObject):
     cancelled = Signal(str, int)
     asked = Signal(str, int)
     space_changed = Signal()
-    counted = Signal(str)
     _translated = Signal(object)
 
     def __init__(
@@ -69,7 +67,7 @@ class Predictions(QObject):
         self._results: OrderedDict[tuple[str, int], MaskResult] = OrderedDict()
         self._models: dict[str, RunnableModel] = {}
         self._requests: dict[tuple[str, int], _Request] = {}
-        self._flops: dict[tuple[str, tuple[int, ...]], float | None] = {}
+        self.costs = RunCosts(worker, self)
         self._space = ClassSpace(())
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="class-numbers")
         self._translated.connect(self._take_translated)
@@ -126,32 +124,9 @@ class Predictions(QObject):
         self.asked.emit(key, image_id)
         return key
 
-    def flops(self, result: MaskResult) -> float | None:
-        """Multiply-adds times two of the run behind a result; None until counted (`counted` follows).
-
-        Counting takes one more forward pass, so it waits for an idle worker and leaves slow networks out.
-        """
-        told = result.info.get("flops")
-        slot = (result.key, tuple(result.labels.shape))
-        if told:
-            return float(told)
-        if slot in self._flops or float(result.info.get("forward_ms") or 0) > _SLOWEST_COUNTED_MS:
-            return self._flops.get(slot)
-        runnable = self._models.get(result.key)
-        if runnable is None or not result.info.get("parameters"):
-            return None
-        self._flops[slot] = None
-        height, width = result.labels.shape
-        call = self._worker.request(
-            "model_info", priority=_WHEN_IDLE, model=runnable.ref, width=width, height=height
-        )
-
-        def take(values: dict[str, Any]) -> None:
-            self._flops[slot] = float(values["flops"]) if values.get("flops") else None
-            self.counted.emit(slot[0])
-
-        call.finished.connect(take)
-        return None
+    def cost(self, result: MaskResult) -> RunCost:
+        """What the run behind a result takes, as far as it is known; `costs.changed` follows."""
+        return self.costs.of(result, self._models.get(result.key))
 
     def cancel(self, key: str, image_id: int) -> None:
         request = self._requests.get((key, image_id))

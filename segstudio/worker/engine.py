@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from segstudio.worker.memory import peak_resident_bytes
 from segstudio.worker.model_ref import ModelRef
 from segstudio.worker.plugin_predictions import run_predictor
 from segstudio.worker.precision import Agreement, compare, crop_of
+from segstudio.worker.prediction_result import PredictionResult
 from segstudio.worker.resampling import Maps
 from segstudio.worker.tiles import Tile, TilePlan
 from segstudio.worker.true_labels import given, wanted
@@ -37,32 +37,7 @@ from segstudio.worker.true_labels import given, wanted
 _SURELY_SMALL = 640 * 640
 _SHARE_OF_FREE = 0.6
 _MEASURED_SIDES = (96, 192)
-
-
-@dataclass
-class PredictionResult:
-    """`label_map` (H, W) uint8, or uint16 for more than 256 classes; `confidence` and `entropy` (H, W) uint8,
-    0..255 for 0..1, or None. `seconds` is all of it, `forward_seconds` the network alone. `agreement` with
-    float32 is known where the `precision` is another. `from_labels`: a switched part knew the labels.
-    """
-
-    label_map: NDArray[Any]
-    confidence: NDArray[np.uint8] | None
-    entropy: NDArray[np.uint8] | None
-    classes: tuple[TaxonomyClass, ...]
-    device: str
-    seconds: float
-    forward_seconds: float
-    tiles: int
-    tile_size: tuple[int, int]
-    parameters: int
-    peak_bytes: int
-    preprocess_source: str
-    not_as_trained: bool
-    notes: list[str] = field(default_factory=list)
-    precision: str = "float32"
-    agreement: Agreement | None = None
-    from_labels: bool = False
+_TIMED_PASSES, _TIMED_SECONDS = 3, 1.0
 
 
 class Engine:
@@ -147,6 +122,9 @@ class Engine:
         classes = loaded.classes
         if not classes:
             classes = _classes_found(maps.labels)
+        tile_size = (plan.tile_height, plan.tile_width)
+        first_of_size = loaded.is_torch and tile_size not in loaded.sizes_run
+        loaded.sizes_run.add(tile_size)
         return PredictionResult(
             label_map=maps.labels,
             confidence=maps.confidence,
@@ -156,7 +134,7 @@ class Engine:
             seconds=time.perf_counter() - started,
             forward_seconds=timing.forward,
             tiles=plan.count,
-            tile_size=(plan.tile_height, plan.tile_width),
+            tile_size=tile_size,
             parameters=loaded.parameters,
             peak_bytes=_peak_bytes(loaded.device),
             preprocess_source=loaded.preprocess_source,
@@ -165,7 +143,25 @@ class Engine:
             precision=loaded.precision,
             agreement=loaded.agreement,
             from_labels=truth_wanted,
+            first_of_size=first_of_size,
         )
+
+    def forward_seconds(self, ref: ModelRef, size: tuple[int, int], *, device: str = "") -> float | None:
+        """The shortest of a few passes over an image of `size` (H, W) that the network has run on before.
+
+        Takes a second at most, or one pass. None for what is no torch module.
+        """
+        loaded = self.load(ref, device=device)
+        if not loaded.is_torch:
+            return None
+        noise = np.random.default_rng(0).integers(0, 256, (*padded_size(*size, loaded.spec), 3), np.uint8)
+        network, passes = self._network(loaded), list[float]()
+        with self._memory_kept(loaded):
+            while not passes or (len(passes) < _TIMED_PASSES and sum(passes) < _TIMED_SECONDS):
+                timing = Timing()
+                network.scores(noise, timing)
+                passes.append(timing.forward)
+        return min(passes)
 
     def scores(
         self, ref: ModelRef, image: NDArray[np.uint8], *, device: str = "", precision: str = ""

@@ -58,6 +58,7 @@ class LoadedModel:
     autocast: bool = False
     agreement: Agreement | None = None
     flops: dict[tuple[int, int], int | None] = field(default_factory=dict)
+    sizes_run: set[tuple[int, int]] = field(default_factory=set)
 
     @property
     def is_torch(self) -> bool:

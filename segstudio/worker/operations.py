@@ -119,6 +119,7 @@ class _Worker:
         return {
             "ms": result.seconds * 1000,
             "forward_ms": result.forward_seconds * 1000,
+            "first_of_size": result.first_of_size,
             "device": result.device,
             "tiles": result.tiles,
             "tile_size": list(result.tile_size),
@@ -200,25 +201,30 @@ class _Worker:
         return adopt(engine.registry, str(arguments["model"]), str(arguments["checkpoint"]))
 
     def model_info(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
-        """`model`, and `width`, `height` for `flops` -> parameters, classes, device, preprocessing."""
+        """`model` -> parameters, classes, device, preprocessing; with `width` and `height` also `flops`, and
+        with `timed` `forward_ms` of a network that has run on that size before.
+        """
         engine = self._engine
         from segstudio.worker.inference import padded_size
         from segstudio.worker.loaded_models import count_flops
         from segstudio.worker.model_ref import ModelRef
 
-        loaded = engine.load(
-            ModelRef.from_json(arguments["model"]), device=str(arguments.get("device") or "")
-        )
-        flops = None
+        ref, device = ModelRef.from_json(arguments["model"]), str(arguments.get("device") or "")
+        loaded = engine.load(ref, device=device)
+        flops = seconds = None
         if loaded.is_torch and arguments.get("width") and arguments.get("height"):
             size = padded_size(int(arguments["height"]), int(arguments["width"]), loaded.spec)
             flops = count_flops(loaded, *size)
+            control.check()
+            if arguments.get("timed"):
+                seconds = engine.forward_seconds(ref, size, device=device)
         return {
             "parameters": loaded.parameters,
             "num_classes": loaded.num_classes,
             "classes": [{"name": entry.name, "color": list(entry.color)} for entry in loaded.classes],
             "device": str(loaded.device),
             "flops": flops,
+            "forward_ms": seconds * 1000 if seconds is not None else None,
             "preprocess": loaded.preprocess_source,
             "folded": loaded.fold.folded if loaded.fold is not None else 0,
             "notes": loaded.notes,

@@ -131,7 +131,7 @@ class CompareDock(QFrame):
         self._session.labels_changed.connect(self.refresh)
         self._predictions.ready.connect(self.refresh)
         self._predictions.space_changed.connect(self.refresh)
-        self._predictions.counted.connect(self.refresh)
+        self._predictions.costs.changed.connect(self.refresh)
         for signal in (
             comparison.panes_changed,
             comparison.active_changed,
@@ -270,7 +270,7 @@ class CompareDock(QFrame):
             letter, result = self._comparison.letter(pane.number), self._result_of(pane)
             if result is not None:
                 costs.append(
-                    PaneRow(letter, pane.title, cost_values(result.info, self._predictions.flops(result)))
+                    PaneRow(letter, pane.title, cost_values(result.info, self._predictions.cost(result)))
                 )
             matrix = found[pane.number][0]
             if matrix is not None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QHeaderView
 
+from segstudio.runtime.run_costs import RunCost
 from segstudio.ui.compare.class_table import percent
 from segstudio.ui.widgets.numbers import grouped
 from segstudio.ui.widgets.table import RowDelegate, RowTable
@@ -93,10 +94,10 @@ COST_HEADS, COST_WIDTHS = ("M par.", "GFLOPs", "ms", "MB"), (56, 60, 48, 56)
 MEASURE_HEADS, MEASURE_WIDTHS = ("Accuracy", "Mean acc.", "Dice"), (66, 70, 52)
 
 
-def cost_values(info: Mapping[str, Any], flops: float | None) -> tuple[str, ...]:
+def cost_values(info: Mapping[str, Any], cost: RunCost) -> tuple[str, ...]:
     """Parameters in millions, GFLOPs, milliseconds and peak megabytes of one run; a dash where unknown."""
-    parameters = info.get("parameters")
-    milliseconds, peak = info.get("forward_ms") or info.get("ms"), info.get("peak_bytes")
+    parameters, peak = info.get("parameters"), info.get("peak_bytes")
+    flops, milliseconds = cost.flops, cost.milliseconds
     return (
         f"{parameters / 1e6:.1f}" if parameters else "–",
         f"{flops / 1e9:.0f}" if flops and flops >= 1e10 else (f"{flops / 1e9:.1f}" if flops else "–"),
