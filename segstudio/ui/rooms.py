@@ -136,7 +136,10 @@ class Rooms(QWidget):
         # Bar, strip and sizes in this turn, the picture of the room in the next: together they take too long.
         self._stack.setUpdatesEnabled(False)
         self._reveal.start()
-        self._column.activate()  # the room comes in at its size: to be fitted twice is to be painted anew
+        if self._stack.currentWidget() is not room.widget():
+            # The room that goes is not fitted to the next one's strip, and that one comes in at its size.
+            self._stack.setCurrentIndex(0)
+        self._column.activate()
         self._stack.setCurrentWidget(room.widget())
         room.activated()
         self.entered.emit(room)

@@ -105,12 +105,11 @@ class CompareRoom(QObject):
             },
             self,
         )
-        yield
-        self._refresh_bar()
 
     def activated(self) -> None:
         self._is_front = True
         self.held.start(self._split)
+        self._refresh_bar()
         self._soon.start()
         self._show_ranking()
 
@@ -183,6 +182,8 @@ class CompareRoom(QObject):
         table.list_held("compare.overlay")
 
     def _refresh_bar(self) -> None:
+        if not self._is_front:
+            return  # seen by nobody: entering the tab catches up
         comparison = self.comparison
         self.bar.set_models(self._shelf.runnable)
         self.bar.set_layout(comparison.layout, pairs=len(comparison.pair) == 2)
@@ -197,8 +198,7 @@ class CompareRoom(QObject):
         reference = comparison.reference
         self.bar.set_references(entries, reference.number if reference is not None else 0)
         self.bar.set_can_run(bool(comparison.models))
-        if self._is_front:
-            self._services.status.hint_changed.emit(self.status_hint())
+        self._services.status.hint_changed.emit(self.status_hint())
 
     # ------------------------------------------------------------------ verbs
 
