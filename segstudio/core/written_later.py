@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segstudio.core import atomic_file
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class WrittenLater:
@@ -23,8 +27,13 @@ class WrittenLater:
         self._failed = failed
         self._newest: bytes | None = None
         self._lock = threading.Lock()
-        # Its thread starts with the first content; the interpreter waits at its end for what was submitted.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="file-writer")
+
+    @cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        """Made with the first content; the interpreter waits at its end for what was submitted."""
+        from concurrent.futures import ThreadPoolExecutor  # the first paint of the window does without
+
+        return ThreadPoolExecutor(1, thread_name_prefix="file-writer")
 
     def write(self, data: bytes) -> None:
         """Gives back at once."""
