@@ -26,7 +26,8 @@ class Database:
         self._wal = wal
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
-        self._guard = threading.Lock()
+        self._guard = threading.Condition()
+        self._uses = 0
         self._writing = threading.RLock()
         self._closed = False
 
@@ -77,7 +78,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing; durable when the block is left. Raises UserError when it cannot be stored."""
-        with self._writing:
+        with self._writing, self._in_use():
             connection = self.connection()
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -94,15 +95,44 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """This thread's connection, with SQLite's errors told as UserError."""
+        with self._in_use():
+            try:
+                yield self.connection()
+            except sqlite3.Error as error:
+                raise readable(error, self.path) from error
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Inside, no connection is closed. Raises UserError where it begins after `close` was called."""
+        if getattr(self._local, "is_in_use", False):  # a part of what began before
+            yield
+            return
+        with self._guard:
+            if self._closed:
+                raise UserError("The project is closed", where=str(self.path))
+            self._uses += 1
+        self._local.is_in_use = True
         try:
-            yield self.connection()
-        except sqlite3.Error as error:
-            raise readable(error, self.path) from error
+            yield
+        finally:
+            self._local.is_in_use = False
+            with self._guard:
+                self._uses -= 1
+                self._guard.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called: what begins from now on is refused."""
+        return self._closed
 
     def close(self) -> None:
-        """Closes the connections of all threads; no other thread may be using one."""
+        """Refuses what begins from now on, waits for what is under way and closes all connections.
+
+        SQLite does not survive that a connection is closed while another thread is at work with it.
+        """
         with self._guard:
             self._closed = True
+            self._guard.wait_for(lambda: not self._uses)
             for connection in self._all:
                 connection.close()
             self._all.clear()
