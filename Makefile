@@ -76,6 +76,6 @@ $(VENV)/.installed-long: $(VENV)/.installed-dev
 clean:
 	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache
 
-# Renders training pictures, trains the demo's networks and packs them (hours on two cores).
+# Renders training pictures, trains the demo's networks and packs them (an hour and a half on two cores).
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/train_demo.py

@@ -4,8 +4,8 @@
 
 CCNet is trained from drawn weights at stride 16, in two runs; DANet at stride 8 starts from its backbone, the
 final CCNet and PSANet from DANet's. Runs that are finished are kept, interrupted ones are resumed. Takes
-hours on two cores; with --quick, which makes two steps on a few pictures in each run and is of no use but to
-see that the whole chain holds, minutes.
+an hour and a half on two cores. `--quick` makes two steps on a few pictures in each run, in minutes: of no
+use but to see that the whole chain holds.
 """
 
 from __future__ import annotations
