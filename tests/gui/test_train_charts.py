@@ -276,7 +276,13 @@ def room(make_window, make_folder, qtbot):
     made = enter(qtbot, window, "Train")
     qtbot.waitUntil(lambda: len(window.services.runs.views) == 3)
     made.table.choose("run-0001")
+    wait_for_lines(qtbot, made.progress.charts.loss, "train", "validation")
     return made
+
+
+def wait_for_lines(qtbot, chart, *names: str) -> None:
+    """A run's events are read on a thread, and its curves drawn in a turn of their own."""
+    qtbot.waitUntil(lambda: [line.name for line in chart.lines] == list(names), timeout=20_000)
 
 
 # What Qt's offscreen platform says of every menu that opens.
@@ -294,25 +300,25 @@ def press_menu(room, qtbot, words: str) -> None:
 @opens_menu
 def test_a_second_run_is_drawn_dashed_with_its_own_legend_entry(room, qtbot):
     charts = room.progress.charts
-    assert [line.name for line in charts.loss.lines] == ["train", "validation"]
     press_menu(room, qtbot, "Run 2")
+    wait_for_lines(qtbot, charts.loss, "train", "validation", "run 2")
     train, _, other = charts.loss.lines
     assert (other.name, other.role, other.dashed) == ("run 2", "t3", True)
     np.testing.assert_allclose(np.asarray(other.y), 2 * np.asarray(train.y), rtol=1e-6)
-    assert [line.name for line in charts.miou.lines] == ["run 1", "run 2"]
+    wait_for_lines(qtbot, charts.miou, "run 1", "run 2")
     assert charts.loss_legend.accessibleName() == "train, validation, run 2"
     pens = [curve.opts["pen"].style() for curve in charts.loss.plot._curves]
     assert pens == [Qt.PenStyle.SolidLine, Qt.PenStyle.SolidLine, Qt.PenStyle.CustomDashLine]
     assert room.comparison.button.isChecked()
     # The choice stays while another run comes to the front, and never compares a run with itself.
     room.table.choose("run-0003")
-    assert [line.name for line in charts.miou.lines] == ["run 3", "run 2"]
+    wait_for_lines(qtbot, charts.miou, "run 3", "run 2")
     room.table.choose("run-0002")
-    assert [line.name for line in charts.miou.lines] == ["run 2"]
+    wait_for_lines(qtbot, charts.miou, "run 2")
     assert not room.comparison.button.isChecked()
     room.table.choose("run-0001")
     press_menu(room, qtbot, "Nothing")
-    assert [line.name for line in charts.miou.lines] == ["run 1"]
+    wait_for_lines(qtbot, charts.miou, "run 1")
     assert not room.comparison.button.isChecked()
 
 
@@ -320,6 +326,7 @@ def test_a_second_run_is_drawn_dashed_with_its_own_legend_entry(room, qtbot):
 def test_the_legend_fits_beside_the_scale_at_1280(room, qtbot):
     press_menu(room, qtbot, "Run 2")
     charts = room.progress.charts
+    wait_for_lines(qtbot, charts.loss, "train", "validation", "run 2")
     qtbot.waitUntil(lambda: charts.loss_legend.width() > 100)
     assert charts.orientation() == Qt.Orientation.Horizontal
     assert charts.loss_legend.fitted(charts.loss_legend.width())[1] == ["train", "validation", "run 2"]
