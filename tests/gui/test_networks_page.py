@@ -319,6 +319,18 @@ def test_a_dropped_file_that_is_no_weights_is_told_so(bench: Bench, tmp_path: Pa
     assert bench.page.card.isVisible()
 
 
+def test_a_list_that_arrives_meanwhile_leaves_the_opened_file_in_front(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "notes.pth"
+    path.write_text("no weights at all")
+    drop(bench, path)
+    card = bench.page.file_card
+    bench.page.refresh()
+    assert card.isVisible() and "Looking" in card.sentence
+    until(lambda: not card.sentence)
+    assert card.isVisible()
+    QTest.keyClick(card, Qt.Key.Key_Escape)
+
+
 @needs_shared
 def test_a_file_of_a_foreign_network_gets_a_plain_sentence(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
@@ -377,14 +389,18 @@ def test_the_narrowest_window_drops_columns_but_never_the_state(bench: Bench) ->
     bench.window.resize(before)
 
 
+def visible_cards(bench: Bench) -> list[NoticeCard]:
+    return [card for card in bench.page.findChildren(NoticeCard) if card.isVisible()]
+
+
 def test_a_plugin_that_cannot_be_listed_has_its_card_above_the_list(bench: Bench) -> None:
     shelf = bench.window.services.shelf
     shelf.problems["broken"] = UserError("Plugin broken did not say which models it has")
     shelf.weights_changed()
-    until(lambda: bool(bench.page.findChildren(NoticeCard)))
-    (card,) = bench.page.findChildren(NoticeCard)
-    assert card.isVisible() and card.mapTo(bench.page, QPoint()).y() < bench.page.table.y() + 200
+    until(lambda: bool(visible_cards(bench)))
+    (card,) = visible_cards(bench)
+    assert card.mapTo(bench.page, QPoint()).y() < bench.page.table.y() + 200
     assert any("Plugin broken" in label.text() for label in card.findChildren(QLabel))
     del shelf.problems["broken"]
     shelf.weights_changed()
-    until(lambda: not bench.page.findChildren(NoticeCard))
+    until(lambda: not visible_cards(bench))

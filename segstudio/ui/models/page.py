@@ -54,6 +54,7 @@ class NetworksPage(QWidget):
         self.table = NetworksTable(weights)
         self.card = NetworkCard(weights)
         self.file_card = FileCard()
+        self._lists_anew = False
         self._empty = EmptyState("search", "", "", button="Show all networks")
         self._problems = QVBoxLayout()
         self._count = label("", role="t2", size=12)
@@ -144,7 +145,11 @@ class NetworksPage(QWidget):
             sorted({offer.system for offer in offers}, key=str.casefold),
             sorted({offer.dataset for offer in offers if offer.dataset}, key=str.casefold),
         )
-        self._filter()
+        self._lists_anew = True
+        try:
+            self._filter()
+        finally:
+            self._lists_anew = False
         self._show_problems()
 
     def choose(self, key: str) -> None:
@@ -214,8 +219,10 @@ class NetworksPage(QWidget):
         self._count.setText(" · ".join(words))
 
     def _show_card(self, offer: Offer | None) -> None:
-        self._opened.cancel()
-        self._side.setCurrentWidget(self.card)
+        if not (self._lists_anew and self._side.currentWidget() is self.file_card):
+            # A list that arrives by itself leaves the file in front that somebody has opened.
+            self._opened.cancel()
+            self._side.setCurrentWidget(self.card)
         self.card.show_offer(offer)
 
     def _show_problems(self) -> None:
