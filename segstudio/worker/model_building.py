@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,31 +40,20 @@ def build_model(
     fit what it says, and for all others, the plugin looks at its keys, which takes about as long as building.
     """
     told = weights is not None and weights.facts.model == spec.id and weights.facts.num_classes is not None
-    try:
-        return _build_and_fill(registry, plugin, spec, ref, checkpoint, weights, look=not told)
-    except UserError:
-        if not told:
-            raise
-        return _build_and_fill(registry, plugin, spec, ref, checkpoint, weights, look=True)
 
+    def built(*, look: bool) -> BuiltModel:
+        options, num_classes = _build_arguments(registry, plugin, spec, ref, checkpoint, weights, look=look)
+        model = build(registry, plugin, spec, num_classes=num_classes, options=options)
+        if isinstance(model, nn.Module):
+            if weights is not None:
+                load_weights(registry, plugin, spec, model, weights)
+            model.eval()
+        return BuiltModel(model, options, num_classes)
 
-def _build_and_fill(
-    registry: Registry,
-    plugin: Plugin,
-    spec: ModelSpec,
-    ref: ModelRef,
-    checkpoint: Checkpoint | None,
-    weights: WeightsFile | None,
-    *,
-    look: bool,
-) -> BuiltModel:
-    options, num_classes = _build_arguments(registry, plugin, spec, ref, checkpoint, weights, look=look)
-    model = build(registry, plugin, spec, num_classes=num_classes, options=options)
-    if isinstance(model, nn.Module):
-        if weights is not None:
-            load_weights(registry, plugin, spec, model, weights)
-        model.eval()
-    return BuiltModel(model, options, num_classes)
+    if told:
+        with contextlib.suppress(UserError):  # the same is tried, and told, with what the keys say
+            return built(look=False)
+    return built(look=True)
 
 
 def build(
