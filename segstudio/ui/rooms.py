@@ -38,6 +38,7 @@ class Rooms(QWidget):
         self.current: Room | None = None
         self._made: dict[str, Room] = {}
         self._wanted = ""
+        self._is_behind = False
         self._then: Callable[[Any], None] | None = None
         self._maker = RoomMaker(self.entries, self)
         self._maker.begun.connect(self._begun)
@@ -90,7 +91,7 @@ class Rooms(QWidget):
 
         `then` gets the room when it is in front and was told so; not where another was entered before that.
         """
-        self._wanted, self._then = entry.title, then
+        self._wanted, self._then, self._is_behind = entry.title, then, False
         room = self._made.get(entry.title)
         if room is not None:
             self._show(room)
@@ -102,6 +103,12 @@ class Rooms(QWidget):
         self._bars.setCurrentIndex(0)
         self._stack.setCurrentIndex(0)
         self._maker.want(entry, services, hurried=True)
+
+    def step_back(self) -> None:
+        """Another page comes in front of all rooms; the `wanted` one stays there until it is entered again."""
+        self._is_behind = True
+        if self.current is not None:
+            self.current.deactivated()
 
     def leave(self) -> None:
         """No room is in front any more."""
@@ -119,7 +126,7 @@ class Rooms(QWidget):
         bar = room.option_bar()
         if bar is not None:
             self._bars.addWidget(bar)
-        if room.title == self._wanted:
+        if room.title == self._wanted and not self._is_behind:
             self._show(room)
 
     def _show(self, room: Room) -> None:

@@ -59,6 +59,22 @@ def test_the_room_that_was_entered_last_comes_in_front_and_no_other(
     assert not window.rooms.named("Train").widget().isVisible()
 
 
+def test_a_room_that_is_made_behind_a_page_stays_there_until_it_is_entered(
+    make_window, make_folder, qtbot, held_code
+):
+    window = make_window(make_folder())
+    told: list[str] = []
+    window.rooms.entered.connect(lambda room: told.append(room.title))
+    window.enter("Train")
+    window.rooms.step_back()  # as when the page of networks comes in front
+    held_code.set()
+    qtbot.waitUntil(lambda: window.rooms.named("Train") is not None, timeout=20_000)
+    assert told == [] and window.rooms.current is None
+    assert window.rooms.wanted == "Train"
+    window.enter(window.rooms.wanted)
+    assert told == ["Train"] and window.rooms.current.title == "Train"
+
+
 def test_a_room_is_made_over_several_turns_of_the_event_loop(make_window, make_folder, qtbot, monkeypatch):
     window = make_window(make_folder())
     turns: list[int] = []

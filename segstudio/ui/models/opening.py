@@ -18,8 +18,7 @@ def show_networks(window: MainWindow, file: Path | None = None) -> None:
         return
     page = networks_page(window) or _make(window)
     if window.pages.currentWidget() is not page:
-        if window.rooms.current is not None:
-            window.rooms.current.deactivated()
+        window.rooms.step_back()
         window.actions_table.set_scope("networks")
         window.rail.show_chosen("")
         window.pages.setCurrentWidget(page)
