@@ -105,13 +105,13 @@ def make_window(qtbot) -> Iterator[Callable[..., MainWindow]]:
 def open_folder(qtbot, window: MainWindow, folder: Path) -> None:
     """Open a project and wait until its first image and labels are there."""
     window.open(folder)
-    qtbot.waitUntil(lambda: labels_are_there(window), timeout=20_000)
+    qtbot.waitUntil(lambda: labels_are_there(window))
 
 
 def enter(qtbot, window: MainWindow, title: str) -> Any:
     """Enter a room and wait until it is whole and in front; the room."""
     window.enter(title)
-    qtbot.waitUntil(lambda: is_in_front(window, title), timeout=20_000)
+    qtbot.waitUntil(lambda: is_in_front(window, title))
     return window.rooms.current
 
 

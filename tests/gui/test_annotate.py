@@ -45,7 +45,7 @@ class Hand:
         QTest.keyClick(self.canvas, key, modifiers)
 
     def saved(self) -> None:
-        self.qtbot.waitUntil(lambda: self.session.saving.saved, timeout=10_000)
+        self.qtbot.waitUntil(lambda: self.session.saving.saved)
 
     @property
     def labels(self):
@@ -180,7 +180,7 @@ def test_fill_takes_the_connected_region_and_nothing_else(hand):
     hand.choose("Road")
     hand.key(Qt.Key.Key_G)
     hand.click(100, 80)
-    hand.qtbot.waitUntil(lambda: hand.labels[80, 100] == 3, timeout=10_000)
+    hand.qtbot.waitUntil(lambda: hand.labels[80, 100] == 3)
     assert hand.labels[40, 100] == 1
     assert hand.labels[200, 250] == 255
 
@@ -287,7 +287,7 @@ def test_a_stroke_changes_only_the_cells_of_the_table_whose_counts_changed(hand)
     hand.room.state.set_size(20)
     hand.click(100.5, 80.5)
     road = rows.row_of(3)
-    hand.qtbot.waitUntil(lambda: len(changed) >= 2, timeout=10_000)
+    hand.qtbot.waitUntil(lambda: len(changed) >= 2)
     assert sorted(changed) == [(road, PIXELS, road), (unlabelled, PIXELS, unlabelled)]
     assert rows.index(road, PIXELS).data() == str((hand.labels == 3).sum())
 
@@ -304,10 +304,10 @@ def test_pixel_counts_of_the_table_are_those_of_the_label_map(hand):
         true = {index: int((hand.labels == index).sum()) for index in (0, 1, 2, 3, 255)}
         return true == {index: session.class_counts.get(index, 0) for index in true}
 
-    hand.qtbot.waitUntil(agrees, timeout=5000)
+    hand.qtbot.waitUntil(agrees)
     with hand.qtbot.waitSignal(session.undone):
         session.edits.undo()
-    hand.qtbot.waitUntil(agrees, timeout=5000)
+    hand.qtbot.waitUntil(agrees)
     assert session.class_counts.get(0, 0) == 0
 
 
@@ -382,8 +382,8 @@ def test_a_read_only_project_refuses_strokes_with_one_sentence(make_window, make
     try:
         window = make_window()
         window.open(folder)
-        qtbot.waitUntil(lambda: bool(window.session.read_only_reason), timeout=10_000)
-        qtbot.waitUntil(lambda: labels_are_there(window), timeout=20_000)
+        qtbot.waitUntil(lambda: bool(window.session.read_only_reason))
+        qtbot.waitUntil(lambda: labels_are_there(window))
         hand = Hand(window, qtbot)
         hand.click(100, 100)
         assert (hand.labels == 255).all()
@@ -411,13 +411,11 @@ def test_a_broken_file_says_what_is_wrong_in_its_own_place_and_the_next_one_open
     (folder / "aaa.jpg").write_bytes(b"no picture")
     window = make_window()
     window.open(folder)
-    qtbot.waitUntil(
-        lambda: window.rooms.current is not None and window.session.current is not None, timeout=20_000
-    )
-    qtbot.waitUntil(lambda: window.session.current.status == "check", timeout=20_000)
+    qtbot.waitUntil(lambda: window.rooms.current is not None and window.session.current is not None)
+    qtbot.waitUntil(lambda: window.session.current.status == "check")
     room = window.rooms.current
-    qtbot.waitUntil(lambda: room._stack.currentWidget() is room._broken, timeout=20_000)
+    qtbot.waitUntil(lambda: room._stack.currentWidget() is room._broken)
     assert window.notices.cards == []
     QTest.keyClick(window, Qt.Key.Key_D)
-    qtbot.waitUntil(lambda: labels_are_there(window), timeout=20_000)
+    qtbot.waitUntil(lambda: labels_are_there(window))
     assert room._stack.currentWidget() is room.canvas

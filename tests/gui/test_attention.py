@@ -164,9 +164,10 @@ def test_figures_follow_the_map(qtbot, room, bench):
     labels = bench.session.label_map.array
     space = bench.services.predictions.space
     mass = mass_by_class(result.values, result.stride, result.offset, labels, space.size)
-    assert row().own_share == pytest.approx(mass[int(labels[pin.y, pin.x])])
-    qtbot.waitUntil(lambda: bool(room.mass.table.table_model.rows), timeout=WAIT)
-    assert room.mass.table.table_model.rows[0].shares[0] == pytest.approx(mass.max())
+    own = mass[int(labels[pin.y, pin.x])]
+    qtbot.waitUntil(lambda: row().own_share == pytest.approx(own), timeout=WAIT)
+    rows = room.mass.table.table_model
+    qtbot.waitUntil(lambda: rows.rows[0].shares[0] == pytest.approx(mass.max()), timeout=WAIT)
 
 
 def test_small_multiples_show_every_probe_and_a_press_enlarges(qtbot, room):

@@ -69,9 +69,9 @@ def test_the_class_filter_shows_images_that_have_the_class_and_its_cross_clears_
     recorder.touch(0, 0, 20, 20)
     session.label_map.array[:20, :20] = 2
     session.edits.finish_stroke("brush", 2)
-    qtbot.waitUntil(lambda: session.saving.saved, timeout=10_000)
+    qtbot.waitUntil(lambda: session.saving.saved)
     next(action for action in strip.class_filter.menu().actions() if action.text() == "Pole").trigger()
-    qtbot.waitUntil(lambda: paths(window) == ["image_00.png"], timeout=10_000)
+    qtbot.waitUntil(lambda: paths(window) == ["image_00.png"])
     cross = QPoint(strip.class_filter.width() - 12, 12)
     QTest.mouseClick(strip.class_filter, LEFT, NONE, cross)
     assert len(paths(window)) == 3
@@ -139,7 +139,7 @@ def test_only_images_near_the_view_are_decoded(make_window, make_folder, qtbot):
     strip = window.filmstrip.strip
     visible = strip._visible()
     first = strip.ids[0]
-    qtbot.waitUntil(lambda: window.session.thumbnails.get(first) is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: window.session.thumbnails.get(first) is not None)
     assert window.session.thumbnails.get(strip.ids[29]) is None
     assert len(visible) < 20
 

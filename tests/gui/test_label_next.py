@@ -54,7 +54,7 @@ def order(window) -> list[str]:
 
 def test_the_strip_is_ordered_by_doubt_and_d_walks_it(window, qtbot):
     QTest.mouseClick(window.rooms.current.label_next.button, LEFT)
-    qtbot.waitUntil(lambda: order(window) == ["01", "03", "02", "00"], timeout=10_000)
+    qtbot.waitUntil(lambda: order(window) == ["01", "03", "02", "00"])
     assert window.filmstrip._title.text() == "Label next · doubt of Test model"
     assert [window.filmstrip.strip._scores[number] for number in window.filmstrip.shown] == [
         "60.0 %",
@@ -72,9 +72,9 @@ def test_the_strip_is_ordered_by_doubt_and_d_walks_it(window, qtbot):
 
 def test_what_is_labelled_leaves_the_order_when_one_goes_on(window, qtbot):
     QTest.keyClick(window, Qt.Key.Key_F9, SHIFT)
-    qtbot.waitUntil(lambda: order(window) == ["01", "03", "02", "00"], timeout=10_000)
+    qtbot.waitUntil(lambda: order(window) == ["01", "03", "02", "00"])
     window.session.go(window.filmstrip.shown[0])
-    qtbot.waitUntil(lambda: labels_are_there(window), timeout=20_000)
+    qtbot.waitUntil(lambda: labels_are_there(window))
     recorder = window.session.edits.begin_stroke()
     recorder.touch(0, 0, 9, 9)
     window.session.label_map.array[:9, :9] = 1
@@ -88,23 +88,23 @@ def test_what_is_labelled_leaves_the_order_when_one_goes_on(window, qtbot):
 def test_doubts_are_kept_with_the_project_and_no_image_is_asked_twice(window, qtbot):
     room = window.rooms.current
     room.label_next.toggle()
-    qtbot.waitUntil(lambda: len(order(window)) == 4 and order(window)[0] == "01", timeout=10_000)
+    qtbot.waitUntil(lambda: len(order(window)) == 4 and order(window)[0] == "01")
     assert sorted(window.asked) == sorted(record.id for record in window.session.images)
-    qtbot.waitUntil(lambda: window.session.saving.saved, timeout=10_000)
+    qtbot.waitUntil(lambda: window.session.saving.saved)
     folder = window.session.project.folder
     window.close_project()
     assert not room.label_next.button.isChecked()
     window.asked.clear()
     window.open(folder)
-    qtbot.waitUntil(lambda: labels_are_there(window), timeout=20_000)
+    qtbot.waitUntil(lambda: labels_are_there(window))
     room.label_next.toggle()
-    qtbot.waitUntil(lambda: order(window) == ["01", "03", "02", "00"], timeout=10_000)
+    qtbot.waitUntil(lambda: order(window) == ["01", "03", "02", "00"])
     assert window.asked == []
 
 
 def test_masks_that_were_measured_are_not_kept(window, qtbot):
     window.rooms.current.label_next.toggle()
-    qtbot.waitUntil(lambda: len(window.asked) == 4, timeout=10_000)
+    qtbot.waitUntil(lambda: len(window.asked) == 4)
     here = window.session.current.id
     assert {image_id for _key, image_id in window.services.predictions._results} == {here}
 
@@ -130,7 +130,7 @@ def test_a_network_that_doubts_nothing_gives_no_order_and_says_why(window, monke
 
 def test_another_room_gets_the_strip_back_as_it_was(window, qtbot):
     window.rooms.current.label_next.toggle()
-    qtbot.waitUntil(lambda: order(window)[0] == "01", timeout=10_000)
+    qtbot.waitUntil(lambda: order(window)[0] == "01")
     annotate = window.rooms.current
     enter(qtbot, window, "Train")
     assert order(window) == ["00", "01", "02", "03"] and not annotate.label_next.button.isVisible()

@@ -64,8 +64,8 @@ def test_steps_wished_for_at_once_come_one_after_the_other(hand, qtbot):
     edits = hand.session.edits
     for step in (edits.undo, edits.undo, edits.undo, edits.redo):
         step()
-    qtbot.waitUntil(lambda: [row.undone for row in edits.history()] == [True, True, False], timeout=10_000)
-    qtbot.waitUntil(lambda: np.array_equal(hand.labels, states[1]), timeout=10_000)
+    qtbot.waitUntil(lambda: [row.undone for row in edits.history()] == [True, True, False])
+    qtbot.waitUntil(lambda: np.array_equal(hand.labels, states[1]))
     hand.saved()
     assert np.array_equal(stored(hand), states[1])
 
@@ -89,7 +89,7 @@ def test_another_image_during_a_fill_keeps_the_fill(hand, qtbot):
     hand.choose("Sky")
     hand.click(300, 200)
     hand.session.go(hand.session.images[1].id)
-    qtbot.waitUntil(lambda: labels_are_there(hand.window), timeout=20_000)
+    qtbot.waitUntil(lambda: labels_are_there(hand.window))
     assert (hand.labels == 255).all()
     hand.saved()
     assert (hand.session.project.load_labels(first).array == 0).all()
@@ -105,8 +105,8 @@ def test_a_change_that_fails_says_so_and_the_labels_are_as_they_were(hand, qtbot
         raise MemoryError("no room")
 
     assert hand.session.edits.change("fill", 1, fail)
-    qtbot.waitUntil(lambda: bool(problems), timeout=10_000)
-    qtbot.waitUntil(lambda: labels_are_there(hand.window), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(problems))
+    qtbot.waitUntil(lambda: labels_are_there(hand.window))
     assert (hand.labels == 255).all()
 
 
@@ -118,7 +118,7 @@ def test_a_huge_stroke_is_put_back_before_the_step_that_was_wished_for(hand, qtb
     QTest.mousePress(hand.canvas, Qt.MouseButton.LeftButton, pos=hand.at(40, 160))
     QTest.mouseMove(hand.canvas, hand.at(200, 160))
     hand.session.edits.undo()
-    qtbot.waitUntil(lambda: bool((hand.labels == 255).all()), timeout=10_000)
+    qtbot.waitUntil(lambda: bool((hand.labels == 255).all()))
     hand.saved()
     QTest.mouseRelease(hand.canvas, Qt.MouseButton.LeftButton, pos=hand.at(200, 160))
     assert [row.undone for row in hand.session.edits.history()] == [True]

@@ -68,7 +68,7 @@ def room(make_window, make_folder, qtbot):
     result = MaskResult(key, session.current.id, shared.array, confidence, None, {"ms": 12.0}, shared, shared)
     predictions._results[(key, session.current.id)] = result
     window.rooms.current.proposals.run(MODEL)
-    qtbot.waitUntil(lambda: len(window.rooms.current.proposals.regions) == 3, timeout=10_000)
+    qtbot.waitUntil(lambda: len(window.rooms.current.proposals.regions) == 3)
     window.rooms.current.canvas.setFocus()
     return window.rooms.current
 
@@ -80,7 +80,7 @@ def test_y_writes_the_region_in_hand_as_one_step_and_goes_on(room, qtbot):
     assert (session.label_map.array[20:60, 20:80] == 3).all()
     assert int((session.label_map.array != 255).sum()) == 2400
     assert room.proposals.current.class_index == 1
-    qtbot.waitUntil(lambda: session.saving.saved, timeout=10_000)
+    qtbot.waitUntil(lambda: session.saving.saved)
     row = session.edits.history()[0]
     assert (row.tool, row.class_index, row.pixels) == ("proposal", 3, 2400)
 
@@ -116,9 +116,9 @@ def test_accept_class_takes_every_region_of_it_and_accept_all_the_rest(room):
 
 def test_the_confidence_slider_drops_unsure_regions(room, qtbot):
     room.proposal_dock.confidence.setValue(70)
-    qtbot.waitUntil(lambda: len(room.proposals.regions) == 2, timeout=10_000)
+    qtbot.waitUntil(lambda: len(room.proposals.regions) == 2)
     room.proposal_dock.confidence.setValue(50)
-    qtbot.waitUntil(lambda: len(room.proposals.regions) == 3, timeout=10_000)
+    qtbot.waitUntil(lambda: len(room.proposals.regions) == 3)
 
 
 def test_a_locked_class_is_not_written(room):
@@ -131,7 +131,7 @@ def test_undo_brings_the_region_back_as_a_proposal(room, qtbot):
     QTest.keyClick(room.canvas, Qt.Key.Key_Y)
     with qtbot.waitSignal(room._session.undone):
         room._session.edits.undo()
-    qtbot.waitUntil(lambda: len(room.proposals.regions) == 3, timeout=10_000)
+    qtbot.waitUntil(lambda: len(room.proposals.regions) == 3)
 
 
 def test_the_ghost_goes_with_the_image(room):

@@ -42,7 +42,7 @@ def test_train_entered_before_its_code_was_read_comes_when_it_was(make_window, m
     QApplication.processEvents()
     assert window.rooms.current is None and window.rooms.wanted == "Train"
     held_code.set()
-    qtbot.waitUntil(lambda: is_in_front(window, "Train"), timeout=20_000)
+    qtbot.waitUntil(lambda: is_in_front(window, "Train"))
     assert window.rooms.current.bar.isVisible() and window.rooms.current._empty.isVisible()
 
 
@@ -54,7 +54,7 @@ def test_the_room_that_was_entered_last_comes_in_front_and_no_other(
     window.enter("Train", lambda room: told.append(room.title))
     window.enter("Annotate", lambda room: told.append(room.title))
     held_code.set()
-    qtbot.waitUntil(lambda: window.rooms.named("Train") is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: window.rooms.named("Train") is not None)
     assert told == ["Annotate"] and window.rooms.current.title == "Annotate"
     assert not window.rooms.named("Train").widget().isVisible()
 
@@ -68,7 +68,7 @@ def test_a_room_that_is_made_behind_a_page_stays_there_until_it_is_entered(
     window.enter("Train")
     window.rooms.step_back()  # as when the page of networks comes in front
     held_code.set()
-    qtbot.waitUntil(lambda: window.rooms.named("Train") is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: window.rooms.named("Train") is not None)
     assert told == [] and window.rooms.current is None
     assert window.rooms.wanted == "Train"
     window.enter(window.rooms.wanted)
@@ -107,7 +107,7 @@ def test_while_a_hand_is_at_work_nothing_is_made_ahead(
     QTest.mouseMove(window.windowHandle(), QPoint(300, 300))
     QTest.mouseMove(window.windowHandle(), QPoint(310, 300))
     held_code.set()
-    qtbot.waitUntil(lambda: bool(turns), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(turns))
     assert not begun and maker._timer.isActive()
     # Whoever enters the room waits for no pause.
     enter(qtbot, window, "Train")
@@ -132,8 +132,8 @@ def test_compare_does_no_work_while_nobody_sees_it(make_bench_window, qtbot, mon
     session.classes_changed.emit()
     compare.comparison.set_layout("curtain")
     session.go(session.images[1].id)
-    qtbot.waitUntil(lambda: session.image is not None and session.image.complete, timeout=20_000)
-    qtbot.waitUntil(lambda: session.label_map is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.image is not None and session.image.complete)
+    qtbot.waitUntil(lambda: session.label_map is not None)
     assert worked == []
     enter(qtbot, window, "Compare")
     assert "CompareStage" in worked and "CompareDock" in worked

@@ -32,7 +32,7 @@ def session(qtbot):
 
 def open_and_wait(qtbot, session: ProjectSession, folder) -> None:
     session.open(folder)
-    qtbot.waitUntil(lambda: session.label_map is not None and session.image.complete, timeout=20_000)
+    qtbot.waitUntil(lambda: session.label_map is not None and session.image.complete)
 
 
 def test_the_pixels_shown_are_those_of_the_file(session, make_folder, qtbot):
@@ -62,7 +62,6 @@ def test_neighbours_are_decoded_ahead(session, make_folder, qtbot):
         lambda: any(
             image.complete and image.path.name == "image_01.png" for image in session._images._images.values()
         ),
-        timeout=20_000,
     )
     session.go(second.id)
     assert session.image.complete
@@ -74,13 +73,13 @@ def test_a_broken_file_gives_one_sentence_and_a_mark_and_the_rest_goes_on(sessio
     problems: list[UserError] = []
     session.problem.connect(problems.append)
     session.open(folder)
-    qtbot.waitUntil(lambda: bool(problems), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(problems))
     record = session.current
     assert record.path == "aaa_broken.jpg"
     assert record.status == "check" and record.problem
     assert "\n" not in str(problems[0]) and "Traceback" not in str(problems[0])
     session.go(session.images[1].id)
-    qtbot.waitUntil(lambda: session.label_map is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.label_map is not None)
     assert len(problems) == 1
 
 
@@ -90,9 +89,9 @@ def test_thumbnails_come_for_what_is_in_view_and_mark_broken_files(session, make
     open_and_wait(qtbot, session, folder)
     ids = [record.id for record in session.images]
     session.want_thumbnails(ids)
-    qtbot.waitUntil(lambda: all(session.thumbnails.get(number) for number in ids[:3]), timeout=20_000)
+    qtbot.waitUntil(lambda: all(session.thumbnails.get(number) for number in ids[:3]))
     assert max(session.thumbnails.get(ids[0]).width(), session.thumbnails.get(ids[0]).height()) == 160
-    qtbot.waitUntil(lambda: session.images.find(ids[3]).status == "check", timeout=20_000)
+    qtbot.waitUntil(lambda: session.images.find(ids[3]).status == "check")
 
 
 def test_the_image_in_front_comes_first_when_many_are_asked_for(session, make_folder, qtbot):
@@ -100,7 +99,7 @@ def test_the_image_in_front_comes_first_when_many_are_asked_for(session, make_fo
     session.want_thumbnails([record.id for record in session.images])
     last = session.images[-1]
     session.go(last.id)
-    qtbot.waitUntil(lambda: session.image.complete, timeout=20_000)
+    qtbot.waitUntil(lambda: session.image.complete)
     assert session.current.id == last.id
 
 
@@ -113,7 +112,7 @@ def test_saved_tells_when_everything_is_durable(session, make_folder, qtbot):
     session.label_map.array[:20, :20] = 1
     session.edits.finish_stroke("brush", 1)
     assert states == [False] and not session.saving.saved
-    qtbot.waitUntil(lambda: session.saving.saved, timeout=10_000)
+    qtbot.waitUntil(lambda: session.saving.saved)
     assert states == [False, True]
     assert session.project.load_labels(session.current.id).array[10, 10] == 1
 
@@ -131,10 +130,8 @@ def test_a_stroke_that_cannot_be_written_is_taken_back_on_screen(session, make_f
     recorder.touch(0, 0, 20, 20)
     session.label_map.array[:20, :20] = 1
     session.edits.finish_stroke("brush", 1)
-    qtbot.waitUntil(lambda: bool(problems), timeout=10_000)
-    qtbot.waitUntil(
-        lambda: session.label_map is not None and bool((session.label_map.array == 255).all()), timeout=10_000
-    )
+    qtbot.waitUntil(lambda: bool(problems))
+    qtbot.waitUntil(lambda: session.label_map is not None and bool((session.label_map.array == 255).all()))
     assert "disk is full" in str(problems[0])
 
 
@@ -145,7 +142,7 @@ def test_equal_class_names_are_refused_and_the_table_stays(session, make_folder,
     session.problem.connect(problems.append)
     first = before[0]
     session.set_classes([*before, type(first)(9, first.name, (1, 2, 3))])
-    qtbot.waitUntil(lambda: bool(problems), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(problems))
     qtbot.waitUntil(lambda: session.classes == before)
     assert session.project.classes == before
 
@@ -158,9 +155,7 @@ def test_a_class_id_above_254_widens_the_label_map_and_keeps_its_labels(session,
     session.edits.finish_stroke("brush", 1)
     kind = type(session.classes[0])
     session.set_classes([*session.classes, kind(300, "Many", (9, 9, 9))])
-    qtbot.waitUntil(
-        lambda: session.label_map is not None and session.label_map.array.dtype == np.uint16, timeout=10_000
-    )
+    qtbot.waitUntil(lambda: session.label_map is not None and session.label_map.array.dtype == np.uint16)
     assert session.label_map.array[5, 5] == 1 and session.label_map.array[50, 50] == 65535
 
 
@@ -168,7 +163,7 @@ def test_opening_a_folder_that_is_gone_is_one_sentence(session, tmp_path, qtbot)
     problems: list[UserError] = []
     session.problem.connect(problems.append)
     session.open(tmp_path / "nowhere")
-    qtbot.waitUntil(lambda: bool(problems), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(problems))
     assert session.project is None
 
 
@@ -191,7 +186,7 @@ def test_labels_of_labelme_are_read_in_the_reader_and_written_as_undoable_steps(
         }
         (source / f"{name}.json").write_text(json.dumps(document))
     work = LabelImport(session, None)
-    with qtbot.waitSignal(work.found, timeout=20_000) as told:
+    with qtbot.waitSignal(work.found) as told:
         work.read(find_format("labelme"), source)
     found = told.args[0]
     folder = work._folder
@@ -200,15 +195,15 @@ def test_labels_of_labelme_are_read_in_the_reader_and_written_as_undoable_steps(
     assert [entry.name for entry in found.added] == ["Kerb"]
     assert any("unknown" in file for file, _what in found.notes)
     assert (session.label_map.array == 255).all()
-    with qtbot.waitSignal(work.finished, timeout=20_000):
+    with qtbot.waitSignal(work.finished):
         work.write()
-    qtbot.waitUntil(lambda: session.label_map is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: session.label_map is not None)
     assert session.label_map.array[20, 30] == 3
     assert [entry.name for entry in session.classes][-1] == "Kerb"
-    with qtbot.waitSignal(session.undone, timeout=10_000):
+    with qtbot.waitSignal(session.undone):
         session.edits.undo()
     assert (session.label_map.array == 255).all()
-    qtbot.waitUntil(lambda: not folder.exists(), timeout=10_000)
+    qtbot.waitUntil(lambda: not folder.exists())
 
 
 def test_small_labels_fit_their_side_and_hold_the_classes():

@@ -282,7 +282,7 @@ def room(make_window, make_folder, qtbot):
 
 def wait_for_lines(qtbot, chart, *names: str) -> None:
     """A run's events are read on a thread, and its curves drawn in a turn of their own."""
-    qtbot.waitUntil(lambda: [line.name for line in chart.lines] == list(names), timeout=20_000)
+    qtbot.waitUntil(lambda: [line.name for line in chart.lines] == list(names))
 
 
 # What Qt's offscreen platform says of every menu that opens.

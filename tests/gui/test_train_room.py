@@ -65,7 +65,7 @@ def window(qtbot, shapes_project):
     made.complete()
     made.services.shelf.refresh()
     made.open(shapes_project)
-    qtbot.waitUntil(lambda: made.session.project is not None, timeout=20000)
+    qtbot.waitUntil(lambda: made.session.project is not None)
     enter(qtbot, made, "Train")
     yield made
     made.close()
@@ -88,12 +88,12 @@ def test_an_empty_tab_says_what_will_appear_and_offers_one_button(window, qtbot)
 
 def test_the_check_finds_a_picture_in_both_splits_and_puts_it_right(window, qtbot):
     room = room_of(window)
-    qtbot.waitUntil(lambda: room.check.report is not None, timeout=20000)
+    qtbot.waitUntil(lambda: room.check.report is not None)
     assert (room.check.report.train, room.check.report.val) == (4, 2)
     leak = next(f for f in room.check.report.findings if f.fix == "keep_in_validation")
     assert leak.title == "1 image in both splits" and len(leak.images) == 1
     room.check.panel.fix_wanted.emit(leak)
-    qtbot.waitUntil(lambda: room.check.report.val == 3, timeout=20000)
+    qtbot.waitUntil(lambda: room.check.report.val == 3)
     assert not any(finding.fix == "keep_in_validation" for finding in room.check.report.findings)
 
 
@@ -101,12 +101,12 @@ def test_a_run_goes_from_the_form_to_the_shelf(window, qtbot):
     room = room_of(window)
     shelf = window.services.shelf
     qtbot.waitUntil(lambda: shelf.find("tiny_plugin/tinynet") is not None, timeout=60000)
-    qtbot.waitUntil(lambda: room.check.report is not None, timeout=20000)
+    qtbot.waitUntil(lambda: room.check.report is not None)
     # A shortcut belongs to the active window, and a window of an earlier test may still be that.
     window.activateWindow()
-    qtbot.waitUntil(window.isActiveWindow, timeout=5000)
+    qtbot.waitUntil(window.isActiveWindow)
     QTest.keyClick(window, Qt.Key.Key_N, Qt.KeyboardModifier.ControlModifier)
-    qtbot.waitUntil(room.form.isVisible, timeout=5000)
+    qtbot.waitUntil(room.form.isVisible)
     form = room.form
     form.model.setCurrentIndex(form.model.findData("tiny_plugin/tinynet"))
     assert [option for option in form._options] == ["width", "norm", "dropout"]
@@ -122,14 +122,14 @@ def test_a_run_goes_from_the_form_to_the_shelf(window, qtbot):
     form.title.setText("First try")
     QTest.mouseClick(form.start, Qt.MouseButton.LeftButton)
     runs = window.services.runs
-    qtbot.waitUntil(lambda: bool(runs.views), timeout=30000)
+    qtbot.waitUntil(lambda: bool(runs.views))
     assert runs.recipe("run-0001").options == {"width": 6}
     qtbot.waitUntil(lambda: runs.views[0].state == "done", timeout=120000)
     view = runs.views[0]
     assert (view.epoch, view.title, view.number) == (3, "First try", "1")
-    qtbot.waitUntil(lambda: room.progress.epoch == 3, timeout=10000)
+    qtbot.waitUntil(lambda: room.progress.epoch == 3)
     assert [line.name for line in room.progress.charts.loss.lines] == ["train", "validation"]
-    qtbot.waitUntil(lambda: any(model.key == "run:run-0001/best" for model in shelf.runnable), timeout=10000)
+    qtbot.waitUntil(lambda: any(model.key == "run:run-0001/best" for model in shelf.runnable))
     jobs = [job for job in window.services.jobs.jobs if job.title == "Train run 1"]
     assert [job.state for job in jobs] == ["done"]
     strip = room.progress.strip
@@ -144,7 +144,7 @@ def test_a_run_that_was_killed_shows_as_paused_and_resumes(window, qtbot):
     room = room_of(window)
     shelf = window.services.shelf
     qtbot.waitUntil(lambda: shelf.find("tiny_plugin/tinynet") is not None, timeout=60000)
-    qtbot.waitUntil(lambda: room.check.report is not None, timeout=20000)
+    qtbot.waitUntil(lambda: room.check.report is not None)
     room.new_run()
     form = room.form
     form.model.setCurrentIndex(form.model.findData("tiny_plugin/tinynet"))
@@ -165,7 +165,7 @@ def test_a_run_that_was_killed_shows_as_paused_and_resumes(window, qtbot):
     assert room.may_close()
     assert runs.views[0].is_active
     runs.force_stop("run-0001")
-    qtbot.waitUntil(lambda: runs.views[0].state == "paused", timeout=20000)
+    qtbot.waitUntil(lambda: runs.views[0].state == "paused")
     assert "unexpectedly" in runs.views[0].reason
     before = runs.views[0].epoch
     QTest.mouseClick(room.detail.start, Qt.MouseButton.LeftButton)
@@ -210,7 +210,7 @@ def test_the_strip_gets_brighter_with_the_iou():
 
 def test_a_crop_that_a_person_chose_stays_when_the_data_are_looked_at_again(window, qtbot):
     room = room_of(window)
-    qtbot.waitUntil(lambda: room.check.report is not None, timeout=20000)
+    qtbot.waitUntil(lambda: room.check.report is not None)
     fields = room.form.fields
     room._show_data()
     assert (fields.crop_width.value(), fields.crop_height.value()) == (32, 32)

@@ -81,7 +81,7 @@ def test_damaged_labels_end_the_request_with_their_sentence(qtbot, predictions, 
 
     monkeypatch.setattr(type(predictions.session.project), "load_labels", damaged)
     image_id = predictions.session.images[0].id
-    with qtbot.waitSignal(predictions.failed, timeout=20_000) as failed:
+    with qtbot.waitSignal(predictions.failed) as failed:
         key = predictions.request(predictions.model, image_id, switches=TRUTH)
     assert "damaged" in str(failed.args[2])
     assert not predictions.is_pending(key, image_id)

@@ -90,7 +90,7 @@ def test_title_ends_in_segstudio_and_names_image_and_project(make_window, make_f
     assert window.windowTitle() == "SegStudio"
     folder = make_folder()
     window.open(folder)
-    qtbot.waitUntil(lambda: "image_00.png" in window.windowTitle(), timeout=20_000)
+    qtbot.waitUntil(lambda: "image_00.png" in window.windowTitle())
     assert window.windowTitle() == "image_00.png – Pictures – SegStudio"
 
 
@@ -111,7 +111,7 @@ def test_dropping_a_folder_opens_it(make_window, make_folder, qtbot):
     window.dragEnterEvent(enter)
     assert enter.isAccepted()
     window.dropEvent(QDropEvent(QPointF(300, 300), Qt.DropAction.CopyAction, data, buttons, none))
-    qtbot.waitUntil(lambda: labels_are_there(window), timeout=20_000)
+    qtbot.waitUntil(lambda: labels_are_there(window))
     assert window.rooms.current is not None and window.rooms.current.title == "Annotate"
 
 
@@ -165,7 +165,7 @@ def test_a_second_project_replaces_the_first(make_window, make_folder, qtbot, tm
     other.mkdir()
     (tmp_path / "Pictures" / "image_00.png").rename(other / "alone.png")
     window.open(other)
-    qtbot.waitUntil(lambda: "alone.png" in window.windowTitle() and labels_are_there(window), timeout=20_000)
+    qtbot.waitUntil(lambda: "alone.png" in window.windowTitle() and labels_are_there(window))
     assert [record.path for record in window.session.images] == ["alone.png"]
 
 
@@ -228,7 +228,7 @@ def test_the_job_drawer_pushes_the_room_where_there_is_space_and_lies_over_it_el
     assert drawer.isVisible() and window.actions_table.action("window.jobs").isChecked()
     assert drawer.geometry().right() == drawer.parentWidget().rect().right()
     expected = before - drawer.width() if pushes else before
-    qtbot.waitUntil(lambda: window.pages.width() == expected, timeout=5_000)
+    qtbot.waitUntil(lambda: window.pages.width() == expected)
     QTest.keyClick(window, Qt.Key.Key_J, Qt.KeyboardModifier.ControlModifier)
     assert not drawer.isVisible()
-    qtbot.waitUntil(lambda: window.pages.width() == before, timeout=5_000)
+    qtbot.waitUntil(lambda: window.pages.width() == before)

@@ -34,7 +34,7 @@ def test_cancel_shows_at_once_and_a_hard_stop_is_offered_later(qtbot: QtBot, mon
     job.cancel()
     job.cancel()
     assert job.state == "cancelling" and calls == ["cancel"] and not job.can_force_stop
-    qtbot.waitUntil(lambda: job.can_force_stop, timeout=5000)
+    qtbot.waitUntil(lambda: job.can_force_stop)
     job.force_stop()
     job.end_cancelled()
     assert calls == ["cancel", "force"] and job.state == "cancelled"

@@ -33,7 +33,7 @@ def test_cycles_are_collected_by_the_timer_and_not_by_allocating(qtbot, collecto
     for _ in range(5000):
         Node()
     assert gone() is not None
-    qtbot.waitUntil(lambda: gone() is None, timeout=10_000)
+    qtbot.waitUntil(lambda: gone() is None)
 
 
 def test_what_was_old_and_became_garbage_goes_when_the_person_turns_away(qapp, collector):

@@ -31,7 +31,7 @@ def test_memory_is_taken_on_another_thread_and_told_in_this_one(qtbot, memory, m
     monkeypatch.setattr(picture_memory.MappedArray, "create", watched)
     told: list[tuple[Lease, QThread]] = []
     memory.ask(4096, lambda lease: told.append((lease, QThread.currentThread())))
-    qtbot.waitUntil(lambda: bool(told), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(told))
     lease, told_in = told[0]
     assert lease.memory.array.nbytes == 4096 and not lease.memory.array.any()
     assert told_in is memory.thread()
@@ -41,7 +41,7 @@ def test_memory_is_taken_on_another_thread_and_told_in_this_one(qtbot, memory, m
 def test_the_file_goes_with_the_last_who_holds_the_lease(qtbot, memory):
     told: list[Lease] = []
     memory.ask(4096, told.append)
-    qtbot.waitUntil(lambda: bool(told), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(told))
     path, pixels = told[0].memory.path, told[0].memory.array
     assert path.exists()
     holder = told.pop()
@@ -58,7 +58,7 @@ def test_a_dropped_wish_is_never_told(qtbot, memory):
     told: list[str] = []
     memory.ask(4096, lambda _found: told.append("first")).drop()
     memory.ask(4096, lambda _found: told.append("second"))
-    qtbot.waitUntil(lambda: bool(told), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(told))
     assert told == ["second"]
 
 
@@ -70,7 +70,7 @@ def test_a_full_disk_is_told_and_later_wishes_are_served(qtbot, memory, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(mapped, "_reserve", full)
         memory.ask(4096, told.append)
-        qtbot.waitUntil(lambda: len(told) == 1, timeout=10_000)
+        qtbot.waitUntil(lambda: len(told) == 1)
     memory.ask(4096, told.append)
-    qtbot.waitUntil(lambda: len(told) == 2, timeout=10_000)
+    qtbot.waitUntil(lambda: len(told) == 2)
     assert isinstance(told[0], OSError) and isinstance(told[1], Lease)
