@@ -105,7 +105,7 @@ class Rooms(QWidget):
         self._maker.want(entry, services, hurried=True)
 
     def step_back(self) -> None:
-        """Another page comes in front of all rooms; the `wanted` one stays there until it is entered again."""
+        """Another page comes in front of all rooms; the `wanted` one stays until it is entered again."""
         self._is_behind = True
         if self.current is not None:
             self.current.deactivated()
