@@ -136,7 +136,7 @@ def test_compare_does_no_work_while_nobody_sees_it(make_bench_window, qtbot, mon
     qtbot.waitUntil(lambda: session.label_map is not None)
     assert worked == []
     enter(qtbot, window, "Compare")
-    assert "CompareStage" in worked and "CompareDock" in worked
+    qtbot.waitUntil(lambda: "CompareStage" in worked and "CompareDock" in worked)
     layers = compare.stage.canvases[0].layers
     assert layers[0].levels[0].size() == session.image.levels[0].size()
 

@@ -1,9 +1,12 @@
 """Two processes that share a batch train as one process does, whatever is ignored where."""
 
+import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +18,35 @@ from segstudio.training import program
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Not one that systems hand out by themselves: they would give it away before the ranks take it."""
+    ports = random.Random(os.getpid()).sample(range(20_000, 30_000), 50)
+    for port in ports:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port between 20000 and 30000")
+
+
+def ends_of(ranks: list[subprocess.Popen[bytes]]) -> list[str]:
+    """What both wrote; where one fails the other, which would wait for it, is ended."""
+    ends: dict[int, str] = {}
+
+    def watch(number: int) -> None:
+        ends[number] = ranks[number].communicate()[1].decode()
+        if ranks[number].returncode:
+            for other in ranks:
+                other.kill()
+
+    watchers = [threading.Thread(target=watch, args=(number,)) for number in range(len(ranks))]
+    for watcher in watchers:
+        watcher.start()
+    for watcher in watchers:
+        watcher.join(200)
+    for rank in ranks:
+        rank.kill()
+    for watcher in watchers:
+        watcher.join()
+    return [ends[number] for number in range(len(ranks))]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="gloo over the loopback interface")
@@ -45,7 +74,7 @@ def test_two_ranks_equal_one_process(make_run, recipe):
         )
         for rank in range(2)
     ]
-    errors = [rank.communicate(timeout=200)[1].decode() for rank in ranks]
+    errors = ends_of(ranks)
     assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
     ours, theirs = (load_file(run.checkpoints / "last.safetensors") for run in (alone, shared))
     for key in ours:

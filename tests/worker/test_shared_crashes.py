@@ -29,9 +29,12 @@ def note(name):
         file.write("x")
     return len((folder / name).read_text())
 
+def written(name):
+    return (folder / name).exists() and (folder / name).read_text()
+
 def die(arguments, control):
     first = note("die") == 1
-    while first and not (folder / "slow").exists():  # with company, the first time
+    while first and not written("slow"):  # with company, the first time
         time.sleep(0.005)
     os._exit(5)
 
