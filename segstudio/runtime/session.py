@@ -25,6 +25,7 @@ from segstudio.runtime.label_edits import LabelEdits
 from segstudio.runtime.label_thumbnails import LabelThumbnails
 from segstudio.runtime.saving import Saving
 from segstudio.runtime.thumbnails import Thumbnails
+from segstudio.runtime.turns import Turns
 from segstudio.runtime.worker_client import WorkerClient
 
 Result = TypeVar("Result")
@@ -74,6 +75,7 @@ class ProjectSession(QObject):
         self._classes: tuple[LabelClass, ...] = ()
         self._current: int | None = None
         self._opening = 0
+        self._turns = Turns(self)
         self._images = ImageCache(reader)
         self._images.changed.connect(self._image_changed)
         self._images.failed.connect(self._image_failed)
@@ -125,6 +127,7 @@ class ProjectSession(QObject):
 
     def _leave(self) -> Project | None:
         self._opening += 1
+        self._turns.clear()
         project = self.project
         if project is None:
             return None
@@ -158,11 +161,13 @@ class ProjectSession(QObject):
         self.saving.open(project)
         self._classes = project.classes
         self.images.take(project.images())
-        self.opened.emit()
-        self.classes_changed.emit()
-        self.images_changed.emit()
-        self._go_first(show)
-        self.rescan(show)
+        self._turns.add(
+            self.opened.emit,
+            self.classes_changed.emit,
+            self.images_changed.emit,
+            lambda: self._go_first(show),
+            lambda: self.rescan(show),
+        )
 
     def rescan(self, show: str = "") -> None:
         """Look for new and lost images in the folder; `scanned` and `images_changed` follow."""

@@ -19,6 +19,7 @@ from segstudio.core.errors import UserError
 from segstudio.core.formats import FORMATS
 from segstudio.core.resources import resource
 from segstudio.runtime.actions import ActionTable
+from segstudio.runtime.turns import Turns
 from segstudio.ui.engines import make_services, start_engines, stop_engines
 from segstudio.ui.first_launch import FirstLaunch
 from segstudio.ui.focus_ring import FocusRing
@@ -70,6 +71,7 @@ class MainWindow(QWidget):
         self._wish: tuple[Path, str] | None = None
         self._demo_wanted = False
         self._import_wanted = False
+        self._turns = Turns(self)
         self.services: Services | None = None
         self.filmstrip: Filmstrip | None = None
         self.actions_table = ActionTable(self)
@@ -266,10 +268,13 @@ class MainWindow(QWidget):
         settings().set("recent", recent[:_RECENT])
         enable_project_actions(self, True)
         self.status_bar.set_ready("")
-        self.pages.setCurrentIndex(1)
-        self.enter(self.rooms.wanted or self.rooms.entries[0].title)
+        self._turns.add(
+            lambda: self.pages.setCurrentIndex(1),
+            lambda: self.enter(self.rooms.wanted or self.rooms.entries[0].title),
+        )
 
     def _closed(self) -> None:
+        self._turns.clear()
         self.rooms.leave()
         self.actions_table.set_scope("")
         enable_project_actions(self, False)

@@ -18,7 +18,9 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from segstudio.ui.room import Room, Services
 
-SLICE_SECONDS = 0.006  # a turn makes parts for so long; the last of them may take as much again
+SLICE_SECONDS = 0.004  # a turn makes parts for so long; the last of them may take as much again
+BUSY_SECONDS = 0.002  # a turn in which others (painting, mostly) were at work for so long gets no part,
+MOST_BUSY = 8  # unless there were so many of them
 QUIET_MS = 300  # nobody did anything for so long
 BETWEEN_MS = 5  # from one part made ahead to the next
 
@@ -113,6 +115,10 @@ class RoomMaker(QObject):
         self._watches = False
         self._timer = QTimer(self, singleShot=True)
         self._timer.timeout.connect(self._turn)
+        self._next_turn = QTimer(self, singleShot=True, interval=0)
+        self._next_turn.timeout.connect(self._unless_busy)
+        self._turn_began = 0.0
+        self._busy_turns = 0
 
     def read_ahead(self) -> None:
         """Reads the code of all rooms, so that making one is only building its widgets."""
@@ -136,6 +142,7 @@ class RoomMaker(QObject):
         self._code.stop()
         self._waiting.clear()
         self._timer.stop()
+        self._next_turn.stop()
         self._watch(False)
         for _, parts in self._parts.values():
             parts.close()  # type: ignore[attr-defined]
@@ -146,6 +153,8 @@ class RoomMaker(QObject):
     def _go_on(self, _title: str = "") -> None:
         entry = self._next()
         self._watch(bool(self._waiting))
+        if self._next_turn.isActive():
+            return
         if entry is not None and not self._timer.isActive():
             self._timer.start(0 if entry.title == self._hurried else BETWEEN_MS)
         elif entry is not None and entry.title == self._hurried:
@@ -165,6 +174,22 @@ class RoomMaker(QObject):
         rest = QUIET_MS - 1e3 * (time.monotonic() - self._last_by_hand)
         if entry.title != self._hurried and (rest > 0 or QApplication.mouseButtons()):
             self._timer.start(max(BETWEEN_MS, round(rest)))
+            return
+        self._busy_turns = 0
+        self._await_turn()
+
+    def _await_turn(self) -> None:
+        self._turn_began = time.perf_counter()
+        self._next_turn.start()
+
+    def _unless_busy(self) -> None:
+        """What was posted since (painting, answers of workers) had its time in this turn already."""
+        self._busy_turns += 1
+        if time.perf_counter() - self._turn_began > BUSY_SECONDS and self._busy_turns < MOST_BUSY:
+            self._await_turn()
+            return
+        entry = self._next()
+        if entry is None:
             return
         end = time.perf_counter() + SLICE_SECONDS
         while time.perf_counter() < end:

@@ -6,11 +6,12 @@ import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.ui.room import Room, Services
 from segstudio.ui.room_making import RoomEntry, RoomMaker
+from segstudio.ui.unveiling import Unveiling
 
 if TYPE_CHECKING:
     from segstudio.ui.filmstrip import Filmstrip
@@ -43,8 +44,6 @@ class Rooms(QWidget):
         self._maker = RoomMaker(self.entries, self)
         self._maker.begun.connect(self._begun)
         self._maker.made.connect(self._whole)
-        self._reveal = QTimer(self, singleShot=True, interval=0)
-        self._reveal.timeout.connect(self._paint_room)
         self._foot: Filmstrip | None = None
         self._bars = QStackedWidget()
         self._bars.setObjectName("OptionBar")
@@ -53,6 +52,7 @@ class Rooms(QWidget):
         self._stack = QStackedWidget()
         self._stack.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self._stack.addWidget(QWidget())
+        self._unveiling = Unveiling(self._stack)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(0)
@@ -137,15 +137,14 @@ class Rooms(QWidget):
         self._bars.setVisible(bar is not None)
         if bar is not None:
             self._bars.setCurrentWidget(bar)
-        if self._foot is not None:
-            self._foot.setVisible(getattr(room, "shows_filmstrip", True))
-            self._foot.stand_under(room.title, folded=getattr(room, "folds_filmstrip", False))
-        # Bar, strip and sizes in this turn, the picture of the room in the next: together they take too long.
-        self._stack.setUpdatesEnabled(False)
-        self._reveal.start()
+        # Bar, strip and sizes in this turn, the room's pictures in the next: together they take too long.
+        self._unveiling.begin(room.widget())
         if self._stack.currentWidget() is not room.widget():
             # The room that goes is not fitted to the next one's strip, and that one comes in at its size.
             self._stack.setCurrentIndex(0)
+        if self._foot is not None:
+            self._foot.setVisible(getattr(room, "shows_filmstrip", True))
+            self._foot.stand_under(room.title, folded=getattr(room, "folds_filmstrip", False))
         self._column.activate()
         self._stack.setCurrentWidget(room.widget())
         room.activated()
@@ -153,9 +152,6 @@ class Rooms(QWidget):
         then, self._then = self._then, None
         if then is not None:
             then(room)
-
-    def _paint_room(self) -> None:
-        self._stack.setUpdatesEnabled(True)
 
     def may_close(self) -> bool:
         """Asks every room; the first that refuses ends the question."""

@@ -17,6 +17,7 @@ from segstudio.runtime.comparison import Comparison, Pane
 from segstudio.runtime.mask_result import MaskResult
 from segstudio.runtime.predictions import Predictions
 from segstudio.runtime.scores import Scores
+from segstudio.runtime.turns import Turns
 from segstudio.ui.compare.class_table import ClassRow, ClassTable, percent
 from segstudio.ui.compare.confusion_view import ConfusionView
 from segstudio.ui.compare.side_tables import (
@@ -54,6 +55,7 @@ class CompareDock(QFrame):
         super().__init__()
         self._stale = True
         self._is_made = False
+        self._turns = Turns(self)
         self.setObjectName("Dock")
         self.setMinimumWidth(NARROWEST)
         self.setMaximumWidth(WIDEST)
@@ -174,7 +176,7 @@ class CompareDock(QFrame):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if self._is_made and self._stale:
-            self.refresh()
+            self._turns.add(self.refresh)  # the turn that brings the room in has enough to do
 
     def _refresh(self) -> None:
         space = self._predictions.space

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QSplitter, QVBoxLayout, QWidg
 
 from segstudio.runtime.run_history import Floats, RunHistory, Series, smoothed
 from segstudio.runtime.run_view import RunView
+from segstudio.runtime.turns import Turns
 from segstudio.ui.train.chart_data import Line, Mark, Points
 from segstudio.ui.train.curve_chart import CurveChart
 from segstudio.ui.train.legend import Legend
@@ -45,6 +46,7 @@ class Charts(QSplitter):
         self._smooth = True
         self._shown: tuple[RunView, RunHistory] | None = None
         self._other: tuple[RunView, RunHistory] | None = None
+        self._turns = Turns(self)
         self._kept: dict[tuple[str, str], tuple[tuple[object, ...], tuple[Floats, Floats, Floats]]] = {}
         self.loss = CurveChart("Loss")
         self.miou = CurveChart("Mean IoU")
@@ -106,7 +108,8 @@ class Charts(QSplitter):
         view, history = self._shown
         epochs = max(view.epochs, self._other[0].epochs if self._other is not None else 0)
         self._draw_left(view, history, epochs)
-        self._draw_miou(view, history, epochs)
+        self._turns.clear()  # who asks again before the second chart had its turn gets it once
+        self._turns.add(lambda: self._draw_miou(view, history, epochs))
 
     def _draw_left(self, view: RunView, history: RunHistory, epochs: int) -> None:
         self._title.setText(_TITLES[self._quantity])

@@ -74,7 +74,7 @@ class TrainRoom(QObject):
         if self._runs.views:
             self.table.setFocus(Qt.FocusReason.OtherFocusReason)
         self._show_models()
-        self.check.check_if_stale()
+        QTimer.singleShot(0, self.check, self.check.check_if_stale)  # this turn brings the room in
         self._ask_devices()
 
     def deactivated(self) -> None:
@@ -152,6 +152,7 @@ class TrainRoom(QObject):
         self._bind()
         if self._runs.views:
             yield from self.progress.charts.surfaces()
+            yield
         self._show_runs()
 
     def _build_table(self) -> None:
