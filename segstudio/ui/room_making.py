@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QApplication, QWidget
 
+from segstudio.runtime.turns import Turns
 from segstudio.ui.room import Room, Services
 
 SLICE_SECONDS = 0.004  # a turn makes parts for so long; the last of them may take as much again
-BUSY_SECONDS = 0.002  # a turn in which others (painting, mostly) were at work for so long gets no part,
-MOST_BUSY = 8  # unless there were so many of them
 QUIET_MS = 300  # nobody did anything for so long
 BETWEEN_MS = 5  # from one part made ahead to the next
 
@@ -115,10 +114,8 @@ class RoomMaker(QObject):
         self._watches = False
         self._timer = QTimer(self, singleShot=True)
         self._timer.timeout.connect(self._turn)
-        self._next_turn = QTimer(self, singleShot=True, interval=0)
-        self._next_turn.timeout.connect(self._unless_busy)
-        self._turn_began = 0.0
-        self._busy_turns = 0
+        self._turns = Turns(self)
+        self._awaits_turn = False
 
     def read_ahead(self) -> None:
         """Reads the code of all rooms, so that making one is only building its widgets."""
@@ -142,7 +139,7 @@ class RoomMaker(QObject):
         self._code.stop()
         self._waiting.clear()
         self._timer.stop()
-        self._next_turn.stop()
+        self._turns.clear()
         self._watch(False)
         for _, parts in self._parts.values():
             parts.close()  # type: ignore[attr-defined]
@@ -153,7 +150,7 @@ class RoomMaker(QObject):
     def _go_on(self, _title: str = "") -> None:
         entry = self._next()
         self._watch(bool(self._waiting))
-        if self._next_turn.isActive():
+        if self._awaits_turn:
             return
         if entry is not None and not self._timer.isActive():
             self._timer.start(0 if entry.title == self._hurried else BETWEEN_MS)
@@ -175,19 +172,11 @@ class RoomMaker(QObject):
         if entry.title != self._hurried and (rest > 0 or QApplication.mouseButtons()):
             self._timer.start(max(BETWEEN_MS, round(rest)))
             return
-        self._busy_turns = 0
-        self._await_turn()
+        self._awaits_turn = True
+        self._turns.add(self._make_some)
 
-    def _await_turn(self) -> None:
-        self._turn_began = time.perf_counter()
-        self._next_turn.start()
-
-    def _unless_busy(self) -> None:
-        """What was posted since (painting, answers of workers) had its time in this turn already."""
-        self._busy_turns += 1
-        if time.perf_counter() - self._turn_began > BUSY_SECONDS and self._busy_turns < MOST_BUSY:
-            self._await_turn()
-            return
+    def _make_some(self) -> None:
+        self._awaits_turn = False
         entry = self._next()
         if entry is None:
             return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
+from segstudio.runtime.turns import Turns
 from segstudio.ui.room import Room, Services
 from segstudio.ui.room_making import RoomEntry, RoomMaker
 from segstudio.ui.unveiling import Unveiling
@@ -41,6 +43,7 @@ class Rooms(QWidget):
         self._wanted = ""
         self._is_behind = False
         self._then: Callable[[Any], None] | None = None
+        self._turns = Turns(self)
         self._maker = RoomMaker(self.entries, self)
         self._maker.begun.connect(self._begun)
         self._maker.made.connect(self._whole)
@@ -92,6 +95,7 @@ class Rooms(QWidget):
         `then` gets the room when it is in front and was told so; not where another was entered before that.
         """
         self._wanted, self._then, self._is_behind = entry.title, then, False
+        self._stay()
         room = self._made.get(entry.title)
         if room is not None:
             self._show(room)
@@ -107,15 +111,22 @@ class Rooms(QWidget):
     def step_back(self) -> None:
         """Another page comes in front of all rooms; the `wanted` one stays until it is entered again."""
         self._is_behind = True
+        self._stay()
         if self.current is not None:
             self.current.deactivated()
 
     def leave(self) -> None:
         """No room is in front any more."""
         self._wanted, self._then = "", None
+        self._stay()
         if self.current is not None:
             self.current.deactivated()
             self.current = None
+
+    def _stay(self) -> None:
+        """Who was on the way in does not come."""
+        self._turns.clear()
+        self._unveiling.lift()
 
     def _begun(self, room: Room) -> None:
         """Its parts grow where they will be seen: to be moved there, each would be styled once more."""
@@ -130,15 +141,18 @@ class Rooms(QWidget):
             self._show(room)
 
     def _show(self, room: Room) -> None:
+        """Bar, strip and sizes, the room, its pictures: each in its turn, together they take too long."""
+        self._turns.add(partial(self._make_place, room), partial(self._bring_in, room))
+
+    def _make_place(self, room: Room) -> None:
         if self.current is not None and self.current is not room:
             self.current.deactivated()
-        self.current = room
+            self.current = None
         bar = room.option_bar()
         self._bars.setVisible(bar is not None)
         if bar is not None:
             self._bars.setCurrentWidget(bar)
-        # Bar, strip and sizes in this turn, the room's pictures in the next: together they take too long.
-        self._unveiling.begin(room.widget())
+        self._unveiling.cover()
         if self._stack.currentWidget() is not room.widget():
             # The room that goes is not fitted to the next one's strip, and that one comes in at its size.
             self._stack.setCurrentIndex(0)
@@ -146,7 +160,11 @@ class Rooms(QWidget):
             self._foot.setVisible(getattr(room, "shows_filmstrip", True))
             self._foot.stand_under(room.title, folded=getattr(room, "folds_filmstrip", False))
         self._column.activate()
+
+    def _bring_in(self, room: Room) -> None:
+        self.current = room
         self._stack.setCurrentWidget(room.widget())
+        self._unveiling.show(room.widget())
         room.activated()
         self.entered.emit(room)
         then, self._then = self._then, None

@@ -45,7 +45,7 @@ class HeatScale:
         largest = max(float(finite.max()), 1e-12)
         if self.kind != "clip":
             return largest
-        found = float(np.percentile(finite, self.clip))
+        found = _percentile(finite, self.clip)
         return max(found, LEAST_TOP * largest) if found > 0 else largest
 
     def position(self, value: float, top: float, *, signed: bool = False) -> float:
@@ -63,6 +63,15 @@ class HeatScale:
             return np.rint(128 + np.sign(values) * share * 127).astype(np.uint8)
         share = np.where(values > 0, share, 0.0)
         return np.rint(255 * share).astype(np.uint8)
+
+
+def _percentile(values: NDArray[np.float32], percent: float) -> float:
+    """As numpy's, which would import its masked arrays first: 13 ms of the window's thread."""
+    place = (values.size - 1) * percent / 100
+    below = math.floor(place)
+    above = min(below + 1, values.size - 1)
+    ordered = np.partition(values, (below, above))
+    return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
 
 
 class HeatLayer(Layer):

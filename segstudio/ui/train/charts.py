@@ -65,7 +65,7 @@ class Charts(QSplitter):
     def surfaces(self) -> Iterator[None]:
         """Makes what the curves are drawn on, before there are any."""
         for chart in (self.loss, self.miou):
-            chart.prepare()
+            yield from chart.prepare()
             yield
 
     @property

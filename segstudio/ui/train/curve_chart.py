@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,10 +48,14 @@ class CurveChart(QWidget):
         """The drawing surface, None before it was needed."""
         return self._plot
 
-    def prepare(self) -> None:
-        """Makes the drawing surface before there is anything to draw."""
+    def prepare(self) -> Iterator[None]:
+        """Makes the drawing surface, from yield to yield a part of it, before there is anything to draw."""
         if self._plot is None:
-            self._surface().hide()
+            plot = self._bare_surface()
+            yield
+            plot.furnish()
+            if self._plot is None:
+                self._plot = plot
 
     def show_lines(
         self,
@@ -92,12 +96,18 @@ class CurveChart(QWidget):
 
     def _surface(self) -> Plot:
         if self._plot is None:
-            from segstudio.ui.train.plot import Plot
-
-            self._plot = Plot()
-            self._plot.setParent(self)
-            self._plot.setGeometry(self.rect())
+            self._plot = self._bare_surface()
+            self._plot.furnish()
         return self._plot
+
+    def _bare_surface(self) -> Plot:
+        from segstudio.ui.train.plot import Plot
+
+        plot = Plot()
+        plot.setParent(self)
+        plot.setGeometry(self.rect())
+        plot.hide()
+        return plot
 
     def _restyle(self) -> None:
         if self._plot is not None:

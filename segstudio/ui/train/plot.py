@@ -73,12 +73,18 @@ def _spacing(
 
 
 class Plot(pg.PlotWidget):
-    """Curves over 0..`x_max` epochs. Everything is set from outside; it changes nothing by itself."""
+    """Curves over 0..`x_max` epochs. Everything is set from outside; it changes nothing by itself.
+
+    Made in two steps, for pyqtgraph's own widget costs half of a frame: `furnish` comes before anything else.
+    """
 
     def __init__(self) -> None:
-        axes = {"left": _ValueAxis("left"), "bottom": _EpochAxis("bottom")}
-        super().__init__(axisItems=axes, enableMenu=False)
+        self._left, self._bottom = _ValueAxis("left"), _EpochAxis("bottom")
+        super().__init__(axisItems={"left": self._left, "bottom": self._bottom}, enableMenu=False)
         self._is_new = True
+
+    def furnish(self) -> None:
+        """Axes, marks and read-outs, all of them still empty."""
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -89,7 +95,6 @@ class Plot(pg.PlotWidget):
         box = item.getViewBox()
         box.disableAutoRange()
         box.setDefaultPadding(0)
-        self._left, self._bottom = axes["left"], axes["bottom"]
         self._left.setWidth(LEFT)
         self._bottom.setHeight(BOTTOM)
         # Only the value axis has lines across the plot, and neither has a line of its own.
