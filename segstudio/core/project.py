@@ -102,6 +102,7 @@ class Project:
             project.home_note = home.reason
         try:
             project._prepare()
+            project.settings.read()
         except BaseException:
             project.close()
             raise

@@ -44,13 +44,12 @@ class ProjectWriter:
         self._stopping = False
         self._hurry = False
         self._closed = False
-        if not project.read_only:
-            now = time.monotonic()
-            self._dirty = dict.fromkeys(project.stale_copies(), now)
         self._writer = threading.Thread(target=self._write, name="project writer")
         self._copier = threading.Thread(target=self._copy, name="label copies")
         self._writer.start()
         self._copier.start()
+        if not project.read_only:
+            self.submit(self._find_stale)
 
     def submit(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Queues `function(*arguments)`; the future tells what it gave or raised."""
@@ -106,6 +105,14 @@ class ProjectWriter:
         # Told before the result, so that a `flush` after the result includes the copy.
         self._notice_changes()
         future.set_result(result)
+
+    def _find_stale(self) -> None:
+        """Copies that stayed behind when the project was last closed."""
+        stale = self.project.stale_copies()
+        with self._changed:
+            now = time.monotonic()
+            self._dirty = {**dict.fromkeys(stale, now), **self._dirty}
+            self._changed.notify_all()
 
     def _notice_changes(self) -> None:
         changed = self.project.take_changed_labels()

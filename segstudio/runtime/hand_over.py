@@ -27,8 +27,17 @@ class HandOver(QObject):
         self._owed: list[tuple[Future[None], Callable[[], None]]] = []
         self._arrived.connect(self._run)
 
-    def load(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        """Run `work` on the loading thread, then `done(result)` here; an exception becomes `failed`."""
+    def load(
+        self,
+        work: Callable[[], Any],
+        done: Callable[[Any], None],
+        failed: Callable[[UserError], None] | None = None,
+    ) -> None:
+        """Run `work` on the loading thread, then `done(result)` here; an exception goes to `failed`.
+
+        Without one it becomes the signal of that name.
+        """
+        tell = failed if failed is not None else self.failed.emit
 
         def settle(future: Future[Any]) -> None:
             if future.cancelled():
@@ -37,7 +46,7 @@ class HandOver(QObject):
             if error is None:
                 done(future.result())
             else:
-                self.failed.emit(as_user_error(error, "The project could not be read"))
+                tell(as_user_error(error, "The project could not be read"))
 
         self.after(self._thread.submit(work), settle)
 

@@ -39,12 +39,19 @@ class Saving(QObject):
         """Changes go to this project from now on."""
         self._writer = ProjectWriter(project, on_problem=self._problem_from_thread)
 
-    def close(self) -> None:
-        """Finish what is handed over; copies for other programs may stay behind. The project stays open."""
+    def let_go(self) -> Callable[[], None]:
+        """Take no more changes; gives what finishes those handed over, for a thread that may wait.
+
+        Copies for other programs may stay behind. The project stays open.
+        """
         writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close(_COPIES_SECONDS)
         self._pending.clear()
+
+        def finish() -> None:
+            if writer is not None:
+                writer.close(_COPIES_SECONDS)
+
+        return finish
 
     def flush(self) -> None:
         """Wait until everything is durable and the copies for other programs are written."""

@@ -23,6 +23,7 @@ from segstudio.runtime.image_cache import ImageCache, LevelImage
 from segstudio.runtime.image_records import ImageRecords
 from segstudio.runtime.label_edits import LabelEdits
 from segstudio.runtime.label_thumbnails import LabelThumbnails
+from segstudio.runtime.project_opening import OpenedProject, ProjectOpening
 from segstudio.runtime.saving import Saving
 from segstudio.runtime.thumbnails import Thumbnails
 from segstudio.runtime.turns import Turns
@@ -39,6 +40,7 @@ class ProjectSession(QObject):
 
     opened = Signal()
     closed = Signal()
+    opening_failed = Signal()  # `problem` said why; no project is open
     images_changed = Signal()
     status_changed = Signal(int)  # image id
     current_changed = Signal()
@@ -74,7 +76,9 @@ class ProjectSession(QObject):
         self.edits.undone.connect(self._undone)
         self._classes: tuple[LabelClass, ...] = ()
         self._current: int | None = None
-        self._opening = 0
+        self._opening = ProjectOpening(self._threads)
+        self.is_opening = False
+        """Another project is on its way; the `closed` of the one before it came already."""
         self._turns = Turns(self)
         self._images = ImageCache(reader)
         self._images.changed.connect(self._image_changed)
@@ -92,27 +96,16 @@ class ProjectSession(QObject):
 
         `show` names an image to begin with; `prepare` runs on the fresh project before anybody sees it.
         """
-        self.close()
-        self._opening += 1
-        ticket = self._opening
+        self.is_opening = True
+        self._close()
+        self._opening.begin(
+            Path(folder), prepare, lambda opened: self._take_project(opened, show), self._could_not_open
+        )
 
-        def load() -> Project:
-            project = Project.open(Path(folder))
-            try:
-                if prepare is not None:
-                    prepare(project)
-            except BaseException:
-                project.close()
-                raise
-            return project
-
-        def done(project: Project) -> None:
-            if ticket == self._opening:
-                self._take_project(project, show)
-            else:
-                project.close()
-
-        self._threads.load(load, done)
+    def _could_not_open(self, error: UserError) -> None:
+        self.is_opening = False
+        self.problem.emit(error)
+        self.opening_failed.emit()
 
     def close(self) -> None:
         """Finish writing and leave the project; `closed` follows where one was open.
@@ -120,13 +113,18 @@ class ProjectSession(QObject):
         Its database is closed on the loading thread: before anything that is opened later, and not while a
         reading is under way.
         """
-        project = self._leave()
-        if project is not None:
-            self._threads.surely(project.close)
+        self.is_opening = False
+        self._close()
+
+    def _close(self) -> None:
+        finish = self._leave()
+        if finish is not None:
+            self._threads.surely(finish)
             self.closed.emit()
 
-    def _leave(self) -> Project | None:
-        self._opening += 1
+    def _leave(self) -> Callable[[], None] | None:
+        """Gives what finishes the writing and closes the project, None where none is open."""
+        self._opening.drop()
         self._turns.clear()
         project = self.project
         if project is None:
@@ -134,21 +132,26 @@ class ProjectSession(QObject):
         self.edits.leave()
         if self.current is not None:
             self.remember(_KEPT_IMAGE, self.current.path)
-        self.saving.close()
+        finish_writing = self.saving.let_go()
         self.project = None
         self._images.clear()
         self.thumbnails.clear()
         self.label_thumbnails.clear()
         self.images.take([])
         self._classes, self._current, self.image = (), None, None
-        return project
+
+        def finish() -> None:
+            finish_writing()
+            project.close()
+
+        return finish
 
     def shut_down(self) -> None:
         """Close and end the loading thread; the session is of no use afterwards."""
-        project = self._leave()
+        finish = self._leave()
         self._threads.close()
-        if project is not None:
-            project.close()
+        if finish is not None:
+            finish()
             self.closed.emit()
 
     @property
@@ -156,11 +159,12 @@ class ProjectSession(QObject):
         """One sentence where nothing can be changed, else empty."""
         return self.project.read_only_reason if self.project is not None else ""
 
-    def _take_project(self, project: Project, show: str) -> None:
-        self.project = project
-        self.saving.open(project)
-        self._classes = project.classes
-        self.images.take(project.images())
+    def _take_project(self, opened: OpenedProject, show: str) -> None:
+        self.is_opening = False
+        self.project = opened.project
+        self.saving.open(opened.project)
+        self._classes = opened.classes
+        self.images.take(opened.records)
         self._turns.add(
             self.opened.emit,
             self.classes_changed.emit,
@@ -388,18 +392,24 @@ class ProjectSession(QObject):
 
     def reload(self) -> None:
         """Classes, images and labels were changed behind the session's back: read them again."""
-        if self.project is None:
+        project = self.project
+        if project is None:
             return
-        self._classes = self.project.classes
-        self.images.take(self.project.images())
-        self.label_thumbnails.clear()
-        self.edits.forget()
-        self.classes_changed.emit()
-        self.images_changed.emit()
-        if self._current is None:
-            self._go_first("")
-        else:
-            self._reload_labels()
+
+        def done(found: tuple[tuple[LabelClass, ...], list[ImageRecord]]) -> None:
+            if self.project is not project:
+                return
+            self._classes, records = found
+            self.images.take(records)
+            self.label_thumbnails.clear()
+            self.classes_changed.emit()
+            self.images_changed.emit()
+            if self._current is None:
+                self._go_first("")
+            else:
+                self._reload_labels()
+
+        self._threads.load(lambda: (project.classes, project.images()), done)
 
     def _reload_labels(self) -> None:
         """Read the labels of the image in front again."""

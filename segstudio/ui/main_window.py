@@ -191,6 +191,7 @@ class MainWindow(QWidget):
     def _follow(self, session: ProjectSession) -> None:
         session.opened.connect(self._opened)
         session.closed.connect(self._closed)
+        session.opening_failed.connect(self._show_start_page)
         session.scanned.connect(self._scanned)
         session.history_changed.connect(lambda: enable_steps(self))
         session.saved_changed.connect(lambda _saved: enable_steps(self))
@@ -280,6 +281,10 @@ class MainWindow(QWidget):
         enable_project_actions(self, False)
         self.rail.show_chosen("")
         self.start_page.set_recent(_recent())
+        if self.session is None or not self.session.is_opening:
+            self._show_start_page()
+
+    def _show_start_page(self) -> None:
         self.pages.setCurrentIndex(0)
 
     def _scanned(self, _report: object) -> None:

@@ -122,6 +122,9 @@ class Rooms(QWidget):
         if self.current is not None:
             self.current.deactivated()
             self.current = None
+        # Whoever opens the next project first sees an empty place, which is painted at once.
+        self._bars.setCurrentIndex(0)
+        self._stack.setCurrentIndex(0)
 
     def _stay(self) -> None:
         """Who was on the way in does not come."""
@@ -142,6 +145,7 @@ class Rooms(QWidget):
 
     def _show(self, room: Room) -> None:
         """Bar, strip and sizes, the room, its pictures: each in its turn, together they take too long."""
+        self._unveiling.cover()
         self._turns.add(partial(self._make_place, room), partial(self._bring_in, room))
 
     def _make_place(self, room: Room) -> None:
@@ -152,7 +156,6 @@ class Rooms(QWidget):
         self._bars.setVisible(bar is not None)
         if bar is not None:
             self._bars.setCurrentWidget(bar)
-        self._unveiling.cover()
         if self._stack.currentWidget() is not room.widget():
             # The room that goes is not fitted to the next one's strip, and that one comes in at its size.
             self._stack.setCurrentIndex(0)

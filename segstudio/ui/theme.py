@@ -172,6 +172,12 @@ def apply(application: QApplication, choice: Choice = "dark") -> None:
 
 def font(pixels: int = 13, weight: int = 400) -> QFont:
     """The window's font in logical pixels, with figures of equal width."""
+    return QFont(_font(pixels, weight))
+
+
+@lru_cache(maxsize=64)
+def _font(pixels: int, weight: int) -> QFont:
+    """One of each: copies share what Qt found out about it, a font made anew looks for its engine again."""
     result = QFont(_family())
     result.setPixelSize(pixels)
     result.setWeight(QFont.Weight(weight))

@@ -72,7 +72,8 @@ def test_a_room_that_is_made_behind_a_page_stays_there_until_it_is_entered(
     assert told == [] and window.rooms.current is None
     assert window.rooms.wanted == "Train"
     window.enter(window.rooms.wanted)
-    assert told == ["Train"] and window.rooms.current.title == "Train"
+    qtbot.waitUntil(lambda: told == ["Train"])
+    assert window.rooms.current.title == "Train"
 
 
 def test_a_room_is_made_over_several_turns_of_the_event_loop(make_window, make_folder, qtbot, monkeypatch):

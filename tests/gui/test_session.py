@@ -197,8 +197,7 @@ def test_labels_of_labelme_are_read_in_the_reader_and_written_as_undoable_steps(
     assert (session.label_map.array == 255).all()
     with qtbot.waitSignal(work.finished):
         work.write()
-    qtbot.waitUntil(lambda: session.label_map is not None)
-    assert session.label_map.array[20, 30] == 3
+    qtbot.waitUntil(lambda: session.label_map is not None and session.label_map.array[20, 30] == 3)
     assert [entry.name for entry in session.classes][-1] == "Kerb"
     with qtbot.waitSignal(session.undone):
         session.edits.undo()

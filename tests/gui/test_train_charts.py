@@ -204,16 +204,17 @@ def test_every_loss_has_a_curve_of_its_own(qtbot):
         history.feed([{**event, "lr": 0.1, "images_per_s": 2.0, "memory": 0}])
     view = SimpleNamespace(name="run-0001", number="1", epochs=4, steps=40)
     charts.show_run(view, history)
-    assert [line.name for line in charts.loss.lines] == ["train"]
+    qtbot.waitUntil(lambda: [line.name for line in charts.loss.lines] == ["train"])
     charts.set_quantity("parts")
     charts.set_smooth(False)
+    qtbot.waitUntil(lambda: len(charts.loss.lines) == 2)
     first, second = charts.loss.lines
     assert (first.name, second.name) == ("decode.loss_ce", "aux.loss_ce") and first.role != second.role
     np.testing.assert_allclose(np.asarray(second.y), 0.4 / np.arange(1, 41))
     np.testing.assert_allclose(np.asarray(second.x)[-1], 4.0)
     assert charts.loss_legend.accessibleName() == "decode.loss_ce, aux.loss_ce"
     charts.set_quantity("memory")
-    assert [line.name for line in charts.loss.lines] == ["run 1"]
+    qtbot.waitUntil(lambda: [line.name for line in charts.loss.lines] == ["run 1"])
 
 
 def test_smoothing_is_the_recurrence_and_steps_over_what_is_no_number():

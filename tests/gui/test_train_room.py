@@ -128,7 +128,8 @@ def test_a_run_goes_from_the_form_to_the_shelf(window, qtbot):
     view = runs.views[0]
     assert (view.epoch, view.title, view.number) == (3, "First try", "1")
     qtbot.waitUntil(lambda: room.progress.epoch == 3)
-    assert [line.name for line in room.progress.charts.loss.lines] == ["train", "validation"]
+    charts = room.progress.charts
+    qtbot.waitUntil(lambda: [line.name for line in charts.loss.lines] == ["train", "validation"])
     qtbot.waitUntil(lambda: any(model.key == "run:run-0001/best" for model in shelf.runnable))
     jobs = [job for job in window.services.jobs.jobs if job.title == "Train run 1"]
     assert [job.state for job in jobs] == ["done"]

@@ -168,15 +168,16 @@ class CompareDock(QFrame):
     # ------------------------------------------------------------------ showing
 
     def refresh(self) -> None:
-        """Brings all figures up to date: at once, or when they come into view again."""
+        """Brings all figures up to date, a section a turn: now, or when they come into view again."""
         self._stale = not self.isVisible()
+        self._turns.clear()
         if not self._stale:
-            self._refresh()
+            self._turns.add(self._refresh)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if self._is_made and self._stale:
-            self._turns.add(self.refresh)  # the turn that brings the room in has enough to do
+            self.refresh()
 
     def _refresh(self) -> None:
         space = self._predictions.space
@@ -189,9 +190,11 @@ class CompareDock(QFrame):
         for number, (matrix, _count) in found.items():
             words[number] = f"mIoU {percent(mean_iou(matrix, own))}" if matrix is not None else ""
         self.scores_changed.emit(words)
-        self._show_table(counted, own, found)
-        self._show_confusion(counted, found)
-        self._show_side_tables(own, found)
+        self._turns.add(
+            lambda: self._show_table(counted, own, found),
+            lambda: self._show_confusion(counted, found),
+            lambda: self._show_side_tables(own, found),
+        )
 
     def _count_scope(self, models: tuple[Pane, ...]) -> None:
         """How many images are scored for all models."""

@@ -47,6 +47,7 @@ class Charts(QSplitter):
         self._shown: tuple[RunView, RunHistory] | None = None
         self._other: tuple[RunView, RunHistory] | None = None
         self._turns = Turns(self)
+        self._awaits_turn = False
         self._kept: dict[tuple[str, str], tuple[tuple[object, ...], tuple[Floats, Floats, Floats]]] = {}
         self.loss = CurveChart("Loss")
         self.miou = CurveChart("Mean IoU")
@@ -103,13 +104,23 @@ class Charts(QSplitter):
     # -- drawing -------------------------------------------------------------------------------------
 
     def _draw(self) -> None:
-        if self._shown is None:
-            return
-        view, history = self._shown
-        epochs = max(view.epochs, self._other[0].epochs if self._other is not None else 0)
-        self._draw_left(view, history, epochs)
-        self._turns.clear()  # who asks again before the second chart had its turn gets it once
-        self._turns.add(lambda: self._draw_miou(view, history, epochs))
+        """One chart a turn; who asks again before gets them once, as they are then."""
+        if self._shown is not None and not self._awaits_turn:
+            self._awaits_turn = True
+            self._turns.add(self._draw_first, self._draw_second)
+
+    def _draw_first(self) -> None:
+        self._awaits_turn = False
+        if self._shown is not None:
+            self._draw_left(*self._shown, self._epochs())
+
+    def _draw_second(self) -> None:
+        if self._shown is not None:
+            self._draw_miou(*self._shown, self._epochs())
+
+    def _epochs(self) -> int:
+        shown = [each[0].epochs for each in (self._shown, self._other) if each is not None]
+        return max(shown, default=0)
 
     def _draw_left(self, view: RunView, history: RunHistory, epochs: int) -> None:
         self._title.setText(_TITLES[self._quantity])
