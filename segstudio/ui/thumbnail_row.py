@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPoint, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
-    QImage,
     QKeyEvent,
     QMouseEvent,
     QPainter,
     QPaintEvent,
     QPen,
+    QPixmap,
     QResizeEvent,
     QWheelEvent,
 )
@@ -28,6 +29,7 @@ THUMB_WIDTH, THUMB_HEIGHT = 108, 81
 ROW_HEIGHT = 112
 _PITCH = THUMB_WIDTH + 12
 _MARGIN = 12
+_PICTURES_KEPT = 64  # of 35 kB; a strip of 4,000 pixels shows 34
 STATUS_ICONS = {
     "done": ("check", "chip_ok"),
     "draft": ("draft", "chip_warn"),
@@ -45,7 +47,10 @@ class ThumbnailRow(QAbstractScrollArea):
         self._session = session
         self._scores: dict[int, str] = {}
         self._colors: list[int] = []
+        self._tint = 0  # counts the changes of the colours
         self._hovered = -1
+        self._front = -1
+        self._pictures: OrderedDict[int, tuple[tuple[object, ...], QPixmap]] = OrderedDict()
         self.ids: list[int] = []
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFixedHeight(ROW_HEIGHT)
@@ -77,12 +82,15 @@ class ThumbnailRow(QAbstractScrollArea):
             elif box.right() > width - _MARGIN:
                 bar.setValue(bar.value() + box.right() - width + _MARGIN + _PITCH)
         self._ask()
-        self.viewport().update()
+        before, self._front = self._front, current.id if current is not None else -1
+        for image_id in {before, self._front}:
+            if image_id in self.ids:
+                self.viewport().update(self._cell(self.ids.index(image_id)))
 
     def refresh(self, image_id: int) -> None:
         """One image's picture or status changed."""
         if image_id in self.ids:
-            box = self.rect_of(self.ids.index(image_id)).adjusted(-6, -6, 6, 26)
+            box = self._cell(self.ids.index(image_id))
             if box.intersects(self.viewport().rect()):
                 if self._session.label_thumbnails.get(image_id) is None:
                     self._ask()
@@ -95,12 +103,17 @@ class ThumbnailRow(QAbstractScrollArea):
             if entry.id < 255:
                 red, green, blue = entry.color
                 self._colors[entry.id] = 0x80000000 | red << 16 | green << 8 | blue
+        self._tint += 1
         self.viewport().update()
 
     def rect_of(self, place: int) -> QRect:
         """Where a picture lies in the viewport."""
         left = _MARGIN + place * _PITCH - self.horizontalScrollBar().value()
         return QRect(left, 5, THUMB_WIDTH, THUMB_HEIGHT)
+
+    def _cell(self, place: int) -> QRect:
+        """All that is painted for a picture: frame and name, too."""
+        return self.rect_of(place).adjusted(-6, -6, 6, 26)
 
     def sizeHint(self) -> QSize:
         return QSize(600, ROW_HEIGHT)
@@ -151,7 +164,7 @@ class ThumbnailRow(QAbstractScrollArea):
         current = self._session.current
         for place in self._visible():
             record = self._session.images.find(self.ids[place])
-            if record is not None:
+            if record is not None and event.region().intersects(self._cell(place)):
                 self._paint_one(
                     painter, self.rect_of(place), record, current is not None and record.id == current.id
                 )
@@ -161,16 +174,9 @@ class ThumbnailRow(QAbstractScrollArea):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.color("base"))
         painter.drawRoundedRect(QRectF(box), 2, 2)
-        picture = self._session.thumbnails.get(record.id)
+        picture = self._picture_of(record, box.size())
         if picture is not None:
-            target = _filling(picture.size(), box)
-            painter.save()
-            painter.setClipRect(box)
-            painter.drawImage(target, picture)
-            labels = self._session.label_thumbnails.get(record.id)
-            if labels is not None and self._colors:
-                painter.drawImage(target, _colored(labels, self._colors))
-            painter.restore()
+            painter.drawPixmap(box.topLeft(), picture)
         elif record.problem:
             paint_icon(painter, QRect(box.center() - QPoint(10, 10), QSize(22, 22)), "image", "t3")
         if chosen:
@@ -184,6 +190,34 @@ class ThumbnailRow(QAbstractScrollArea):
         line = QRect(box.left() - 4, box.bottom() + 4, box.width() + 8, 16)
         shown = painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, line.width())
         painter.drawText(line, int(Qt.AlignmentFlag.AlignCenter), shown)
+
+    def _picture_of(self, record: ImageRecord, size: QSize) -> QPixmap | None:
+        """The thumbnail under its labels in the size of its box: scaled once, not with every painting."""
+        picture = self._session.thumbnails.get(record.id)
+        if picture is None:
+            return None
+        labels = self._session.label_thumbnails.get(record.id) if self._colors else None
+        ratio = self.devicePixelRatioF()
+        drawn_from = (picture.cacheKey(), labels.cacheKey() if labels is not None else 0, ratio, self._tint)
+        known, pixels = self._pictures.get(record.id, ((), QPixmap()))
+        if known != drawn_from:
+            pixels = QPixmap(size * ratio)
+            pixels.setDevicePixelRatio(ratio)
+            pixels.fill(Qt.GlobalColor.transparent)
+            painter = QPainter(pixels)
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            target = _filling(picture.size(), QRect(QPoint(0, 0), size))
+            painter.drawImage(target, picture)
+            if labels is not None:
+                colored = labels.copy()  # what is compared above is the labels, not their colours
+                colored.setColorTable(self._colors)
+                painter.drawImage(target, colored)
+            painter.end()
+            self._pictures[record.id] = (drawn_from, pixels)
+        self._pictures.move_to_end(record.id)
+        while len(self._pictures) > _PICTURES_KEPT:
+            self._pictures.popitem(last=False)
+        return pixels
 
     def _paint_badge(self, painter: QPainter, box: QRect, record: ImageRecord) -> None:
         icon, role = STATUS_ICONS.get(record.status, ("circle", "chip_text"))
@@ -238,8 +272,3 @@ def _filling(size: QSize, box: QRect) -> QRectF:
     width, height = size.width() * scale, size.height() * scale
     center = QRectF(box).center()
     return QRectF(center.x() - width / 2, center.y() - height / 2, width, height)
-
-
-def _colored(labels: QImage, colors: list[int]) -> QImage:
-    labels.setColorTable(colors)
-    return labels
