@@ -45,7 +45,7 @@ class LabelEdits(QObject):
         self._image: int | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="label changes")
         self._changing: tuple[Future[Any], Callable[[], None]] | None = None
-        self._steps: deque[bool] = deque()  # steps wished for while one is under way; True for redo
+        self._waiting: deque[Callable[[], object]] = deque()  # wished for while a change is under way
         self._recorder: StrokeRecorder | None = None
         self.label_map: LabelMap | None = None
         self.class_counts: dict[int, int] = {}
@@ -61,7 +61,7 @@ class LabelEdits(QObject):
         """No image is in front: a stroke under way is dropped, what the thread changes is finished."""
         self._recorder = None
         self._finish_change()
-        self._steps.clear()
+        self._waiting.clear()
         self.forget()
         self._project = self._image = None
 
@@ -129,8 +129,11 @@ class LabelEdits(QObject):
         """Let `work(recorder)` change labels as one edit; False where nothing may be changed.
 
         It runs on a thread, and `labels_changed` follows, unless `pixels` (how many it looks at, -1 unknown)
-        says that it is done within a frame.
+        says that it is done within a frame. While another change is under way it waits for that one.
         """
+        if not self.is_free:
+            self.when_free(lambda: self.change(tool, class_index, work, pixels=pixels))
+            return self._saving.allowed()
         recorder = self.begin_stroke()
         image_id, project = self._image, self._project
         if recorder is None or image_id is None or project is None:
@@ -238,8 +241,8 @@ class LabelEdits(QObject):
         if not self._saving.allowed() or project is None or image_id is None or labels is None:
             return
         self.cancel_stroke()
-        if self._changing is not None:
-            self._steps.append(redo)
+        if not self.is_free:
+            self.when_free(lambda: self._start_step(redo=redo))
             return
         take = project.redo if redo else project.undo
 
@@ -264,6 +267,18 @@ class LabelEdits(QObject):
 
     # -- what is under way on a thread -----------------------------------------------------------------
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the labels are in nobody's hands: what is begun now need not wait."""
+        return self._changing is None
+
+    def when_free(self, work: Callable[[], object]) -> None:
+        """Run `work` at once, or in its turn after what is under way and what waits for that already."""
+        if self.is_free and not self._waiting:
+            work()
+        else:
+            self._waiting.append(work)
+
     def _wait_for(self, future: Future[Any], end: Callable[[], None]) -> None:
         """The labels are in the hands of another thread until `future` is done; then `end` runs here."""
         self._changing = (future, end)
@@ -286,8 +301,8 @@ class LabelEdits(QObject):
             return
         (_future, end), self._changing = self._changing, None
         end()
-        if self._steps:
-            self._start_step(redo=self._steps.popleft())
+        while self._waiting and self.is_free:
+            self._waiting.popleft()()
 
     def _count(self, edit: Edit, labels: LabelMap) -> None:
         """Keep the pixel counts of the classes up to date; counting a big stroke is not the window's work."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
@@ -419,3 +421,62 @@ def test_a_broken_file_says_what_is_wrong_in_its_own_place_and_the_next_one_open
     QTest.keyClick(window, Qt.Key.Key_D)
     qtbot.waitUntil(lambda: labels_are_there(window))
     assert room._stack.currentWidget() is room.canvas
+
+
+@pytest.fixture
+def long_change(hand):
+    """A change of the labels that is at work until it is told to end."""
+    may_end = threading.Event()
+
+    def work(recorder) -> None:
+        may_end.wait(60)
+        recorder.touch(200, 200, 220, 220)
+        recorder.label_map.array[200:220, 200:220] = 1
+
+    hand.session.edits.change("fill", 1, work)
+    yield may_end
+    may_end.set()
+
+
+def test_strokes_begun_while_a_change_is_at_work_are_drawn_after_it(hand, long_change):
+    hand.choose("Road")
+    hand.room.state.set_size(20)
+    hand.drag((60, 60), (100, 60))
+    hand.drag((60, 120), (100, 120))
+    assert (hand.labels == 255).all(), "nobody waited, and nothing is written into labels that are not free"
+    long_change.set()
+    hand.qtbot.waitUntil(lambda: hand.labels[120, 80] == 3 and hand.labels[60, 80] == 3)
+    assert hand.labels[210, 210] == 1
+    hand.saved()
+    assert [row.tool for row in hand.session.edits.history()] == ["brush", "brush", "fill"]
+
+
+def test_steps_and_changes_asked_for_while_one_is_at_work_follow_in_their_order(hand, long_change):
+    hand.choose("Road")
+    hand.room.state.set_size(20)
+    hand.drag((60, 60), (100, 60))
+    hand.session.edits.undo()  # takes back the stroke, not the change before it
+    hand.session.edits.change("polygon", 2, lambda recorder: _write(recorder, 2))
+    long_change.set()
+    hand.qtbot.waitUntil(lambda: hand.labels[10, 10] == 2)
+    hand.saved()
+    assert hand.labels[210, 210] == 1 and hand.labels[60, 80] == 255
+    rows = [(row.tool, row.undone) for row in hand.session.edits.history() if not row.undone]
+    assert rows == [("polygon", False), ("fill", False)]
+
+
+def test_escape_drops_a_stroke_that_waits(hand, long_change):
+    hand.choose("Road")
+    hand.room.state.set_size(20)
+    QTest.mousePress(hand.canvas, LEFT, NONE, hand.at(60, 60))
+    hand.key(Qt.Key.Key_Escape)
+    QTest.mouseRelease(hand.canvas, LEFT, NONE, hand.at(60, 60))
+    long_change.set()
+    hand.qtbot.waitUntil(lambda: hand.labels[210, 210] == 1)
+    hand.saved()
+    assert not (hand.labels == 3).any()
+
+
+def _write(recorder, value: int) -> None:
+    recorder.touch(0, 0, 20, 20)
+    recorder.label_map.array[:20, :20] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, Qt, QTimer
 from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen
@@ -39,6 +40,9 @@ class PenTool(PaintingTool):
         self._at: QPointF | None = None  # pointer in image pixels
         self._last: tuple[float, float] | None = None  # end of the stroke under way or of the last one
         self._sizing: tuple[QPointF, int] | None = None
+        self._late: list[
+            tuple[Callable[[ToolEvent], bool], ToolEvent]
+        ] = []  # while a fill or undo is at work
         self._ctrl = False
         self._shift = False
         self._chip = QTimer(self, singleShot=True, interval=_CHIP_MS)
@@ -49,7 +53,7 @@ class PenTool(PaintingTool):
 
     @property
     def is_drawing(self) -> bool:
-        return self._pen is not None
+        return self._pen is not None or bool(self._late)
 
     @property
     def erases_now(self) -> bool:
@@ -57,6 +61,7 @@ class PenTool(PaintingTool):
         return self._erases or self._ctrl
 
     def put_down(self) -> None:
+        self._catch_up(wait=True)
         self._end()
         self._chip.stop()
 
@@ -67,6 +72,14 @@ class PenTool(PaintingTool):
         if event.modifiers & _CTRL and event.modifiers & _ALT:
             self._sizing = (event.position, self._state.size)
             return True
+        edits = self._state.session.edits
+        if not edits.is_free:
+            self._late.append((self._begin, event))
+            edits.when_free(self._catch_up)
+            return True
+        return self._begin(event)
+
+    def _begin(self, event: ToolEvent) -> bool:
         self._stroke_erases = self._erases or bool(event.modifiers & _CTRL)
         ink = self._state.ink(erase=self._stroke_erases)
         recorder = self._state.begin() if ink is not None else None
@@ -87,6 +100,9 @@ class PenTool(PaintingTool):
             scale = event.view.viewport.scale
             self._state.set_size(round(size + 2 * (event.position.x() - origin.x()) / scale))
             return True
+        return self._in_turn(self._go_on, event)
+
+    def _go_on(self, event: ToolEvent) -> bool:
         if self._pen is None or self._last is None:
             return False
         self._draw(self._last, (event.x, event.y))
@@ -95,8 +111,29 @@ class PenTool(PaintingTool):
     def release(self, event: ToolEvent) -> bool:
         self._see(event)
         self._sizing = None
+        return self._in_turn(self._lift, event)
+
+    def _lift(self, _event: ToolEvent) -> bool:
         self._end()
         return True
+
+    def _in_turn(self, act: Callable[[ToolEvent], bool], event: ToolEvent) -> bool:
+        """After the press before it, which may still wait for the labels."""
+        if self._late:
+            self._late.append((act, event))
+            return True
+        return act(event)
+
+    def _catch_up(self, *, wait: bool = False) -> None:
+        """Draws what the hand did while the labels were not free; `wait` until they are."""
+        edits = self._state.session.edits
+        while self._late:
+            act, event = self._late[0]
+            if act == self._begin and not edits.is_free and not wait:
+                edits.when_free(self._catch_up)
+                return
+            del self._late[0]
+            act(event)
 
     def double_click(self, event: ToolEvent) -> bool:
         return self.press(event)
@@ -109,6 +146,9 @@ class PenTool(PaintingTool):
 
     def key_press(self, view: CanvasView, event: QKeyEvent) -> bool:
         self._keys(event, down=True)
+        if event.key() == Qt.Key.Key_Escape and self._late:
+            self._late = []
+            return True
         if event.key() == Qt.Key.Key_Escape and self._pen is not None:
             self._pen = self._recorder = None
             self._state.session.edits.cancel_stroke()
@@ -178,6 +218,7 @@ class PenTool(PaintingTool):
             self._state.finish("brush", index)
 
     def _forget(self) -> None:
+        self._late = []
         self._pen = self._recorder = self._last = None
 
     def _see(self, event: ToolEvent) -> None:
