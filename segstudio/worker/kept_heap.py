@@ -9,12 +9,14 @@ Here the C library is asked to keep what is free, which glibc can do; with other
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from segstudio.worker.memory import available_bytes
 
@@ -29,6 +31,7 @@ _MOST_KEPT = 2 * 2**30
 
 _lock = threading.Lock()
 _users = 0
+_trimmed: _Sizes | None = None  # as it was when memory was last given back
 
 
 @contextmanager
@@ -62,39 +65,59 @@ def kept() -> Iterator[None]:
 
 def release() -> None:
     """Gives back to the system what is kept and not in use."""
+    global _trimmed
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)
+        _trimmed = _sizes(library)
 
 
 @contextmanager
 def as_usual() -> Iterator[None]:
     """Inside, the C library works as in a process that never asked it for anything: to measure others by.
 
-    What was kept before is there again afterwards.
+    What was kept is given back before: the first run afterwards is a first one.
     """
     library = _glibc()
     if library is None:
         yield
         return
-    nbytes = kept_bytes()
-    library.malloc_trim(0)
+    release()
     library.mallopt(_TRIM_THRESHOLD, _USUAL_TRIM_THRESHOLD)
     library.mallopt(_MMAP_THRESHOLD, _USUAL_MMAP_THRESHOLD)
     _fill(library, 2, _USUAL_MMAP_THRESHOLD - 2**21)  # such a process keeps as much as is not yet trimmed
-    try:
-        yield
-    finally:
-        with kept():
-            _fill(library, 1, nbytes)
+    yield
 
 
 def kept_bytes() -> int:
-    """Bytes that are free within the process: the next run takes them first. 0 where nobody tells."""
+    """Bytes that the process has and does not use: the next run takes them first. 0 where nobody tells.
+
+    Blocks that were given back still count as free with the C library, though the system has their memory.
+    Since then the process has grown by what it uses more and by what it keeps.
+    """
     library = _glibc()
     if library is None:
         return 0
-    return int(library.mallinfo2().fordblks)
+    now = _sizes(library)
+    if _trimmed is None:
+        return now.free
+    grown = (now.resident - _trimmed.resident) - (now.used - _trimmed.used)
+    return min(max(grown, 0), now.free)
+
+
+class _Sizes(NamedTuple):
+    """Bytes: free within the process, in use, and with memory of their own (no file's)."""
+
+    free: int
+    used: int
+    resident: int
+
+
+def _sizes(library: Any) -> _Sizes:
+    info = library.mallinfo2()
+    resident, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
+    page = os.sysconf("SC_PAGE_SIZE")
+    return _Sizes(int(info.fordblks), int(info.uordblks + info.hblkhd), page * (resident - shared))
 
 
 def _fill(library: Any, number: int, nbytes: int) -> None:

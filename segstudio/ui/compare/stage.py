@@ -9,15 +9,14 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.core.errors import UserError
-from segstudio.core.label_map import ignore_value
 from segstudio.runtime.comparison import Comparison, Pane, View
 from segstudio.runtime.mask_result import MaskResult
 from segstudio.runtime.predictions import Predictions
 from segstudio.ui.canvas.layers import OVERLAY_OPACITY, ImageLayer
+from segstudio.ui.compare.pane_contents import PaneContents
 from segstudio.ui.compare.pane_grid import PaneGrid
-from segstudio.ui.compare.pane_layers import GREY_BRIGHTNESS, PaneContent, PaneLayers
+from segstudio.ui.compare.pane_layers import GREY_BRIGHTNESS, PaneLayers
 from segstudio.ui.compare.pane_view import PairView, PaneCanvas, PaneView
-from segstudio.ui.compare.readouts import PaneReadouts
 from segstudio.ui.room import Services
 from segstudio.ui.widgets.empty_state import EmptyState
 
@@ -41,13 +40,13 @@ class CompareStage(QWidget):
         self._greyed = ImageLayer(self)
         self._greyed.set_grey(True, GREY_BRIGHTNESS)
         self._views: dict[int, PaneView] = {}
-        self._errors: dict[tuple[str, int], UserError] = {}
         self._opacity = OVERLAY_OPACITY
         self._overlay = True
         self._blinking = False
         self._scores: dict[int, str] = {}
         self._stale_panes = self._stale_picture = self._stale = True
-        self.readouts = PaneReadouts(services, comparison, predictions, self.result)
+        self._contents = PaneContents(services, comparison, predictions)
+        self.readouts = self._contents.readouts
         self.grid = PaneGrid()
         self.pair = PairView(services.viewport)
         self._follow_canvas(self.pair.canvas)
@@ -99,22 +98,10 @@ class CompareStage(QWidget):
 
     def views_for(self, pane: Pane) -> tuple[View, ...]:
         """What a pane can show now."""
-        if pane.kind == "image":
-            return ()
-        if pane.kind == "truth":
-            return ("mask", "outline")
-        views: list[View] = ["mask", "outline", "confidence", "entropy"]
-        if self.readouts.has_truth() or self._comparison.reference not in (None, pane):
-            views.append("error")
-        if len(self._comparison.models) > 1:
-            views += ["agreement", "difference"]
-        return tuple(views)
+        return self._contents.views_for(pane)
 
     def result(self, pane: Pane) -> MaskResult | None:
-        current = self._session.current
-        if current is None or pane.kind != "model":
-            return None
-        return self._predictions.get(pane.key, current.id)
+        return self._contents.result(pane)
 
     def set_scores(self, scores: dict[int, str]) -> None:
         """Words for each header, by pane number."""
@@ -266,57 +253,12 @@ class CompareStage(QWidget):
             view.layers.set_colors(colors)
             views = self.views_for(pane)
             chosen = pane.view if pane.view in views else "mask"
-            view.layers.set_content(self._content(pane), chosen)
+            view.layers.set_content(self._contents.content(pane), chosen)
             view.layers.set_isolated(self._comparison.isolated, self._comparison.confused)
             view.header.set_views(views, chosen)
-            view.canvas.say(self._sentence(pane))
+            view.canvas.say(self._contents.sentence(pane))
         self._show_layers()
         self._show_headers()
-
-    def _content(self, pane: Pane) -> PaneContent:
-        labels = self._session.label_map
-        content = PaneContent()
-        if pane.kind == "truth" and labels is not None:
-            content.labels, content.ignore = labels.array, labels.ignore
-        result = self.result(pane)
-        if result is None:
-            return content
-        content.labels, content.ignore = result.labels, ignore_value(result.labels.dtype)
-        content.confidence, content.entropy = result.confidence, result.entropy
-        content.reference, content.reference_ignore = self.readouts.reference_map(pane)
-        others = [self.result(each) for each in self._comparison.models if each.number != pane.number]
-        known = [
-            each.labels for each in others if each is not None and each.labels.shape == result.labels.shape
-        ]
-        content.models = [result.labels, *known]
-        partner = self._partner(pane)
-        other = self.result(partner) if partner is not None else None
-        if other is not None and other.labels.shape == result.labels.shape:
-            content.other = other.labels
-        return content
-
-    def _partner(self, pane: Pane) -> Pane | None:
-        """The model a pane is compared with: the other one of the pair."""
-        pair = self._comparison.pair
-        others = [each for each in pair if each.number != pane.number]
-        return others[0] if others else None
-
-    def _sentence(self, pane: Pane) -> str:
-        """What is written in the middle of a pane that has no mask to show."""
-        current = self._session.current
-        if current is None or pane.kind == "image":
-            return ""
-        if pane.kind == "truth":
-            loaded = self._session.label_map is not None
-            return "No labels on this image" if loaded and not self.readouts.has_truth() else ""
-        if self.result(pane) is not None:
-            return ""
-        error = self._errors.get((pane.key, current.id))
-        if error is not None:
-            return error.what
-        if self._predictions.is_pending(pane.key, current.id):
-            return "Running…"
-        return "Not run on this image: press R"
 
     def _show_layers(self) -> None:
         layout, pair = self._comparison.layout, self._comparison.pair
@@ -347,10 +289,10 @@ class CompareStage(QWidget):
             self.pair.show_one(shown.layers)
             canvas.set_readout(self.readouts.of(shown.number))
         else:
-            first.layers.set_content(self._content(pair[0]), "difference")
+            first.layers.set_content(self._contents.content(pair[0]), "difference")
             self.pair.show_one(first.layers)
             canvas.set_readout(self.readouts.of_pair(pair[0].number, pair[1].number))
-        canvas.say(next((s for s in map(self._sentence, pair) if s), ""))
+        canvas.say(next((s for s in map(self._contents.sentence, pair) if s), ""))
 
     def _front(self, pair: tuple[Pane, ...]) -> Pane:
         active = self._comparison.active
@@ -415,19 +357,19 @@ class CompareStage(QWidget):
 
     def _asked(self, key: str, image_id: int) -> None:
         """A model begins: only what is written in its pane changes."""
-        self._errors.pop((key, image_id), None)
+        self._contents.errors.pop((key, image_id), None)
         if not self.isVisible():
             self._stale = True
             return
         for pane in self._comparison.models:
             view = self._views.get(pane.number)
             if view is not None and pane.key == key:
-                view.canvas.say(self._sentence(pane))
+                view.canvas.say(self._contents.sentence(pane))
 
     def _forget_error(self, key: str, image_id: int) -> None:
-        self._errors.pop((key, image_id), None)
+        self._contents.errors.pop((key, image_id), None)
         self.refresh()
 
     def _failed(self, key: str, image_id: int, error: UserError) -> None:
-        self._errors[(key, image_id)] = error
+        self._contents.errors[(key, image_id)] = error
         self.refresh()
