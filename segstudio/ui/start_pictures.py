@@ -80,8 +80,8 @@ class FolderPicture(QWidget):
         (0, "project", "A folder of yours", "any depth"),
         (1, "project", "plate_01", ""),
         (1, "project", "plate_02", ""),
-        (2, "image", "well_A01_ch1.tif", "16-bit · 3 pages"),
-        (2, "image", "well_A02_ch1.tif", "16-bit · 3 pages"),
+        (2, "image", "well_A01_ch1.tif", "16-bit"),
+        (2, "image", "well_A02_ch1.tif", "16-bit"),
         (1, "project", "streets", "JPEG"),
     )
 
