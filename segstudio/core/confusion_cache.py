@@ -37,13 +37,26 @@ class ConfusionCache:
                 "WHERE image = ? AND model = ? AND confusions.label_version = images.label_version",
                 (image_id, model_key),
             ).fetchone()
-        if row is None:
-            return None
-        size, data = row
-        try:
-            values = np.frombuffer(zlib.decompress(data), "<i8")
-        except zlib.error:
-            return None  # a damaged entry of a cache is computed again
-        if size == 0 or values.size % size:
-            return None
-        return values.reshape(size, -1).astype(np.int64)
+        return None if row is None else _matrix(*row)
+
+    def all_of(self, model_key: str) -> dict[int, NDArray[np.int64]]:
+        """By image id, all kept matrices of a model that are still true."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT image, classes, data FROM confusions JOIN images ON images.id = confusions.image "
+                "WHERE model = ? AND confusions.label_version = images.label_version",
+                (model_key,),
+            ).fetchall()
+        found = ((image_id, _matrix(size, data)) for image_id, size, data in rows)
+        return {image_id: matrix for image_id, matrix in found if matrix is not None}
+
+
+def _matrix(size: int, data: bytes) -> NDArray[np.int64] | None:
+    """None where it is damaged: an entry of a cache is computed again."""
+    try:
+        values = np.frombuffer(zlib.decompress(data), "<i8")
+    except (zlib.error, ValueError):
+        return None
+    if size == 0 or values.size % size:
+        return None
+    return values.reshape(size, -1).astype(np.int64)

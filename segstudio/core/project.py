@@ -396,6 +396,10 @@ class Project:
         """The kept confusion matrix (K, K + 1); None where there is none or the labels changed since."""
         return self._confusions.get(image_id, model_key)
 
+    def confusions(self, model_key: str) -> dict[int, NDArray[np.int64]]:
+        """All kept confusion matrices (K, K + 1) of a model, by image id."""
+        return self._confusions.all_of(model_key)
+
     @property
     def ignore_value(self) -> int:
         """The value of unlabelled pixels in this project's label maps: 255 or 65535."""

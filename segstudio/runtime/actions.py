@@ -78,6 +78,7 @@ class ActionTable(QObject):
         self._specs: dict[str, ActionSpec] = {}
         self._actions: dict[str, QAction] = {}
         self._bound: set[str] = set()
+        self._slots: dict[str, Callable[[], object]] = {}
         self._reasons: dict[str, str] = {}
         self._scope = ""
         self.add(WINDOW_ACTIONS)
@@ -99,14 +100,19 @@ class ActionTable(QObject):
         self.changed.emit()
 
     def bind(self, action_id: str, slot: Callable[[], object]) -> QAction:
-        """Say what a verb does; from now on it has its key. Raises KeyError for an unknown id."""
+        """Say what a verb does, and no longer what was said before; from now on it has its key.
+
+        Raises KeyError for an unknown id.
+        """
         action = self._actions[action_id]
         spec = self._specs[action_id]
         if action_id not in self._bound:
             self._bound.add(action_id)
             if not spec.held:
                 action.setShortcuts([QKeySequence(keys) for keys in spec.keys])
-        action.triggered.connect(lambda _checked=False: slot())
+        if action_id not in self._slots:
+            action.triggered.connect(lambda _checked=False: self._slots[action_id]())
+        self._slots[action_id] = slot
         self._refresh(action_id)
         return action
 

@@ -21,9 +21,8 @@ from segstudio.runtime.image_runs import Task
 from segstudio.runtime.mask_result import MaskResult, prediction_key
 from segstudio.runtime.predictions import Predictions
 from segstudio.runtime.runnable_models import RunnableModel
+from segstudio.runtime.score_totals import Confusion, ScoreTotals
 from segstudio.runtime.session import ProjectSession
-
-Confusion = NDArray[np.int64]
 
 _SETTLE_MS = 250
 
@@ -45,6 +44,9 @@ class Scores(QObject):
         self._session = session
         self._predictions = predictions
         self._matrices: dict[tuple[str, int], Confusion | None] = {}  # None: the project has none either
+        self._totals = ScoreTotals()
+        self._read: set[str] = set()  # models whose kept matrices are all at hand, or on their way
+        self._repainted: set[int] = set()  # images whose kept matrices may have changed since
         self._counting: set[tuple[str, int]] = set()
         self._truth: tuple[int, MappedArray] | None = None
         self._wanted: set[tuple[str, int]] = set()
@@ -68,6 +70,9 @@ class Scores(QObject):
 
     def forget(self) -> None:
         self._matrices.clear()
+        self._totals.clear()
+        self._read.clear()
+        self._repainted.clear()
         self._counting.clear()
         self._wanted.clear()
         self._painted.clear()
@@ -87,21 +92,50 @@ class Scores(QObject):
         if slot not in self._matrices:
             project = self._session.project
             kept = None if project is None else project.confusion(image_id, key)
-            usable = kept is not None and len(kept) >= self._size()
-            self._matrices[slot] = metrics.padded(kept, len(kept)) if usable and kept is not None else None
+            self._keep(slot, self._usable(kept))
         return self._matrices[slot]
 
     def total(self, key: str, image_ids: Iterable[int]) -> tuple[Confusion, int]:
-        """The sum over images that are scored and labelled, and how many those are."""
-        size, count = self._size(), 0
-        total = np.zeros((size, size + 1), np.int64)
-        for image_id in image_ids:
-            matrix = self.get(key, image_id)
-            if matrix is not None and matrix.any():
-                side = max(len(total), len(matrix))
-                total = metrics.padded(total, side) + metrics.padded(matrix, side)
-                count += 1
-        return total, count
+        """The sum over images that are scored and labelled, and how many those are.
+
+        The first time, what the project keeps is read on a thread, and `changed` follows.
+        """
+        self._read_all(key)
+        return self._totals.total(key, frozenset(image_ids), self._matrices, self._size())
+
+    def at_hand(self, key: str) -> dict[int, Confusion]:
+        """The matrices of a model on all images that are scored and labelled; `changed` follows as above."""
+        self._read_all(key)
+        found = ((slot[1], matrix) for slot, matrix in self._matrices.items() if slot[0] == key)
+        return {image_id: matrix for image_id, matrix in found if matrix is not None and matrix.any()}
+
+    def _read_all(self, key: str) -> None:
+        project = self._session.project
+        if key in self._read or project is None:
+            return
+        self._read.add(key)
+
+        def take(found: dict[int, Confusion]) -> None:
+            if self._closed or self._session.project is not project or key not in self._read:
+                return
+            for image_id, kept in found.items():
+                if (key, image_id) not in self._matrices and image_id not in self._repainted:
+                    self._matrices[(key, image_id)] = self._usable(kept)
+            self._totals.forget(key)
+            current = self._session.current
+            self.changed.emit(key, current.id if current is not None else -1)
+
+        self._session.read(lambda project: project.confusions(key), take)
+
+    def _usable(self, kept: Confusion | None) -> Confusion | None:
+        """A kept matrix, unless it is of fewer classes than there are now."""
+        if kept is None or len(kept) < self._size():
+            return None
+        return metrics.padded(kept, len(kept))
+
+    def _keep(self, slot: tuple[str, int], matrix: Confusion | None) -> None:
+        self._totals.replace(slot, self._matrices.get(slot), matrix)
+        self._matrices[slot] = matrix
 
     def want(self, key: str, image_id: int) -> None:
         """Counts this one as soon as its prediction is there, also when the image is not in front."""
@@ -135,8 +169,9 @@ class Scores(QObject):
             return
         self._forget_truth()
         self._painted.add(current.id)
+        self._repainted.add(current.id)
         for slot in [slot for slot in self._matrices if slot[1] == current.id]:
-            del self._matrices[slot]
+            self._totals.replace(slot, self._matrices.pop(slot), None)
         self._settle.start()
 
     def _image_changed(self) -> None:
@@ -187,7 +222,7 @@ class Scores(QObject):
                 self._settle.start()  # labels changed while it was counted
                 return
             self._wanted.discard(slot)
-            self._matrices[slot] = matrix
+            self._keep(slot, matrix)
             if project is not None and not project.read_only:
                 self._to_store[slot] = matrix
                 self._store_later(self._session.saving.saved)
@@ -221,7 +256,7 @@ class Scores(QObject):
             if truth is None:
                 self._counting.discard(slot)
                 self._wanted.discard(slot)
-                self._matrices[slot] = None
+                self._keep(slot, None)
                 self.changed.emit(*slot)
                 return
             self._count_against(slot, truth, result)

@@ -22,6 +22,7 @@ os.environ["SEGSTUDIO_HOME"] = tempfile.mkdtemp(prefix="segstudio-gui-tests-")
 from segstudio.core.project import Project
 from segstudio.core.records import LabelClass
 from segstudio.core.taxonomies import default_palette
+from segstudio.runtime.turns import Turns
 from segstudio.ui import theme
 from segstudio.ui.main_window import MainWindow
 from segstudio.ui.remembered import settings
@@ -113,6 +114,15 @@ def enter(qtbot, window: MainWindow, title: str) -> Any:
     window.enter(title)
     qtbot.waitUntil(lambda: is_in_front(window, title))
     return window.rooms.current
+
+
+def turns_taken(qtbot) -> None:
+    """Wait until the work that waits for turns of the event loop is done, and what that asked for."""
+    for _ in range(3):
+        done: list[bool] = []
+        turns = Turns()
+        turns.add(lambda done=done: done.append(True))
+        qtbot.waitUntil(lambda done=done: bool(done))
 
 
 def is_in_front(window: MainWindow, title: str) -> bool:

@@ -20,7 +20,7 @@ from segstudio.ui.compare.class_table import ClassRow, ClassTable
 from segstudio.ui.compare.held_keys import TAP_MS
 from segstudio.ui.compare.pane_layers import agreement_of_first
 from segstudio.ui.compare.room import CompareRoom
-from tests.gui.conftest import whole
+from tests.gui.conftest import turns_taken, whole
 from tests.gui.street_project import Bench, make_project, street
 
 WAIT = 180_000
@@ -86,6 +86,7 @@ def wait_scored(qtbot, bench, room) -> None:
         ),
         timeout=WAIT,
     )
+    turns_taken(qtbot)
 
 
 def test_models_run_beside_the_ground_truth_and_are_scored(qtbot, bench, room):
@@ -223,7 +224,7 @@ def test_an_unlabelled_image_says_why_there_are_no_scores(qtbot, bench, room):
         lambda: all(room.stage.result(pane) is not None for pane in room.comparison.models), timeout=WAIT
     )
     qtbot.waitUntil(lambda: bench.session.label_map is not None, timeout=WAIT)
-    assert not room.dock.table.isVisible()
+    qtbot.waitUntil(lambda: not room.dock.table.isVisible())
     truth = room.stage.view_of(room.comparison.panes[0].number)
     qtbot.waitUntil(lambda: truth.canvas.sentence == "No labels on this image", timeout=WAIT)
     assert "error" not in room.stage.views_for(room.comparison.models[0])
@@ -237,8 +238,8 @@ def test_running_on_all_images_gives_the_mean_and_a_ranking(qtbot, bench, room):
     labelled = [record for record in bench.session.images if record.status != "none"]
     assert len(labelled) == 2
     room.dock.scope.set_current(1)
-    matrix, count = room.dock.matrix_of(room.comparison.models[0])
-    assert count == 2
+    qtbot.waitUntil(lambda: room.dock.matrix_of(room.comparison.models[0])[1] == 2, timeout=WAIT)
+    matrix, _count = room.dock.matrix_of(room.comparison.models[0])
     assert matrix.sum() == sum(
         int((bench.session.project.load_labels(record.id).array != 255).sum()) for record in labelled
     )
@@ -369,3 +370,35 @@ def test_views_without_room_wait_in_a_menu_and_none_is_cut_off(qtbot, bench, roo
     qtbot.waitUntil(lambda: bar._shown[-1] == "difference")
     assert segments is not bar._segments
     room.comparison.set_view(room.comparison.active.number, "mask")
+
+
+def test_sums_and_rankings_of_many_images_are_read_at_once_and_not_in_the_windows_thread(
+    qtbot, bench, room, monkeypatch
+):
+    add(bench, room, "rough")
+    wait_scored(qtbot, bench, room)
+    room.run_all()
+    qtbot.waitUntil(lambda: not room.runs.is_running, timeout=WAIT)
+    bench.session.saving.flush()
+    asked: list[int] = []
+    project, key = bench.session.project, room.comparison.models[0].key
+    one = project.confusion
+    monkeypatch.setattr(
+        project, "confusion", lambda image_id, key: (asked.append(image_id), one(image_id, key))[1]
+    )
+    threads: list[int] = []
+    every = project.confusions
+    monkeypatch.setattr(
+        project, "confusions", lambda key: (threads.append(threading.get_ident()), every(key))[1]
+    )
+    room.scores.forget()
+    labelled = [record.id for record in bench.session.images if record.status != "none"]
+    qtbot.waitUntil(lambda: room.scores.total(key, labelled)[1] == 2, timeout=WAIT)
+    assert set(room.scores.at_hand(key)) == set(labelled)
+    room._toggle_worst()
+    strip = bench.services.filmstrip
+    if strip is not None:
+        qtbot.waitUntil(lambda: strip.shown == sorted(labelled, key=strip.shown.index))
+        room._toggle_worst()
+    assert len(threads) == 1 and threads[0] != threading.get_ident()
+    assert set(asked) <= {bench.session.current.id}

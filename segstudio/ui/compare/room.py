@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, QPoint, Qt, QTimer
 from PySide6.QtWidgets import QSplitter, QWidget
 
 from segstudio.core.metrics import mean_iou
+from segstudio.core.project import Project
 from segstudio.runtime.actions import ActionSpec
 from segstudio.runtime.comparison import Comparison, Pane
 from segstudio.runtime.image_runs import ImageRuns
@@ -69,6 +70,7 @@ class CompareRoom(QObject):
         self._soon.timeout.connect(self._run_live)
         self._is_front = False
         self._worst_first = False
+        self._rankings = 0
         self._live: set[str] = set()
         self._card: tuple[int, SwitchesCard] | None = None
 
@@ -353,12 +355,18 @@ class CompareRoom(QObject):
         own = [
             entry.index for entry in self._predictions.space.classes if entry.in_project and not entry.ignore
         ]
-        ranked = []
-        for record in self._session.images:
-            matrix = self.scores.get(pane.key, record.id)
-            if matrix is not None and matrix.any():
-                ranked.append((mean_iou(matrix, own), record.id))
-        ranked.sort()
-        words = {image_id: f"{100 * value:.1f}" for value, image_id in ranked}
+        matrices = self.scores.at_hand(pane.key)
         letter = self.comparison.letter(pane.number)
-        strip.set_order(f"Worst first · IoU of {letter}", [image_id for _, image_id in ranked], words)
+        self._rankings += 1
+        number = self._rankings
+
+        def rank(_project: Project) -> list[tuple[float, int]]:
+            return sorted((mean_iou(matrix, own), image_id) for image_id, matrix in matrices.items())
+
+        def show(ranked: list[tuple[float, int]]) -> None:
+            if number == self._rankings and self._worst_first and self._is_front:
+                here = [entry for entry in ranked if self._session.images.find(entry[1]) is not None]
+                words = {image_id: f"{100 * value:.1f}" for value, image_id in here}
+                strip.set_order(f"Worst first · IoU of {letter}", list(words), words)
+
+        self._session.read(rank, show)
