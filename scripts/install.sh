@@ -31,7 +31,8 @@ if not accelerated:
     wanted = [line for line in wanted if not line.startswith("torchvision")]
     print(f"torch {version('torch')} is built for the processor alone: leaving out torchvision, which needs "
           "a torch with CUDA. Its own networks will be listed as unavailable; everything else works.")
-wanted.append(f"torch=={torch.__version__}")
+# As it was installed: torch tells its CUDA in its own version, which the wheel's does not name.
+wanted.append(f"torch=={version('torch')}")
 with open(sys.argv[1], "w") as file:
     file.write("\n".join(wanted) + "\n")
 PY
