@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,26 +22,23 @@ class ScoreTotals:
     def clear(self) -> None:
         self._sums.clear()
 
-    def forget(self, key: str) -> None:
-        """This model's matrices are others now."""
-        self._sums.pop(key, None)
-
-    def total(
-        self,
-        key: str,
-        selected: frozenset[int],
-        matrices: Mapping[tuple[str, int], Confusion | None],
-        size: int,
-    ) -> tuple[Confusion, int]:
-        """The sum (K, K + 1), K at least `size`, over the selected images that are scored and labelled, and
-        how many those are."""
+    def select(self, selected: frozenset[int]) -> None:
+        """The images that are added up from now on; sums of others are forgotten."""
         if selected != self._selected:
             self._selected = selected
             self._sums.clear()
-        if key not in self._sums:
-            self._sums[key] = _added((matrices.get((key, image_id)) for image_id in selected), size)
-        total, count = self._sums[key]
-        return (total if len(total) >= size else metrics.padded(total, size)), count
+
+    @property
+    def selected(self) -> frozenset[int]:
+        return self._selected
+
+    def get(self, key: str) -> tuple[Confusion, int] | None:
+        """The sum (K, K + 1) over the selected images that are scored and labelled, and their number."""
+        return self._sums.get(key)
+
+    def put(self, key: str, total: Confusion, count: int) -> None:
+        """A model's sum; `replace` keeps it true."""
+        self._sums[key] = (total, count)
 
     def replace(self, slot: tuple[str, int], before: Confusion | None, after: Confusion | None) -> None:
         """The matrix of a model and an image changed; None where there is none."""
@@ -57,8 +54,11 @@ class ScoreTotals:
         self._sums[key] = (total, count)
 
 
-def _added(matrices: Iterable[Confusion | None], size: int) -> tuple[Confusion, int]:
-    """Matrices of one size are added at once."""
+def added_up(matrices: Iterable[Confusion | None], size: int) -> tuple[Confusion, int]:
+    """The sum (K, K + 1), K at least `size`, and how many of the matrices count anything.
+
+    Thousands of matrices of many classes take a quarter of a second.
+    """
     by_size: dict[int, list[Confusion]] = {}
     for matrix in matrices:
         if matrix is not None:

@@ -16,12 +16,13 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from segstudio.core import metrics
 from segstudio.core.label_map import converted, ignore_value
+from segstudio.core.project import Project
 from segstudio.ipc import MappedArray
 from segstudio.runtime.image_runs import Task
 from segstudio.runtime.mask_result import MaskResult, prediction_key
 from segstudio.runtime.predictions import Predictions
 from segstudio.runtime.runnable_models import RunnableModel
-from segstudio.runtime.score_totals import Confusion, ScoreTotals
+from segstudio.runtime.score_totals import Confusion, ScoreTotals, added_up
 from segstudio.runtime.session import ProjectSession
 
 _SETTLE_MS = 250
@@ -45,7 +46,8 @@ class Scores(QObject):
         self._predictions = predictions
         self._matrices: dict[tuple[str, int], Confusion | None] = {}  # None: the project has none either
         self._totals = ScoreTotals()
-        self._read: set[str] = set()  # models whose kept matrices are all at hand, or on their way
+        self._read: set[str] = set()  # models whose kept matrices are all at hand
+        self._adding: dict[str, frozenset[int]] = {}  # models and images that are being added up
         self._repainted: set[int] = set()  # images whose kept matrices may have changed since
         self._counting: set[tuple[str, int]] = set()
         self._truth: tuple[int, MappedArray] | None = None
@@ -72,6 +74,7 @@ class Scores(QObject):
         self._matrices.clear()
         self._totals.clear()
         self._read.clear()
+        self._adding.clear()
         self._repainted.clear()
         self._counting.clear()
         self._wanted.clear()
@@ -92,46 +95,64 @@ class Scores(QObject):
         if slot not in self._matrices:
             project = self._session.project
             kept = None if project is None else project.confusion(image_id, key)
-            self._keep(slot, self._usable(kept))
+            self._keep(slot, _usable(kept, self._size()))
         return self._matrices[slot]
 
     def total(self, key: str, image_ids: Iterable[int]) -> tuple[Confusion, int]:
         """The sum over images that are scored and labelled, and how many those are.
 
-        The first time, what the project keeps is read on a thread, and `changed` follows.
+        It is added up on a thread: of a new model or selection `changed` follows, until then it is 0.
         """
-        self._read_all(key)
-        return self._totals.total(key, frozenset(image_ids), self._matrices, self._size())
+        self._totals.select(frozenset(image_ids))
+        size, found = self._size(), self._totals.get(key)
+        if found is None:
+            self._add_up(key)
+            return np.zeros((size, size + 1), np.int64), 0
+        total, count = found
+        return (total if len(total) >= size else metrics.padded(total, size)), count
 
     def at_hand(self, key: str) -> dict[int, Confusion]:
-        """The matrices of a model on all images that are scored and labelled; `changed` follows as above."""
-        self._read_all(key)
+        """The matrices of a model by image id; `changed` follows when the project's were read, too."""
+        if key not in self._read:
+            self._add_up(key)
         found = ((slot[1], matrix) for slot, matrix in self._matrices.items() if slot[0] == key)
-        return {image_id: matrix for image_id, matrix in found if matrix is not None and matrix.any()}
+        return {image_id: matrix for image_id, matrix in found if matrix is not None}
 
-    def _read_all(self, key: str) -> None:
-        project = self._session.project
-        if key in self._read or project is None:
+    def _add_up(self, key: str) -> None:
+        """Reads, once, what the project keeps of a model, and adds the selected images up."""
+        project, selected, size = self._session.project, self._totals.selected, self._size()
+        if project is None or self._adding.get(key) == selected:
             return
-        self._read.add(key)
+        self._adding[key] = selected
+        at_hand = {slot[1]: matrix for slot, matrix in self._matrices.items() if slot[0] == key}
+        must_read = key not in self._read
 
-        def take(found: dict[int, Confusion]) -> None:
-            if self._closed or self._session.project is not project or key not in self._read:
+        def work(project: Project) -> tuple[dict[int, Confusion | None], Confusion, int]:
+            kept = project.confusions(key) if must_read else {}
+            fresh = {each: _usable(kept[each], size) for each in kept if each not in at_hand}
+            every = {**fresh, **at_hand}
+            return fresh, *added_up((every.get(each) for each in selected), size)
+
+        def take(found: tuple[dict[int, Confusion | None], Confusion, int]) -> None:
+            if self._closed or self._session.project is not project or self._adding.get(key) != selected:
                 return
-            for image_id, kept in found.items():
-                if (key, image_id) not in self._matrices and image_id not in self._repainted:
-                    self._matrices[(key, image_id)] = self._usable(kept)
-            self._totals.forget(key)
+            del self._adding[key]
+            self._read.add(key)
+            fresh, total, count = found
+            before = {**fresh, **at_hand}
+            for image_id, matrix in fresh.items():
+                if image_id not in self._repainted:
+                    self._matrices.setdefault((key, image_id), matrix)
+            if selected == self._totals.selected:
+                self._totals.put(key, total, count)
+                for image_id in selected:  # what changed while it was added up
+                    now = self._matrices.get((key, image_id))
+                    if now is not before.get(image_id):
+                        self._totals.replace((key, image_id), before.get(image_id), now)
             current = self._session.current
             self.changed.emit(key, current.id if current is not None else -1)
 
-        self._session.read(lambda project: project.confusions(key), take)
-
-    def _usable(self, kept: Confusion | None) -> Confusion | None:
-        """A kept matrix, unless it is of fewer classes than there are now."""
-        if kept is None or len(kept) < self._size():
-            return None
-        return metrics.padded(kept, len(kept))
+        self._session.read(work, take)
 
     def _keep(self, slot: tuple[str, int], matrix: Confusion | None) -> None:
         self._totals.replace(slot, self._matrices.get(slot), matrix)
@@ -310,3 +331,10 @@ class Scores(QObject):
         if failed is not None:
             call.failed.connect(lambda _error: failed())
             call.cancelled.connect(lambda: failed())
+
+
+def _usable(kept: Confusion | None, size: int) -> Confusion | None:
+    """A kept matrix, unless it is of fewer classes than there are now."""
+    if kept is None or len(kept) < size:
+        return None
+    return metrics.padded(kept, len(kept))

@@ -1,9 +1,9 @@
 """Does the window ever pause? A tour through the real window with the demo, and every gap over a frame.
 
 Open the demo, enter the four rooms, walk through the images, paint, fill, undo, click in the Attention room,
-open a folder of 5,000 small pictures and scroll its strip. For each step: the longest gap by the clock, the
-longest without the wait for a core (`own`), and the lines of this project in which the gaps of more than
-16 ms (own) were.
+open a folder of 5,000 small pictures, scroll its strip, and compare where all are scored in 40 classes. For
+each step: the longest gap by the clock, the longest without the wait for a core (`own`), and the lines of the
+project in which the gaps of more than 16 ms (own) were.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from PySide6.QtCore import QPointF
 
+from segstudio.runtime.mask_result import prediction_key
 from tests.benchmarks.window_driver import Driver
 from tests.benchmarks.window_watch import FRAME, Gap, WindowWatch, settle, summary, wait
 
@@ -95,7 +96,33 @@ def _tour(driver: Driver, watch: WindowWatch, folder: Path) -> None:
         driver.session.go(driver.session.images[place].id)
         wait(driver.shown, what="the next image")
         settle(0.15)
+    step(f"enter Compare with {_PICTURES} scored pictures")
+    _compare_scored(driver)
+    step("worst first")
+    driver.room._toggle_worst()
+    wait(lambda: len(driver.window.filmstrip.shown) == _PICTURES, what="the ranking")
+    settle(1.0)
     step("end")
+
+
+def _compare_scored(driver: Driver) -> None:
+    """One network in a pane, whose matrices the project kept for every picture."""
+    model = next(each for each in driver.services.shelf.runnable if each.origin == "demo")
+    project, draw = driver.session.project, np.random.default_rng(4)
+    matrix = draw.integers(1, 900, (40, 41))
+    kept = driver.session.write(
+        lambda: [
+            project.put_confusion(record.id, prediction_key(model), matrix) for record in project.images()
+        ]
+    )
+    wait(kept.done, what="matrices")
+    settle(0.5)
+    driver.enter("Compare")
+    driver.room.bar.add_wanted.emit("model", model)
+    driver.room.dock.scope.set_current(1)
+    pane = driver.room.comparison.models[0]
+    wait(lambda: driver.room.dock.matrix_of(pane)[1] == _PICTURES, what="all scores")
+    settle(1.0)
 
 
 def _paint(driver: Driver) -> None:

@@ -392,9 +392,12 @@ def test_sums_and_rankings_of_many_images_are_read_at_once_and_not_in_the_window
         project, "confusions", lambda key: (threads.append(threading.get_ident()), every(key))[1]
     )
     room.scores.forget()
+    room.dock.scope.set_current(1)
     labelled = [record.id for record in bench.session.images if record.status != "none"]
-    qtbot.waitUntil(lambda: room.scores.total(key, labelled)[1] == 2, timeout=WAIT)
-    assert set(room.scores.at_hand(key)) == set(labelled)
+    pane = room.comparison.models[0]
+    qtbot.waitUntil(lambda: room.dock.matrix_of(pane)[1] == 2, timeout=WAIT)
+    at_hand = room.scores.at_hand(key)
+    assert {image_id for image_id, matrix in at_hand.items() if matrix.any()} == set(labelled)
     room._toggle_worst()
     strip = bench.services.filmstrip
     if strip is not None:

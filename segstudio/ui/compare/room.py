@@ -361,7 +361,8 @@ class CompareRoom(QObject):
         number = self._rankings
 
         def rank(_project: Project) -> list[tuple[float, int]]:
-            return sorted((mean_iou(matrix, own), image_id) for image_id, matrix in matrices.items())
+            scored = ((matrix, image_id) for image_id, matrix in matrices.items() if matrix.any())
+            return sorted((mean_iou(matrix, own), image_id) for matrix, image_id in scored)
 
         def show(ranked: list[tuple[float, int]]) -> None:
             if number == self._rankings and self._worst_first and self._is_front:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from PySide6.QtCore import QRect, Signal
 from PySide6.QtGui import QShowEvent
@@ -12,6 +13,7 @@ from segstudio.core.errors import UserError
 from segstudio.runtime.comparison import Comparison, Pane, View
 from segstudio.runtime.mask_result import MaskResult
 from segstudio.runtime.predictions import Predictions
+from segstudio.runtime.turns import Turns
 from segstudio.ui.canvas.layers import OVERLAY_OPACITY, ImageLayer
 from segstudio.ui.compare.pane_contents import PaneContents
 from segstudio.ui.compare.pane_grid import PaneGrid
@@ -40,6 +42,7 @@ class CompareStage(QWidget):
         self._greyed = ImageLayer(self)
         self._greyed.set_grey(True, GREY_BRIGHTNESS)
         self._views: dict[int, PaneView] = {}
+        self._turns = Turns(self)
         self._opacity = OVERLAY_OPACITY
         self._overlay = True
         self._blinking = False
@@ -166,12 +169,20 @@ class CompareStage(QWidget):
             self._refresh()
 
     def _follow(self) -> None:
+        self._turns.clear()
         for _ in self.catch_up():
             pass
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._follow()
+        self._turns.clear()
+        self._turns.add(partial(self._part_of, self.catch_up()))
+
+    def _part_of(self, parts: Iterator[None]) -> None:
+        """The rest of the parts follows, a turn each, until something asks for all of them."""
+        for _ in parts:
+            self._turns.add(partial(self._part_of, parts))
+            return
 
     def _arrange(self) -> Iterator[None]:
         self._stale_panes = False

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segstudio.core import metrics
-from segstudio.runtime.score_totals import Confusion, ScoreTotals
+from segstudio.runtime.score_totals import Confusion, ScoreTotals, added_up
 
 
 def added(matrices: dict[tuple[str, int], Confusion | None], key: str, ids: set[int], size: int):
@@ -34,17 +34,34 @@ def test_totals_follow_every_change(seed: int) -> None:
         if step % 40 == 39:
             selected = set(draw.choice(8, 5, replace=False).tolist())
         if step % 3 == 0:
+            totals.select(frozenset(selected))
             for key in "ab":
-                total, count = totals.total(key, frozenset(selected), matrices, size)
+                found = totals.get(key)
+                if found is None:
+                    totals.put(key, *added_up((matrices.get((key, each)) for each in selected), size))
+                    continue
+                total, count = found
                 expected, expected_count = added(matrices, key, selected, size)
                 side = max(len(total), len(expected))
                 np.testing.assert_array_equal(metrics.padded(total, side), metrics.padded(expected, side))
                 assert count == expected_count
 
 
-def test_a_forgotten_model_is_added_up_anew() -> None:
+def test_what_is_added_up_at_once_is_the_sum_one_by_one() -> None:
+    draw = np.random.default_rng(1)
+    matrices = {("a", each): draw.integers(0, 9, (4 + each % 3, 5 + each % 3)) for each in range(20)}
+    matrices[("a", 3)] = np.zeros((4, 5), np.int64)
+    total, count = added_up(matrices.values(), 4)
+    expected, expected_count = added(matrices, "a", set(range(20)), 4)
+    np.testing.assert_array_equal(total, expected)
+    assert count == expected_count == 19
+
+
+def test_another_selection_has_no_sums_yet() -> None:
     totals = ScoreTotals()
-    one = np.ones((2, 3), np.int64)
-    assert totals.total("a", frozenset({1}), {("a", 1): one}, 2)[1] == 1
-    totals.forget("a")
-    assert totals.total("a", frozenset({1}), {}, 2)[1] == 0
+    totals.select(frozenset({1}))
+    totals.put("a", np.ones((2, 3), np.int64), 1)
+    totals.select(frozenset({1}))
+    assert totals.get("a") is not None
+    totals.select(frozenset({1, 2}))
+    assert totals.get("a") is None
