@@ -118,7 +118,7 @@ def enter(qtbot, window: MainWindow, title: str) -> Any:
 
 def turns_taken(qtbot) -> None:
     """Wait until the work that waits for turns of the event loop is done, and what that asked for."""
-    for _ in range(3):
+    for _ in range(12):
         done: list[bool] = []
         turns = Turns()
         turns.add(lambda done=done: done.append(True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from PySide6.QtCore import QRect, Signal
 from PySide6.QtGui import QShowEvent
@@ -43,6 +42,7 @@ class CompareStage(QWidget):
         self._greyed.set_grey(True, GREY_BRIGHTNESS)
         self._views: dict[int, PaneView] = {}
         self._turns = Turns(self)
+        self._parts: Iterator[None] | None = None
         self._opacity = OVERLAY_OPACITY
         self._overlay = True
         self._blinking = False
@@ -169,19 +169,25 @@ class CompareStage(QWidget):
             self._refresh()
 
     def _follow(self) -> None:
+        """At once; what was begun in turns is finished first, its panes are half arranged."""
         self._turns.clear()
-        for _ in self.catch_up():
-            pass
+        begun, self._parts = self._parts, None
+        for parts in (begun, self.catch_up()):
+            for _ in parts or ():
+                pass
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._turns.clear()
-        self._turns.add(partial(self._part_of, self.catch_up()))
+        if self._parts is None:
+            self._parts = self.catch_up()
+            self._turns.add(self._part)
 
-    def _part_of(self, parts: Iterator[None]) -> None:
-        """The rest of the parts follows, a turn each, until something asks for all of them."""
-        for _ in parts:
-            self._turns.add(partial(self._part_of, parts))
+    def _part(self) -> None:
+        """Of what is brought up to date in turns of the event loop: the room comes in at once."""
+        parts, self._parts = self._parts, None  # who asks for all of it meanwhile does not run this one again
+        for _ in parts or ():
+            self._parts = parts
+            self._turns.add(self._part)
             return
 
     def _arrange(self) -> Iterator[None]:
