@@ -15,7 +15,7 @@ import shiboken6
 from PySide6.QtCore import QObject, QTimer
 
 BUSY_SECONDS = 0.002  # others were at work for so long in this turn: the piece waits for the next one,
-MOST_BUSY = 8  # but not for more than so many
+MOST_BUSY = 3  # but not for more than so many
 
 
 class Turns(QObject):
