@@ -20,6 +20,7 @@ from segstudio.ui.compare.class_table import ClassRow, ClassTable
 from segstudio.ui.compare.held_keys import TAP_MS
 from segstudio.ui.compare.pane_layers import agreement_of_first
 from segstudio.ui.compare.room import CompareRoom
+from segstudio.ui.filmstrip import Filmstrip
 from tests.gui.conftest import turns_taken, whole
 from tests.gui.street_project import Bench, make_project, street
 
@@ -398,10 +399,13 @@ def test_sums_and_rankings_of_many_images_are_read_at_once_and_not_in_the_window
     qtbot.waitUntil(lambda: room.dock.matrix_of(pane)[1] == 2, timeout=WAIT)
     at_hand = room.scores.at_hand(key)
     assert {image_id for image_id, matrix in at_hand.items() if matrix.any()} == set(labelled)
-    room._toggle_worst()
-    strip = bench.services.filmstrip
-    if strip is not None:
-        qtbot.waitUntil(lambda: strip.shown == sorted(labelled, key=strip.shown.index))
-        room._toggle_worst()
+    strip = Filmstrip(bench.session)
+    qtbot.addWidget(strip)
+    monkeypatch.setattr(bench.services, "filmstrip", strip)
+    worst = sorted(labelled, key=lambda image_id: mean_iou(at_hand[image_id], range(11)))
+    bench.services.actions.action("compare.worst").trigger()
+    qtbot.waitUntil(lambda: strip.shown == worst)
+    bench.services.actions.action("compare.worst").trigger()
+    qtbot.waitUntil(lambda: len(strip.shown) == len(bench.session.images))
     assert len(threads) == 1 and threads[0] != threading.get_ident()
     assert set(asked) <= {bench.session.current.id}
