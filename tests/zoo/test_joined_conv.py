@@ -13,20 +13,20 @@ from tests.zoo.smallest import SMALLEST, build, picture
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize("pooled_first", [False, True])
-@pytest.mark.parametrize("size", [(7, 9), (2, 3), (1, 1)])
+@pytest.mark.parametrize("coarse_first", [False, True])
+@pytest.mark.parametrize("size", [(7, 9), (2, 3), (1, 1), (70, 133)])  # the last in several bands
 def test_the_split_convolution_equals_the_joined_one(
-    size: tuple[int, int], pooled_first: bool, align_corners: bool
+    size: tuple[int, int], coarse_first: bool, align_corners: bool
 ) -> None:
     torch.manual_seed(1)
     block = ConvNormAct(10, 6, 3).eval()
     fold_batch_norms(block)
     full = torch.randn(2, 4, *size)
-    pooled = [torch.randn(2, 2, 1, 1), torch.randn(2, 2, 3, 3), torch.randn(2, 2, 6, 6)]
+    pooled = [torch.randn(2, 2, 1, 1), torch.randn(2, 2, 3, 3), torch.randn(2, 2, 6, 17)]
     large = [resize(part, size, align_corners=align_corners) for part in pooled]
-    split = JoinedConv(block, 6, pooled_first=pooled_first, align_corners=align_corners)
+    split = JoinedConv(block, 6, coarse_first=coarse_first, align_corners=align_corners)
     with torch.no_grad():
-        expected = block(torch.cat([*large, full] if pooled_first else [full, *large], dim=1))
+        expected = block(torch.cat([*large, full] if coarse_first else [full, *large], dim=1))
         assert torch.allclose(split(full, pooled), expected, atol=1e-5)
 
 

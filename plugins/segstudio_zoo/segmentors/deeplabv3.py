@@ -65,7 +65,7 @@ class ASPPHead(SegmentationHead):
         if self.image_pool is None or self.bottleneck.conv.kernel_size != (3, 3):
             return
         channels = self.aspp_modules[0].conv.out_channels
-        self.bottleneck = JoinedConv(self.bottleneck, channels, pooled_first=True)
+        self.bottleneck = JoinedConv(self.bottleneck, channels, coarse_first=True)
 
 
 class CascadeHead(SegmentationHead):

@@ -72,7 +72,7 @@ class SeparableASPPHead(SegmentationHead):
     def split_joins(self) -> None:
         """For inference: the 3x3 convolution apart over the branches and the pooled image."""
         channels = self.aspp_modules[0].conv.out_channels
-        self.bottleneck = JoinedConv(self.bottleneck, channels, pooled_first=True)
+        self.bottleneck = JoinedConv(self.bottleneck, channels, coarse_first=True)
 
 
 def build(

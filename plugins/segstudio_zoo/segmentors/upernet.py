@@ -81,17 +81,20 @@ class UPerHead(SegmentationHead):
         *,
         indices: Sequence[int] = (0, 1, 2, 3),
         pool_scales: Sequence[int] = POOL_SCALES,
+        coarse_levels: int = 2,
         align_corners: bool = False,
         dropout: float = 0.1,
     ) -> None:
+        """`coarse_levels`: how many levels, from the deepest, have at least four times the first's stride."""
         super().__init__(channels, num_classes, align_corners=align_corners, dropout=dropout)
         self.indices = tuple(indices)
+        self.coarse_levels = coarse_levels
         deepest = in_channels[-1]
         self.psp_modules = PyramidPooling(deepest, channels, scales=pool_scales, align_corners=align_corners)
         self.bottleneck: nn.Module = ConvNormAct(deepest + len(pool_scales) * channels, channels, 3)
         self.lateral_convs = nn.ModuleList(ConvNormAct(width, channels, 1) for width in in_channels[:-1])
         self.fpn_convs = nn.ModuleList(ConvNormAct(channels, channels, 3) for _ in in_channels[:-1])
-        self.fpn_bottleneck = ConvNormAct(len(in_channels) * channels, channels, 3)
+        self.fpn_bottleneck: nn.Module = ConvNormAct(len(in_channels) * channels, channels, 3)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The pyramid -> logits (N, K, h, w) at its finest stride."""
@@ -106,14 +109,24 @@ class UPerHead(SegmentationHead):
             size = (level.shape[2], level.shape[3])
             maps.insert(0, lateral(level) + resize(maps[0], size, align_corners=self.align_corners))
         maps = [*(conv(x) for conv, x in zip(self.fpn_convs, maps[:-1], strict=True)), top]
+        if isinstance(self.fpn_bottleneck, JoinedConv):
+            fine = self._joined(maps[: -self.coarse_levels])
+            return self.classify(self.fpn_bottleneck(fine, maps[-self.coarse_levels :]))
+        return self.classify(self.fpn_bottleneck(self._joined(maps)))
+
+    def _joined(self, maps: Sequence[Tensor]) -> Tensor:
         size = (maps[0].shape[2], maps[0].shape[3])
-        joined = torch.cat([resize(x, size, align_corners=self.align_corners) for x in maps], dim=1)
-        return self.classify(self.fpn_bottleneck(joined))
+        return torch.cat([resize(x, size, align_corners=self.align_corners) for x in maps], dim=1)
 
     def split_joins(self) -> None:
-        """For inference: the 3x3 convolution apart over the deepest level and its pooled maps."""
-        pooled = len(self.psp_modules) * self.psp_modules[0][1].conv.out_channels
+        """For inference: both 3x3 convolutions over joined maps apart for fine and coarse ones."""
+        channels = self.psp_modules[0][1].conv.out_channels
+        pooled = len(self.psp_modules) * channels
         self.bottleneck = JoinedConv(self.bottleneck, pooled, align_corners=self.align_corners)
+        if self.coarse_levels:
+            # A level of twice the stride stays: Winograd's transforms save as much there (measured).
+            coarse = self.coarse_levels * channels
+            self.fpn_bottleneck = JoinedConv(self.fpn_bottleneck, coarse, align_corners=self.align_corners)
 
 
 NECKS: dict[str, Callable[[int], nn.Module] | None] = {
@@ -158,9 +171,10 @@ def build(
         make = NECKS[neck]
         module = None if make is None else make(width)
         level = 2 if neck == "pyramid" else 3
+        coarse = 0 if neck == "none" else 2
     else:
         indices = pyramid_indices(features)
-        width, level = 512, 2
+        width, level, coarse = 512, 2, 2
     level = level if auxiliary_level is None else auxiliary_level
     widths = [features[index].channels for index in indices]
     head = UPerHead(
@@ -168,6 +182,7 @@ def build(
         channels or width,
         num_classes,
         indices=indices,
+        coarse_levels=coarse,
         align_corners=align_corners,
         dropout=dropout,
     )
