@@ -43,13 +43,15 @@ def fit(small: tuple[int, float], large: tuple[int, float]) -> Footprint:
 
 
 class PeakMeter(TorchDispatchMode):
-    """While active, `peak` follows the bytes of all live tensors made by operations in it."""
+    """Follows the bytes of all tensors that operations in it make and that are gone when it ends.
+
+    What outlives the pass is no activation: weights brought into another form, which later passes reuse.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.peak = 0
-        self._live = 0
-        self._known: set[int] = set()
+        self._alive: dict[int, int] = {}  # address of a storage -> its number
+        self._events: list[tuple[int, int]] = []  # number of a storage, bytes it took or gave back
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -64,22 +66,31 @@ class PeakMeter(TorchDispatchMode):
                 self._count(tensor)
         return output
 
+    def peak(self) -> int:
+        """The most bytes at one time, of what is gone by now."""
+        kept = set(self._alive.values())
+        live = highest = 0
+        for number, nbytes in self._events:
+            if number not in kept:
+                live += nbytes
+                highest = max(highest, live)
+        return highest
+
     def _count(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        pointer = storage.data_ptr()
-        if pointer in self._known or pointer == 0:
+        pointer, nbytes = storage.data_ptr(), storage.nbytes()
+        if pointer in self._alive or pointer == 0:
             return
-        nbytes = storage.nbytes()
-        self._known.add(pointer)
-        self._live += nbytes
-        self.peak = max(self.peak, self._live)
+        number = len(self._events)
+        self._alive[pointer] = number
+        self._events.append((number, nbytes))
         # Views share a storage: it, and not the tensor, says when the memory is free again.
         weakref.finalize(storage, self._forget, pointer, nbytes)
 
     def _forget(self, pointer: int, nbytes: int) -> None:
-        if pointer in self._known:
-            self._known.discard(pointer)
-            self._live -= nbytes
+        number = self._alive.pop(pointer, None)
+        if number is not None:
+            self._events.append((number, -nbytes))
 
 
 def measure(run: Any, sizes: tuple[int, int]) -> Footprint:
@@ -90,5 +101,5 @@ def measure(run: Any, sizes: tuple[int, int]) -> Footprint:
         meter = PeakMeter()
         with torch.no_grad(), meter:
             run(side)
-        points.append((side * side, float(meter.peak)))
+        points.append((side * side, float(meter.peak())))
     return fit(points[0], points[1])
