@@ -2,8 +2,8 @@
 
 Pyramid pooling (arXiv 1612.01105, Fig. 3), the image pooling of ASPP (arXiv 1706.05587, section 3.3) and the
 deep levels of a feature pyramid (arXiv 1807.10221, Fig. 4) are enlarged bilinearly and joined with finer
-maps; the 3x3 convolution behind spends half of its multiplications and more on them. Enlarging and convolving are
-both linear, and bilinear enlargement goes row by row and column by column, so
+maps; the 3x3 convolution behind spends half of its multiplications and more on them. Enlarging and
+convolving are both linear, and bilinear enlargement goes row by row and column by column, so
 
     conv(join(x, up(p)))[y, x] = conv(x)[y, x] + sum over taps (i, j), cells (r, s)
                                  of U[i, r, y] V[j, s, x] (W_ij p)[r, s]
