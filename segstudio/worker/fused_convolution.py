@@ -54,7 +54,9 @@ class _FusedForward:
         if not _plain_float(x) or x.numel() < _SMALL:
             return conv._conv_forward(x, conv.weight, conv.bias)
         if self.winograd is not None and x.dtype is torch.float32 and self.winograd.suits(x):
-            return self.winograd(x)
+            if epilogue.name != "relu":
+                return self.winograd(x)
+            return _activated(self.winograd(x, least=0.0))
         rate, padding = conv.dilation, conv.padding
         if self.in_grids:
             size = (x.shape[2], x.shape[3])
@@ -74,10 +76,7 @@ class _FusedForward:
         )
         if self.in_grids:
             out = join_grids(out.permute(0, 2, 3, 1), conv.dilation[0], size).permute(0, 3, 1, 2)
-        if epilogue.name != "none":
-            # The count of changes in place: a tensor changed since then has to be activated again.
-            out.activated_at = out._version  # type: ignore[attr-defined]
-        return out
+        return out if epilogue.name == "none" else _activated(out)
 
     def _packed(self, x: Tensor, padding: tuple[int, ...], rate: tuple[int, ...]) -> Tensor:
         """The weights in the order in which oneDNN reads them."""
@@ -124,6 +123,12 @@ class _FusedForward:
             None,
         )
         return out
+
+
+def _activated(x: Tensor) -> Tensor:
+    # The count of changes in place: a tensor changed since then has to be activated again.
+    x.activated_at = x._version  # type: ignore[attr-defined]
+    return x
 
 
 class _ActivateOnce:

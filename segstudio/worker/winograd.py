@@ -13,6 +13,7 @@ the result differs from the direct sum by about 5e-5 of its deviation.
 from __future__ import annotations
 
 from functools import cache
+from math import inf
 
 import torch
 import torch.nn.functional as F
@@ -73,17 +74,17 @@ class Winograd:
             used *= side / (_round_up(-(-side // rate), _TILE) * rate)
         return used >= _LEAST_USE
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C', H, W), channels last."""
+    def __call__(self, x: Tensor, *, least: float = -inf) -> Tensor:
+        """(N, C, H, W) -> (N, C', H, W), channels last; values below `least` become it (a ReLU's is 0)."""
         rate = self.conv.dilation[0]
         height, width = x.shape[2], x.shape[3]
         x = x.permute(0, 2, 3, 1)
         if rate == 1:
-            return self._tiles(x).permute(0, 3, 1, 2)
-        y = self._tiles(split_grids(x, rate))
+            return self._tiles(x, least).permute(0, 3, 1, 2)
+        y = self._tiles(split_grids(x, rate), least)
         return join_grids(y, rate, (height, width)).permute(0, 3, 1, 2)
 
-    def _tiles(self, x: Tensor) -> Tensor:
+    def _tiles(self, x: Tensor, least: float) -> Tensor:
         """(N, H, W, C) -> (N, H, W, C'), without dilation, in chunks of tile rows."""
         n, height, width, channels = x.shape
         below, right = -height % _TILE, -width % _TILE
@@ -91,21 +92,24 @@ class Winograd:
         tiles = padded.unfold(1, 6, _TILE).unfold(2, 6, _TILE)  # (N, rows, columns, C, 6, 6)
         rows, columns = tiles.shape[1], tiles.shape[2]
         step = max(1, _CHUNK_BYTES // (36 * 4 * n * columns * channels))
-        chunks = [self._transform(tiles[:, top : top + step]) for top in range(0, rows, step)]
-        y = chunks[0] if len(chunks) == 1 else torch.cat(chunks, dim=1)
-        return y[:, :height, :width]
+        y = x.new_empty(n, rows, _TILE, columns, _TILE, self.conv.out_channels)
+        for top in range(0, rows, step):
+            part = self._transform(tiles[:, top : top + step])
+            torch.clamp_min(part, least, out=y[:, top : top + step])
+        return y.reshape(n, _TILE * rows, _TILE * columns, -1)[:, :height, :width]
 
     def _transform(self, tiles: Tensor) -> Tensor:
-        """(N, rows, columns, C, 6, 6) -> (N, 4 * rows, 4 * columns, C')."""
+        """(N, rows, columns, C, 6, 6) -> (N, rows, 4, columns, 4, C')."""
         n, rows, columns, channels = tiles.shape[:4]
         weight = self._weight()
         flat = tiles.permute(4, 5, 0, 1, 2, 3).reshape(36, -1)
         inputs = (_kronecker(_B) @ flat).reshape(36, -1, channels)
-        products = torch.bmm(inputs, weight).reshape(36, -1)
-        y = (_kronecker(_A) @ products).reshape(4, 4, n, rows, columns, -1)
+        products = torch.bmm(inputs, weight)
         if self.conv.bias is not None:
-            y += self.conv.bias
-        return y.permute(2, 3, 0, 4, 1, 5).reshape(n, 4 * rows, 4 * columns, -1)
+            # The second column of A^T is all ones: what is added to that product of both axes is added to all outputs.
+            products[7] += self.conv.bias
+        y = (_kronecker(_A) @ products.reshape(36, -1)).reshape(4, 4, n, rows, columns, -1)
+        return y.permute(2, 3, 0, 4, 1, 5)
 
     def _weight(self) -> Tensor:
         """G g G^T of every pair of channels: (36, C, C')."""
