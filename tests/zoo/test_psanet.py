@@ -11,7 +11,7 @@ from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, load_checkpoint
 from segstudio_zoo.probes import psanet as psanet_probes
 from segstudio_zoo.segmentors import psanet
-from segstudio_zoo.segmentors.psanet import collect_logits, distribute_logits
+from segstudio_zoo.segmentors.psanet import by_offset_on_grid, collect_logits, distribute_logits
 from tests.zoo.attention_nets import picture, small
 from tests.zoo.reference import (
     check_segmentor,
@@ -53,6 +53,17 @@ def test_over_completed_maps_equal_loops_over_offsets(mask_size: tuple[int, int]
     for direction, function in (("collect", collect_logits), ("distribute", distribute_logits)):
         got = function(mask, mask_size).reshape(35, 35)
         assert torch.equal(got, plain(mask, mask_size, direction)), direction
+
+
+@pytest.mark.parametrize("mask_size", [(9, 13), (5, 5), (4, 6), (15, 15), (3, 17)])
+def test_offsets_that_leave_the_grid_are_not_needed(mask_size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    features = torch.randn(2, 8, 5, 7)
+    kernels = torch.randn(mask_size[0] * mask_size[1], 8, 1, 1)
+    got = by_offset_on_grid(features, kernels, mask_size)
+    for sample, found in zip(torch.nn.functional.conv2d(features, kernels), got, strict=True):
+        expected = plain(sample[None], mask_size, "distribute")
+        assert torch.allclose(found.reshape(35, 35), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("direction", ["both", "collect", "distribute"])

@@ -57,6 +57,28 @@ def by_offset(mask: Tensor, mask_size: tuple[int, int]) -> Tensor:
     return maps.as_strided((n, h, w, h, w), (sn, sy - sdy, sx - sdx, sdy, sdx), start)
 
 
+def by_offset_on_grid(features: Tensor, kernels: Tensor, mask_size: tuple[int, int]) -> Tensor:
+    """`by_offset` of the map that `kernels` (M_h * M_w, C, 1, 1) predict from `features` (N, C, h, w).
+
+    Only rows of offsets that lead from a row of the grid to another are computed: of 97 x 97 offsets on a
+    grid of 32 x 64 a third. (N, h, w, h, w), to read only.
+    """
+    n, channels, h, w = features.shape
+    high, wide = mask_size
+    half_h, half_w = (high - 1) // 2, (wide - 1) // 2
+    left, right = max(0, w - 1 - half_w), max(0, w + half_w - wide)
+    kernels = kernels.reshape(high, wide, channels)
+    cells = features.permute(0, 2, 3, 1)
+    maps = features.new_zeros(n, h, w, h, left + wide + right)
+    for y in range(h):
+        nearest = half_h - y  # the row of offsets that leads to row 0
+        first, end = max(nearest, 0), min(nearest + h, high)
+        found = cells[:, y] @ kernels[first:end].flatten(0, 1).T
+        maps[:, y, :, first - nearest : end - nearest, left : left + wide] = found.unflatten(2, (-1, wide))
+    sn, sy, sx, sb, sdx = maps.stride()
+    return maps.as_strided((n, h, w, h, w), (sn, sy, sx - sdx, sb, sdx), (half_w + left) * sdx)
+
+
 def collect_logits(mask: Tensor, mask_size: tuple[int, int]) -> Tensor:
     """Target i reads the logit of source j from its own map: (N, j_y, j_x, i_y, i_x), equation 1."""
     return by_offset(mask, mask_size).permute(0, 3, 4, 1, 2)
@@ -156,10 +178,10 @@ class PSAHead(SegmentationHead):
         flat = logits.reshape(len(logits), logits.shape[1] * logits.shape[2], -1)
         return flat.softmax(dim=1) if self.softmax else flat
 
-    def _attend(self, x: Tensor, mask: Tensor, direction: str) -> Tensor:
+    def _attend(self, x: Tensor, predictor: nn.Sequential, direction: str) -> Tensor:
         """Sum over the sources, targets taken in strips of rows where no gradient is wanted."""
         n, c, h, w = x.shape
-        logits = self.logits(mask, direction)
+        logits = self._predicted_logits(x, predictor, direction)
         flat = x.reshape(n, c, h * w)
         if torch.is_grad_enabled() or torch.compiler.is_exporting():
             out = torch.bmm(flat, self.weights(logits))
@@ -169,28 +191,39 @@ class PSAHead(SegmentationHead):
             out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
         return out.reshape(n, c, h, w) * (1.0 / self.normalization_factor)
 
-    def branches(self, x: Tensor) -> list[tuple[str, Tensor, Tensor]]:
-        """(direction, reduced and shrunk features, predicted map) of each branch."""
+    def _predicted_logits(self, x: Tensor, predictor: nn.Sequential, direction: str) -> Tensor:
+        """`logits` of the map that `predictor` gives; of the whole map where somebody keeps or learns it."""
+        watched = any(part._forward_hooks or part._forward_pre_hooks for part in (predictor, *predictor))
+        whole = watched or torch.is_grad_enabled() or torch.compiler.is_exporting()
+        if self.compact or whole or torch.onnx.is_in_onnx_export():
+            return self.logits(predictor(x), direction)
+        maps = by_offset_on_grid(predictor[0](x), predictor[1].weight, self.mask_size)
+        return maps.permute(0, 3, 4, 1, 2) if direction == "collect" else maps
+
+    def _inputs(self, x: Tensor) -> list[tuple[str, Tensor, nn.Sequential]]:
+        """(direction, reduced and shrunk features, what predicts the map) of each branch."""
         size, align = self.shrunk(x.shape[-2:])
-        found = []
         first = "collect" if self.direction == "both" else self.direction
-        reduced = resize(self.reduce(x), size, align_corners=align)
-        found.append((first, reduced, self.attention(reduced)))
+        found = [(first, resize(self.reduce(x), size, align_corners=align), self.attention)]
         if self.direction == "both":
             reduced = resize(self.reduce_p(x), size, align_corners=align)
-            found.append(("distribute", reduced, self.attention_p(reduced)))
+            found.append(("distribute", reduced, self.attention_p))
         return found
+
+    def branches(self, x: Tensor) -> list[tuple[str, Tensor, Tensor]]:
+        """(direction, reduced and shrunk features, predicted map) of each branch."""
+        return [(direction, reduced, predictor(reduced)) for direction, reduced, predictor in self._inputs(x)]
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The pyramid -> logits (N, K, H, W) at the last feature's stride."""
         x = features[-1]
         _, align = self.shrunk(x.shape[-2:])
         attended = []
-        for direction, reduced, mask in self.branches(x):
+        for direction, reduced, predictor in self._inputs(x):
             if direction == self.zeroed:
                 attended.append(torch.zeros_like(reduced))
             else:
-                attended.append(self._attend(reduced, mask, direction))
+                attended.append(self._attend(reduced, predictor, direction))
         out = self.proj(torch.cat(attended, dim=1) if len(attended) > 1 else attended[0])
         out = resize(out, x.shape[-2:], align_corners=align)
         return self.classify(self.bottleneck(torch.cat([x, out], dim=1)))
