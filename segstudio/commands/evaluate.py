@@ -12,7 +12,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from segstudio.commands.model_arguments import add_model_arguments, add_precision_argument, model_ref
+from segstudio.commands.model_arguments import (
+    add_model_arguments,
+    add_output_argument,
+    add_precision_argument,
+    model_ref,
+)
 from segstudio.commands.progress import ProgressBar
 from segstudio.core.errors import UserError
 from segstudio.core.evaluation import Evaluation, pair_by_stem, table_text
@@ -25,6 +30,7 @@ from segstudio.core.taxonomies import load_taxonomy
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictions", type=Path, metavar="DIR", help="pictures of predicted class indices")
     add_model_arguments(parser)
+    add_output_argument(parser)
     add_precision_argument(parser)
     parser.add_argument("--model", metavar="NAME", help="a network, instead of --predictions")
     parser.add_argument("--images", type=Path, metavar="DIR", help="the images it is run on")
@@ -96,7 +102,7 @@ def _predictor(
         print(f"segstudio: {note}", file=sys.stderr)
 
     def predict(path: Path, labels: LabelArray) -> LabelArray:
-        first = loaded.agreement is None
+        first = reference.output not in loaded.agreements
         result = engine.predict(reference, read_rgb(path), confidence=False, labels=labels)
         if first and result.agreement is not None:
             print(f"segstudio: {result.agreement.sentence(result.precision)}", file=sys.stderr)

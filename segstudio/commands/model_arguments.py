@@ -13,6 +13,8 @@ from segstudio.plugin_api import Preprocess
 if TYPE_CHECKING:
     from segstudio.worker.model_ref import ModelRef
 
+FINAL = "final"
+
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="NAME", help="a network's id or its last part")
@@ -34,6 +36,16 @@ def add_precision_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_output_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output",
+        default=FINAL,
+        metavar="NAME",
+        help="which of the network's supervised outputs: final, or a side output such as auxiliary; "
+        "`segstudio models --json` lists them",
+    )
+
+
 def model_ref(arguments: argparse.Namespace) -> ModelRef:
     """Raises UserError where the arguments do not fit together."""
     from segstudio.worker.model_ref import ModelRef
@@ -45,6 +57,7 @@ def model_ref(arguments: argparse.Namespace) -> ModelRef:
         if min(arguments.std) <= 0:
             raise UserError("--std has to be positive")
         preprocess = Preprocess(tuple(arguments.mean), tuple(arguments.std))
+    output = getattr(arguments, "output", FINAL)  # verbs that show no masks have no such choice
     return ModelRef(
         model=arguments.model,
         weights=arguments.weights,
@@ -52,6 +65,7 @@ def model_ref(arguments: argparse.Namespace) -> ModelRef:
         options=named_values(arguments.option, "--option"),
         switches=named_values(arguments.switch, "--switch"),
         preprocess=preprocess,
+        output="" if output == FINAL else output,
     )
 
 

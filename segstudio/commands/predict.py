@@ -7,13 +7,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from segstudio.commands.model_arguments import add_model_arguments, add_precision_argument, model_ref
+from segstudio.commands.model_arguments import (
+    add_model_arguments,
+    add_output_argument,
+    add_precision_argument,
+    model_ref,
+)
 from segstudio.commands.progress import ProgressBar
 from segstudio.core.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
+    add_output_argument(parser)
     add_precision_argument(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the masks go")
     parser.add_argument("--confidence", action="store_true", help="also write <stem>.confidence.png")
@@ -57,12 +63,14 @@ def run(arguments: argparse.Namespace) -> int:
     if not done:
         raise UserError("No image could be segmented", action="See the lines above")
     if arguments.json:
+        agreement = loaded.agreements.get(ref.output)
         document = {
             "model": loaded.spec.id,
             "weights": str(ref.weights) if ref.weights else None,
             "device": str(loaded.device),
             "precision": loaded.precision,
-            "agreement": loaded.agreement.to_json() if loaded.agreement is not None else None,
+            "output": ref.output or "final",
+            "agreement": agreement.to_json() if agreement is not None else None,
             "preprocess": {"mean": list(mean), "std": list(std), "source": loaded.preprocess_source},
             "classes": [{"name": entry.name, "color": list(entry.color)} for entry in loaded.classes],
             "results": done,

@@ -66,9 +66,11 @@ class Engine:
         self._runs = KeptRuns()
 
     def load(self, ref: ModelRef, *, device: str = "", precision: str = "") -> LoadedModel:
-        """The model, from the cache or built anew. Raises UserError."""
+        """The model, from the cache or built anew. Raises UserError, also where it lacks the ref's output."""
         precision = precision or ref.precision or self.precision
-        return self._models.get(ref, devices.choose(device or self.device), precision)
+        loaded = self._models.get(ref, devices.choose(device or self.device), precision)
+        loaded_models.require_output(loaded, ref.output)
+        return loaded
 
     def unload(self) -> None:
         """Forgets all models and kept runs."""
@@ -114,9 +116,9 @@ class Engine:
                 plan, timing, changed = self._run_torch(
                     loaded, ref, image, maps, keep, key, control, notes, labels
                 )
-            if loaded.agreement is None and loaded.dtype is not torch.float32 and not truth_wanted:
-                loaded.agreement = self._agreement(loaded, ref, image)
-                notes.append(loaded.agreement.sentence(loaded.precision))
+            if ref.output not in loaded.agreements and loaded.dtype is not torch.float32 and not truth_wanted:
+                loaded.agreements[ref.output] = self._agreement(loaded, ref, image)
+                notes.append(loaded.agreements[ref.output].sentence(loaded.precision))
         else:
             plan = make_plan(*image.shape[:2], loaded.spec, None)
             timing, changed = run_predictor(loaded, ref, image, maps, control), False
@@ -124,8 +126,8 @@ class Engine:
         if not classes:
             classes = _classes_found(maps.labels)
         tile_size = (plan.tile_height, plan.tile_width)
-        first_of_size = loaded.is_torch and tile_size not in loaded.sizes_run
-        loaded.sizes_run.add(tile_size)
+        first_of_size = loaded.is_torch and (*tile_size, ref.output) not in loaded.sizes_run
+        loaded.sizes_run.add((*tile_size, ref.output))
         return PredictionResult(
             label_map=maps.labels,
             confidence=maps.confidence,
@@ -142,7 +144,7 @@ class Engine:
             not_as_trained=changed,
             notes=notes,
             precision=loaded.precision,
-            agreement=loaded.agreement,
+            agreement=loaded.agreements.get(ref.output),
             from_labels=truth_wanted,
             first_of_size=first_of_size,
         )
@@ -156,7 +158,7 @@ class Engine:
         if not loaded.is_torch:
             return None
         noise = np.random.default_rng(0).integers(0, 256, (*padded_size(*size, loaded.spec), 3), np.uint8)
-        network, passes = self._network(loaded), list[float]()
+        network, passes = self._network(loaded, ref.output), list[float]()
         with self._memory_kept(loaded):
             while not passes or (len(passes) < _TIMED_PASSES and sum(passes) < _TIMED_SECONDS):
                 timing = Timing()
@@ -177,7 +179,7 @@ class Engine:
             raise UserError(f"{loaded.spec.title} gives no scores")
         size = padded_size(*image.shape[:2], loaded.spec)
         with switched(self.registry, loaded, dict(ref.switches)), self._memory_kept(loaded):
-            return self._network(loaded).scores(pad(image, size))
+            return self._network(loaded, ref.output).scores(pad(image, size))
 
     def probe(
         self,
@@ -230,8 +232,8 @@ class Engine:
         labels: NDArray[Any] | None,
     ) -> tuple[TilePlan, Timing, bool]:
         height, width = image.shape[:2]
-        side = self._tile_side(loaded, (height, width))
-        network = self._network(loaded)
+        side = self._tile_side(loaded, (height, width), ref.output)
+        network = self._network(loaded, ref.output)
         while True:
             plan = make_plan(height, width, loaded.spec, side)
             try:
@@ -264,7 +266,7 @@ class Engine:
         key: str,
         control: Control,
     ) -> Timing:
-        if not (keep and loaded.spec.probes):
+        if not (keep and loaded.spec.probes) or ref.output:  # a side output need not pass what probes read
             return run_plan(network, image, plan, maps, control)
         run = KeptRun(loaded, image, plan, dict(ref.switches))
         if plan.is_whole:
@@ -291,13 +293,13 @@ class Engine:
             ) from error
         return max(side // 2, smallest)
 
-    def _tile_side(self, loaded: LoadedModel, size: tuple[int, int]) -> int | None:
+    def _tile_side(self, loaded: LoadedModel, size: tuple[int, int], output: str = "") -> int | None:
         """None for one pass, else the side of the largest square that fits into memory."""
         height, width = padded_size(*size, loaded.spec)
         pixels = height * width
         if self.memory is None and pixels <= _SURELY_SMALL:
             return None
-        needed = self._footprint(loaded)
+        needed = self._footprint(loaded, output)
         free = self.memory if self.memory is not None else devices.free_bytes(loaded.device)
         # The scores at the network's own resolution are counted by the footprint; the maps are small.
         budget = _SHARE_OF_FREE * free
@@ -305,9 +307,9 @@ class Engine:
             return None
         return max(int(needed.pixels(budget) ** 0.5), SMALLEST_TILE)
 
-    def _footprint(self, loaded: LoadedModel) -> footprint.Footprint:
-        if loaded.footprint is None:
-            network = self._network(loaded)
+    def _footprint(self, loaded: LoadedModel, output: str) -> footprint.Footprint:
+        if output not in loaded.footprints:
+            network = self._network(loaded, output)
             sides = [padded_size(side, side, loaded.spec)[0] for side in _MEASURED_SIDES]
             if sides[0] == sides[1]:
                 sides[1] = padded_size(sides[0] + 1, sides[0] + 1, loaded.spec)[0]
@@ -316,16 +318,16 @@ class Engine:
                 network.scores(np.zeros((side, side, 3), np.uint8))
 
             try:
-                loaded.footprint = footprint.measure(run, (sides[0], sides[1]))
+                loaded.footprints[output] = footprint.measure(run, (sides[0], sides[1]))
             except RuntimeError as error:
                 raise plugin_error(loaded.plugin.title, f"{loaded.spec.title} failed", error) from error
-        return loaded.footprint
+        return loaded.footprints[output]
 
     def _memory_kept(self, loaded: LoadedModel) -> AbstractContextManager[None]:
         on_cpu = loaded.device.type == "cpu"
         return kept_heap.kept() if self._optimise and on_cpu else nullcontext()
 
-    def _network(self, loaded: LoadedModel) -> Network:
+    def _network(self, loaded: LoadedModel, output: str = "") -> Network:
         return Network(
             loaded.model,
             loaded.spec,
@@ -333,6 +335,7 @@ class Engine:
             loaded.device,
             dtype=loaded.dtype,
             autocast=loaded.autocast,
+            output=output,
         )
 
     def _agreement(self, loaded: LoadedModel, ref: ModelRef, image: NDArray[np.uint8]) -> Agreement:
@@ -340,9 +343,9 @@ class Engine:
         crop = crop_of(image)
         pixels = pad(crop, padded_size(*crop.shape[:2], loaded.spec))
         exact = self._models.get(ref, loaded.device, "float32")
-        return compare(
-            self._network(loaded).scores(pixels), self._network(exact).scores(pixels), crop.shape[:2]
-        )
+        networks = (self._network(each, ref.output) for each in (loaded, exact))
+        lower, full = (network.scores(pixels) for network in networks)
+        return compare(lower, full, crop.shape[:2])
 
     @staticmethod
     def _run_key(ref: ModelRef, loaded: LoadedModel, key: str) -> str:

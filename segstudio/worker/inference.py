@@ -23,6 +23,7 @@ from segstudio.plugin_api import ModelSpec, Preprocess, Scores
 from segstudio.worker import devices
 from segstudio.worker.control import Control
 from segstudio.worker.resampling import Maps, RowResizer, strip_rows, write_strip
+from segstudio.worker.side_outputs import output_scores
 from segstudio.worker.tiles import Tile, TilePlan, plan_tiles, whole, window
 
 SMALLEST_TILE = 128
@@ -50,13 +51,18 @@ class Network:
         *,
         dtype: torch.dtype = torch.float32,
         autocast: bool = False,
+        output: str = "",
     ) -> None:
-        """`dtype` is that of the model's weights, or with `autocast` that of the operations which bear it."""
+        """`dtype` is that of the model's weights, or with `autocast` that of the operations which bear it.
+
+        `output` names the side output whose scores are given; "" is the final one.
+        """
         self.model = model
         self.spec = spec
         self.device = device
         self.dtype = dtype
         self.autocast = autocast
+        self.output = output
         mean, std = (
             torch.tensor(values, dtype=torch.float32) for values in (preprocess.mean, preprocess.std)
         )
@@ -82,7 +88,7 @@ class Network:
             image = image.to(self.dtype)
         started = time.perf_counter()
         with torch.no_grad(), self._precision():
-            found = self.model.scores(image)
+            found = output_scores(self.model, self.spec, image, self.output)
         scores = Scores(found.logits.float(), found.align_corners)
         if timing is not None:
             devices.synchronize(self.device)

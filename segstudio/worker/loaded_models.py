@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from segstudio.worker.memory import available_bytes
 from segstudio.worker.model_building import build_model
 from segstudio.worker.model_ref import ModelRef
 from segstudio.worker.precision import Agreement, dtype_of, lower
+from segstudio.worker.side_outputs import no_output, output_scores
 
 _EXAMPLE_SIDE = 64
 
@@ -36,7 +38,7 @@ class LoadedModel:
     """One model ready to run on `device`.
 
     `model` is a torch module, or any object with `predict`. `preprocess_source` says where the
-    preprocessing came from.
+    preprocessing came from. What was measured is kept by output ("" is the final one).
     """
 
     plugin: Plugin
@@ -52,13 +54,14 @@ class LoadedModel:
     notes: list[str] = field(default_factory=list)
     fold: FoldReport | None = None
     fusion: FusionReport | None = None
-    footprint: Footprint | None = None
+    footprints: dict[str, Footprint] = field(default_factory=dict)
     precision: str = "float32"
     dtype: torch.dtype = torch.float32
     autocast: bool = False
-    agreement: Agreement | None = None
-    flops: dict[tuple[int, int], int | None] = field(default_factory=dict)
-    sizes_run: set[tuple[int, int]] = field(default_factory=set)
+    agreements: dict[str, Agreement] = field(default_factory=dict)
+    flops: dict[tuple[int, int, str], int | None] = field(default_factory=dict)
+    sizes_run: set[tuple[int, int, str]] = field(default_factory=set)
+    outputs_there: set[str] = field(default_factory=set)
 
     @property
     def is_torch(self) -> bool:
@@ -151,7 +154,7 @@ def load_model(
         _make_ready(loaded, optimise=optimise)
         if dtype is not torch.float32:
             loaded.precision, loaded.dtype = precision, dtype
-            loaded.autocast = not lower(loaded.model, dtype, device, _example(loaded.spec))
+            loaded.autocast = not lower(loaded.model, dtype, device, example_image(loaded.spec))
     return loaded
 
 
@@ -227,7 +230,7 @@ def _make_ready(loaded: LoadedModel, *, optimise: bool) -> None:
         raise UserError(f"{loaded.plugin.title}: {loaded.spec.id} is a torch module without `scores`")
     try:
         if optimise:
-            loaded.fold = fold_batch_norms(model, _example(loaded.spec))
+            loaded.fold = fold_batch_norms(model, example_image(loaded.spec))
             prepare = getattr(model, "optimise_for_inference", None)
             if callable(prepare):
                 prepare()
@@ -236,7 +239,7 @@ def _make_ready(loaded: LoadedModel, *, optimise: bool) -> None:
             model.to(memory_format=torch.channels_last)
         if optimise and loaded.device.type == "cpu":
             loaded.fusion = fuse_activations(
-                model, _example(loaded.spec, scale=2), budget=available_bytes() // 8
+                model, example_image(loaded.spec, scale=2), budget=available_bytes() // 8
             )
     except RuntimeError as error:
         if devices.is_out_of_memory(error):
@@ -244,14 +247,38 @@ def _make_ready(loaded: LoadedModel, *, optimise: bool) -> None:
         raise plugin_error(loaded.plugin.title, f"{loaded.spec.title} cannot be moved", error) from error
 
 
-def _example(spec: ModelSpec, *, scale: int = 1) -> Tensor:
+def example_image(spec: ModelSpec, *, scale: int = 1) -> Tensor:
     """(1, 3, H, W): a small normalised picture of noise, of a size that the network takes."""
     step = max(1, spec.size_divisor)
     side = scale * (-(-max(spec.min_size, _EXAMPLE_SIDE) // step) * step)
     return torch.randn((1, 3, side, side), generator=torch.Generator().manual_seed(scale))
 
 
-def count_flops(loaded: LoadedModel, height: int, width: int) -> int | None:
+def require_output(loaded: LoadedModel, output: str) -> None:
+    """Raises UserError with one sentence where the network, or its weights, have no such output.
+
+    Weights are asked by one pass over a small picture of noise, the first time.
+    """
+    spec = loaded.spec
+    if not output or output in loaded.outputs_there:
+        return
+    if output not in spec.side_outputs or not loaded.is_torch:
+        raise no_output(spec.title, output, spec.side_outputs if loaded.is_torch else ())
+    image = example_image(spec).to(loaded.device, torch.float32 if loaded.autocast else loaded.dtype)
+    lowered = torch.autocast(loaded.device.type, dtype=loaded.dtype) if loaded.autocast else nullcontext()
+    try:
+        with torch.no_grad(), lowered:
+            output_scores(loaded.model, spec, image, output)
+    except UserError:
+        raise
+    except Exception as error:
+        if devices.is_out_of_memory(error):
+            raise
+        raise plugin_error(loaded.plugin.title, f"output {output} of {spec.title} failed", error) from error
+    loaded.outputs_there.add(output)
+
+
+def count_flops(loaded: LoadedModel, height: int, width: int, output: str = "") -> int | None:
     """Floating point operations of one pass (a multiply-add counts two); None where they cannot be counted.
 
     Runs on fake tensors: nothing is computed.
@@ -259,20 +286,20 @@ def count_flops(loaded: LoadedModel, height: int, width: int) -> int | None:
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
 
-    if (height, width) not in loaded.flops:
+    slot = (height, width, output)
+    if slot not in loaded.flops:
         counter = FlopCounterMode(display=False)
         number: int | None
         try:
             with FakeTensorMode(allow_non_fake_inputs=True), counter, torch.no_grad():
-                loaded.model.scores(
-                    torch.empty(
-                        (1, 3, height, width),
-                        device=loaded.device,
-                        dtype=torch.float32 if loaded.autocast else loaded.dtype,
-                    )
+                image = torch.empty(
+                    (1, 3, height, width),
+                    device=loaded.device,
+                    dtype=torch.float32 if loaded.autocast else loaded.dtype,
                 )
+                output_scores(loaded.model, loaded.spec, image, output)
             number = int(counter.get_total_flops())
         except Exception:  # noqa: BLE001 - a network may look at values, which fake tensors have not
             number = None
-        loaded.flops[height, width] = number
-    return loaded.flops[height, width]
+        loaded.flops[slot] = number
+    return loaded.flops[slot]

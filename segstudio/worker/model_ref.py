@@ -17,7 +17,8 @@ class ModelRef:
     a plugin that brings its own; `untrained` asks for drawn weights (benchmarks, tests, a start of training).
 
     `taxonomy` names the classes of weights that do not name them themselves. `switches` replace parts for
-    one run only, and `precision` is how it is computed ("" is the engine's own); neither makes another model.
+    one run only, `output` is the side output that is looked at ("" is the final one), and `precision` is
+    how it is computed ("" is the engine's own); none of them makes another model.
     """
 
     model: str
@@ -30,6 +31,7 @@ class ModelRef:
     untrained: bool = False
     taxonomy: str = ""
     precision: str = ""
+    output: str = ""
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ModelRef:
@@ -50,6 +52,7 @@ class ModelRef:
             untrained=bool(document.get("untrained", False)),
             taxonomy=str(document.get("taxonomy") or ""),
             precision=str(document.get("precision") or ""),
+            output=str(document.get("output") or ""),
         )
 
     def key(self) -> str:

@@ -126,7 +126,7 @@ class _Worker:
             "classes": [{"name": entry.name, "color": list(entry.color)} for entry in result.classes],
             "parameters": result.parameters,
             "peak_bytes": result.peak_bytes,
-            "flops": loaded.flops.get(result.tile_size),
+            "flops": loaded.flops.get((*result.tile_size, ref.output)),
             "precision": result.precision,
             "agreement": result.agreement.to_json() if result.agreement is not None else None,
             "preprocess": result.preprocess_source,
@@ -214,7 +214,7 @@ class _Worker:
         flops = seconds = None
         if loaded.is_torch and arguments.get("width") and arguments.get("height"):
             size = padded_size(int(arguments["height"]), int(arguments["width"]), loaded.spec)
-            flops = count_flops(loaded, *size)
+            flops = count_flops(loaded, *size, ref.output)
             control.check()
             if arguments.get("timed"):
                 seconds = engine.forward_seconds(ref, size, device=device)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segstudio.core.resources import resource
 from tests.shared_data import needs_shared, shared
 from tests.worker.plugins_for_tests import HOSTILE, TINY, write_plugin
 
@@ -147,6 +148,51 @@ def test_attend_writes_numbers_and_pictures(folder: Path) -> None:
     outside = segstudio(folder, *words, "--at", "45,10", "--probe", "attention", "--out", "row.npy")
     assert outside.returncode == 2
     assert "outside" in outside.stderr
+
+
+def test_a_side_output_is_predicted_and_scored_like_the_final_one(folder: Path) -> None:
+    weights = str(resource("demo", "checkpoints", "danet.safetensors"))
+    network = ("--model", "danet_mobilenet-v2-d8", "--weights", weights)
+    outputs = ("final", "position", "channel")
+    for name in outputs:
+        result = segstudio(
+            folder, "predict", *network, "--output", name, "--out", name, "--json", "first.png", "second.jpg"
+        )
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout)["output"] == name
+    final, position, channel = (
+        mask(folder / name / "first.png") for name in ("final", "position", "channel")
+    )
+    assert (position != final).any() and (channel != position).any()
+    assert segstudio(folder, "predict", *network, "--out", "plain", "first.png").returncode == 0
+    assert (mask(folder / "plain" / "first.png") == final).all()
+    (folder / "images").mkdir()
+    for name in ("first.png", "second.jpg"):
+        (folder / name).rename(folder / "images" / name)
+    for name, perfect in (("position", True), ("final", False)):  # held against the position branch's masks
+        words = ("--images", "images", "--labels", "position", "--json")
+        result = segstudio(folder, "evaluate", *network, "--output", name, *words)
+        assert result.returncode == 0, result.stderr
+        assert (json.loads(result.stdout)["pixel_accuracy"] == 1) == perfect
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ("middle", "has no output 'middle'. It has the final one, position, channel and auxiliary"),
+        (
+            "auxiliary",
+            "has no output 'auxiliary'. It has the final one, position and channel",
+        ),
+    ],
+)
+def test_an_output_that_is_not_there_costs_a_sentence(folder: Path, output: str, sentence: str) -> None:
+    weights = str(resource("demo", "checkpoints", "danet.safetensors"))
+    network = ("--model", "danet_mobilenet-v2-d8", "--weights", weights)
+    result = segstudio(folder, "predict", *network, "--output", output, "--out", "out", "first.png")
+    assert result.returncode == 2
+    assert f"{sentence}\n" in result.stderr and "Traceback" not in result.stderr
+    assert not (folder / "out").exists()
 
 
 def test_models_prints_one_document_of_all_plugins(folder: Path) -> None:
