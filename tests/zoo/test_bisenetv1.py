@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segstudio.plugin_api import Query
-from segstudio_zoo import create_model, identify
+from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.segmentors.bisenetv1 import (
     AttentionRefinementModule,
     FeatureFusionModule,
@@ -81,6 +81,18 @@ def test_losses_all_weigh_one() -> None:
     }
 
 
+def test_a_checkpoint_without_its_auxiliary_heads_is_known_and_loads() -> None:
+    state = {k: v for k, v in small().state_dict().items() if not k.startswith("auxiliary_head.")}
+    found = identify(state)[0]
+    assert found.options["auxiliary"] is False
+    model = create_model(found.name, num_classes=found.num_classes, **found.options)
+    load_checkpoint(model, state)
+    image, target = torch.randn(1, 3, 64, 96), torch.zeros(1, 64, 96, dtype=torch.long)
+    assert not model.side_outputs(image)
+    assert not any(key.startswith("aux") for key in model.losses(image, target, mean_over_all_pixels))
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
 @pytest.mark.parametrize("gate", ["ffm", "arm16", "arm32"])
 def test_gates_are_shown_sorted_with_their_channels(gate: str) -> None:
     model = small()
@@ -123,7 +135,7 @@ def test_every_parameter_gets_a_gradient_and_options_are_inferred(name: str, pro
         assert p.grad is not None, key
         assert p.grad.abs().sum() > 0, key
     found = infer_options({key: tuple(value.shape) for key, value in model.state_dict().items()})
-    assert found == {"context_channels": 16, "spatial_projection": projection}
+    assert found == {"context_channels": 16, "spatial_projection": projection, "auxiliary": True}
 
 
 def test_a_batch_of_one_can_be_trained_on() -> None:

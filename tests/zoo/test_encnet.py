@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from segstudio.plugin_api import Query
-from segstudio_zoo import create_model
+from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.segmentors.encnet import (
     Encoding,
     class_presence,
@@ -77,6 +77,18 @@ def test_se_losses_are_the_mean_cross_entropy_of_presence_times_their_weight() -
         assert got == pytest.approx(
             0.3 * float(F.binary_cross_entropy_with_logits(value, truth).detach()), rel=1e-5
         )
+
+
+def test_a_checkpoint_without_its_auxiliary_head_is_known_and_loads() -> None:
+    state = {k: v for k, v in small().state_dict().items() if not k.startswith("auxiliary_head.")}
+    found = identify(state)[0]
+    assert found.options["auxiliary"] is False
+    model = create_model(found.name, num_classes=found.num_classes, **found.options)
+    load_checkpoint(model, state)
+    image, target = torch.randn(1, 3, 64, 96), torch.zeros(1, 64, 96, dtype=torch.long)
+    assert not model.side_outputs(image)
+    assert not any(key.startswith("aux") for key in model.losses(image, target, mean_over_all_pixels))
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
 def test_without_se_loss_there_is_neither_layer_nor_loss() -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from segstudio.plugin_api import Query
-from segstudio_zoo import create_model
+from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.segmentors.icnet import (
     CascadeFeatureFusion,
     branch_time_probe,
@@ -73,6 +73,18 @@ def test_side_outputs_are_the_three_resolutions() -> None:
     }
 
 
+def test_a_checkpoint_without_its_auxiliary_heads_is_known_and_loads() -> None:
+    state = {k: v for k, v in small().state_dict().items() if not k.startswith("auxiliary_head.")}
+    found = identify(state)[0]
+    assert found.options["auxiliary"] is False
+    model = create_model(found.name, num_classes=found.num_classes, **found.options)
+    load_checkpoint(model, state)
+    image, target = torch.randn(1, 3, 64, 96), torch.zeros(1, 64, 96, dtype=torch.long)
+    assert not model.side_outputs(image)
+    assert not any(key.startswith("aux") for key in model.losses(image, target, mean_over_all_pixels))
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
 @pytest.mark.parametrize("branch", ["without whole", "without half", "without quarter"])
 def test_muting_a_branch_changes_the_output_and_is_put_back(branch: str) -> None:
     model, image = small(), torch.randn(1, 3, 64, 96)
@@ -97,7 +109,7 @@ def test_every_parameter_gets_a_gradient_and_options_are_inferred() -> None:
         assert p.grad is not None, name
         assert p.grad.abs().sum() > 0, name
     found = infer_options({key: tuple(value.shape) for key, value in model.state_dict().items()})
-    assert found == {"psp_channels": 16, "channels": 8}
+    assert found == {"psp_channels": 16, "channels": 8, "auxiliary": True}
 
 
 def test_a_batch_of_one_can_be_trained_on() -> None:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from segstudio.plugin_api import Query
-from segstudio_zoo import create_model
+from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.catalog.nonlocal_net import FORMS
 from segstudio_zoo.layers.dense_attention import attend
 from segstudio_zoo.segmentors.nonlocal_net import NonLocalBlock, attention_probe, block_off
-from tests.zoo.reference import check_reference
+from tests.zoo.reference import check_reference, mean_over_all_pixels
 
 
 def test_equals_the_reference() -> None:
@@ -109,6 +109,19 @@ def test_other_forms_are_shown_where_the_weights_allow() -> None:
         probe.map(captured, Query(y=3, x=3), form="concatenation")
     with pytest.raises(ValueError, match="outside"):
         probe.map(captured, Query(y=300, x=3))
+
+
+def test_a_checkpoint_without_its_auxiliary_head_is_known_and_loads() -> None:
+    whole = create_model("nonlocal_r18-d8", num_classes=3, channels=16).state_dict()
+    state = {k: v for k, v in whole.items() if not k.startswith("auxiliary_head.")}
+    found = identify(state)[0]
+    assert found.options["auxiliary"] is False
+    model = create_model(found.name, num_classes=found.num_classes, **found.options)
+    load_checkpoint(model, state)
+    image, target = torch.randn(1, 3, 64, 96), torch.zeros(1, 64, 96, dtype=torch.long)
+    assert not model.side_outputs(image)
+    assert not any(key.startswith("aux") for key in model.losses(image, target, mean_over_all_pixels))
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
 def test_switching_the_block_off_leaves_its_input() -> None:

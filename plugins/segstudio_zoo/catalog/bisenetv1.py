@@ -47,6 +47,7 @@ ENTRY = SegmentorEntry(
             choices=("nearest", "bilinear"),
         ),
         Option("head_channels", "int", None, "of the head; twice the context's unless told", minimum=1),
+        Option("auxiliary", "bool", True, "auxiliary heads on the context path at strides 8 and 16"),
         Option("auxiliary_channels", "int", None, "of the auxiliary heads; half the context's", minimum=1),
     ),
     probes=(

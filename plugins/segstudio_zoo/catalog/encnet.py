@@ -25,6 +25,7 @@ ENTRY = SegmentorEntry(
         Option("lateral", "bool", False, "join stages 3 and 4 before the encoding"),
         Option("second_encoding", "bool", False, "a further encoding module with SE-loss on stage 4"),
         Option("channels", "int", 512, "channels of the head", minimum=1),
+        Option("auxiliary", "bool", True, "auxiliary head on the feature before the last"),
     ),
     probes=(
         ProbeSpec(

@@ -25,6 +25,7 @@ ENTRY = SegmentorEntry(
         ),
         Option("psp_channels", "int", 512, "channels of the pyramid pooling", minimum=1),
         Option("channels", "int", 128, "channels of the fusion and the heads", minimum=1),
+        Option("auxiliary", "bool", True, "auxiliary heads on the quarter and the half picture"),
     ),
     probes=(
         ProbeSpec(

@@ -32,6 +32,7 @@ ENTRY = SegmentorEntry(
         Option("sub_sample", "bool", False, "max-pool phi and g by two (section 3.3)"),
         Option("reduction", "int", 2, "channels of theta, phi and g: this many times fewer", minimum=1),
         Option("channels", "int", 512, "channels of the head", minimum=8),
+        Option("auxiliary", "bool", True, "auxiliary head on the feature before the last"),
     ),
     probes=(
         ProbeSpec(

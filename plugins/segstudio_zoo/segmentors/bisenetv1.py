@@ -166,6 +166,7 @@ def build(
     gate_reduction: int = 0,
     context_resize: str = "nearest",
     head_channels: int | None = None,
+    auxiliary: bool = True,
     auxiliary_channels: int | None = None,
 ) -> EncoderDecoder:
     """BiSeNet with `backbone` as its context path. `context_channels` defaults to the backbone's at stride
@@ -200,10 +201,11 @@ def build(
         )
 
     narrow = auxiliary_channels or context_channels // 2
+    sides = [head(context_channels, narrow, 1), head(context_channels, narrow, 2)] if auxiliary else None
     return EncoderDecoder(
         trunk,
         head(2 * context_channels, head_channels or 2 * context_channels, 0),
-        [head(context_channels, narrow, 1), head(context_channels, narrow, 2)],
+        sides,
         num_classes=num_classes,
         align_corners=align_corners,
     )
@@ -218,6 +220,7 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "context_channels": context,
         "spatial_projection": "backbone.spatial_path.layer4.conv.weight" in shapes,
+        "auxiliary": "auxiliary_head.0.conv_seg.weight" in shapes,
     }
     last = shapes.get("backbone.ffm.conv_atten.1.conv.weight")
     if last is not None:

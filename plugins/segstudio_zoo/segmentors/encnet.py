@@ -201,9 +201,10 @@ def build(
     lateral: bool = False,
     second_encoding: bool = False,
     channels: int = 512,
+    auxiliary: bool = True,
 ) -> EncoderDecoder:
     """EncNet on the last three features of `backbone` (all are read with `lateral` only), auxiliary FCN
-    head (0.4) on the one before the last.
+    head (0.4, unless `auxiliary` is off) on the one before the last.
 
     Raises ValueError where `second_encoding` is wanted of a backbone with one feature.
     """
@@ -223,8 +224,8 @@ def build(
         second_encoding=second_encoding,
         align_corners=align_corners,
     )
-    auxiliary = auxiliary_fcn(infos, num_classes, align_corners=align_corners)
-    return EncoderDecoder(backbone, head, auxiliary, num_classes=num_classes, align_corners=align_corners)
+    side = auxiliary_fcn(infos, num_classes, align_corners=align_corners) if auxiliary else None
+    return EncoderDecoder(backbone, head, side, num_classes=num_classes, align_corners=align_corners)
 
 
 KEY_MAPS = encoding_maps(
@@ -254,6 +255,7 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
         "se_loss": "decode_head.se_layer.weight" in shapes,
         "lateral": any(key.startswith("decode_head.lateral_convs.") for key in shapes),
         "second_encoding": any(key.startswith("decode_head.second.") for key in shapes),
+        "auxiliary": "auxiliary_head.conv_seg.weight" in shapes,
     }
 
 

@@ -131,8 +131,10 @@ def build(
     label_guidance: str = "published",
     psp_channels: int = 512,
     channels: int = 128,
+    auxiliary: bool = True,
 ) -> EncoderDecoder:
-    """ICNet on a ResNet. `label_guidance` is a key of LOSS_WEIGHTS.
+    """ICNet on a ResNet. `label_guidance` is a key of LOSS_WEIGHTS; without `auxiliary` the whole picture's
+    loss is the only one.
 
     Raises ValueError where the backbone has no four layers to put between the halvings.
     """
@@ -156,7 +158,12 @@ def build(
     ]
     neck = CascadeNeck(channels, align_corners=align_corners)
     return EncoderDecoder(
-        trunk, heads[2], heads[:2], num_classes=num_classes, align_corners=align_corners, neck=neck
+        trunk,
+        heads[2],
+        heads[:2] if auxiliary else None,
+        num_classes=num_classes,
+        align_corners=align_corners,
+        neck=neck,
     )
 
 
@@ -165,6 +172,7 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     return {
         "psp_channels": shapes["backbone.psp_bottleneck.conv.weight"][0],
         "channels": shapes["decode_head.conv_seg.weight"][1],
+        "auxiliary": "auxiliary_head.0.conv_seg.weight" in shapes,
     }
 
 

@@ -132,8 +132,10 @@ def build(
     sub_sample: bool = False,
     reduction: int = 2,
     channels: int = 512,
+    auxiliary: bool = True,
 ) -> EncoderDecoder:
-    """Non-local head on the last feature of `backbone`, auxiliary FCN head (0.4) on the one before."""
+    """Non-local head on the last feature of `backbone`; with `auxiliary`, an FCN head (0.4) on the one
+    before."""
     infos = backbone.features
     block = NonLocalBlock(
         channels,
@@ -143,15 +145,19 @@ def build(
         sub_sample=sub_sample,
     )
     head = NonLocalHead(infos[-1].channels, channels, num_classes, block=block, align_corners=align_corners)
-    auxiliary = auxiliary_fcn(infos, num_classes, align_corners=align_corners)
-    return EncoderDecoder(backbone, head, auxiliary, num_classes=num_classes, align_corners=align_corners)
+    side = auxiliary_fcn(infos, num_classes, align_corners=align_corners) if auxiliary else None
+    return EncoderDecoder(backbone, head, side, num_classes=num_classes, align_corners=align_corners)
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """What tensor shapes tell. Embedded Gaussian and dot product look alike: the former is meant."""
     block = "decode_head.nl_block."
     out = shapes[f"{block}conv_out.conv.weight"]
-    found: dict[str, Any] = {"channels": out[0], "reduction": out[0] // out[1]}
+    found: dict[str, Any] = {
+        "channels": out[0],
+        "reduction": out[0] // out[1],
+        "auxiliary": "auxiliary_head.conv_seg.weight" in shapes,
+    }
     if f"{block}concat_project.conv.weight" in shapes:
         found["instantiation"] = "concatenation"
     elif not any(key.startswith(f"{block}theta.") for key in shapes):
