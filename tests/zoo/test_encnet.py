@@ -9,15 +9,13 @@ import torch.nn.functional as F
 
 from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, identify, load_checkpoint
+from segstudio_zoo.probes.encnet import codeword_probe, gate_probe, presence_probe
 from segstudio_zoo.segmentors.encnet import (
     Encoding,
     class_presence,
-    codeword_probe,
     force_absent,
     gate_off,
-    gate_probe,
     infer_options,
-    presence_probe,
 )
 from tests.zoo.reference import check_reference, mean_over_all_pixels
 
@@ -69,7 +67,7 @@ def test_se_losses_are_the_mean_cross_entropy_of_presence_times_their_weight() -
     truth = torch.tensor([[1.0, 1, 1, 0, 0]] * 2)
     scores = {
         "loss_se": model.decode_head.presence(features),
-        "loss_se_stage4": model.decode_head.second(features[-2]),
+        "loss_se_stage3": model.decode_head.second(features[-2]),
     }
     for key, value in scores.items():
         loss = losses[f"decode.{key}"]
@@ -130,14 +128,91 @@ def test_switches_gate_of_one_and_a_class_that_is_nowhere() -> None:
     with torch.no_grad():
         normal = model(image)
         winner = int(normal.argmax(1).flatten().mode().values)
-        with gate_off(model, False):
+        with gate_off(model, False), gate_probe().attach(model) as captured:
             assert not torch.equal(model(image), normal)
+        assert (gate_probe().map(captured, Query()).values == 1).all()
         with force_absent(model, winner):
             without = model(image)
         assert torch.equal(model(image), normal)
     assert not (without.argmax(1) == winner).any()
-    others = [k for k in range(5) if k != winner]
-    assert torch.equal(without[:, others], normal[:, others])
+
+
+def test_forcing_a_class_absent_moves_the_encoding_until_its_presence_is_denied() -> None:
+    model, image, absent = small(), torch.randn(2, 3, 64, 96), 1
+    head = model.decode_head
+    torch.nn.init.constant_(head.se_layer.bias, 2.0)
+    with torch.no_grad():
+        features = model.extract(image)
+        x = head.before_encoding(features)
+        encoded, _ = head.encoded(features)
+        with force_absent(model, absent), gate_probe().attach(model) as captured:
+            moved, gated = head.encoded(features)
+            logits = model(image)
+        direction = head.se_layer.weight[absent]
+        steps = (encoded - moved) @ direction / (direction @ direction)
+        assert (steps > 0).all()
+        assert torch.allclose(moved, encoded - steps[:, None] * direction, atol=1e-5)
+        scores = head.se_layer(moved)
+        assert (scores[:, absent].sigmoid() < 0.01).all()
+        gate = head.enc_module.fc(moved)
+        assert not torch.allclose(gate, head.enc_module.fc(encoded))
+        assert torch.allclose(gated, (x + x * gate[..., None, None]).relu(), atol=1e-5)
+        restored, _ = head.encoded(features)
+    assert np.abs(gate_probe().map(captured, Query()).values - gate[0].numpy()).max() < 1e-6
+    shown = presence_probe().map(captured, Query()).values
+    assert np.abs(shown - scores[0].sigmoid().numpy()).max() < 1e-6
+    assert not (logits.argmax(1) == absent).any()
+    assert torch.equal(restored, encoded)
+
+
+def test_a_class_that_the_encoding_denies_already_moves_nothing() -> None:
+    model = small()
+    torch.nn.init.constant_(model.decode_head.se_layer.bias, -50.0)
+    with torch.no_grad():
+        features = model.extract(torch.randn(1, 3, 64, 96))
+        encoded, gated = model.decode_head.encoded(features)
+        with force_absent(model, 4):
+            again, gated_again = model.decode_head.encoded(features)
+    assert torch.equal(again, encoded)
+    assert torch.equal(gated_again, gated)
+
+
+def test_a_class_the_network_does_not_have_cannot_be_absent() -> None:
+    with pytest.raises(ValueError, match=r"class 5 .* 5 classes, 0 to 4"), force_absent(small(), 5):
+        pass
+    with pytest.raises(ValueError, match="SE-loss"), force_absent(small(se_loss=False), 0):
+        pass
+
+
+def test_codewords_are_averaged_as_published_or_summed_as_in_the_paper() -> None:
+    published = small(second_encoding=True)
+    paper = small(second_encoding=True, aggregation="sum")
+    with torch.no_grad():
+        features = published.extract(torch.randn(1, 3, 64, 96))
+        x = published.decode_head.before_encoding(features)
+        each = published.decode_head.enc_module.encoding(published.decode_head.enc_module.cells(x))
+        expected = each[:, 0].clone()
+        for k in range(1, 8):
+            expected += each[:, k]
+        assert torch.allclose(paper.decode_head.encoded(features)[0], expected, rtol=1e-4, atol=1e-5)
+        assert torch.allclose(published.decode_head.encoded(features)[0] * 8, expected, rtol=1e-4, atol=1e-5)
+        second, layer = paper.decode_head.second, paper.decode_head.second.se_layer
+        own = published.decode_head.second(features[-2])
+        by_eight = (own - layer.bias) * 8 + layer.bias
+        assert torch.allclose(second(features[-2]), by_eight, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="mean, sum"):
+        small(aggregation="max")
+
+
+def test_the_gate_is_added_to_one_as_published_or_multiplies_alone_as_in_the_paper() -> None:
+    published, paper = small(), small(gate_residual=False)
+    with torch.no_grad():
+        features = published.extract(torch.randn(1, 3, 64, 96))
+        x = published.decode_head.before_encoding(features)
+        encoded, residual = published.decode_head.encoded(features)
+        gate = published.decode_head.enc_module.fc(encoded)[..., None, None]
+        assert torch.allclose(residual, x * (1 + gate), atol=1e-5)
+        assert torch.allclose(paper.decode_head.encoded(features)[1], x * gate, atol=1e-5)
 
 
 @pytest.mark.parametrize("options", [{}, {"lateral": True}, {"second_encoding": True}])

@@ -22,8 +22,18 @@ ENTRY = SegmentorEntry(
         Option("num_codes", "int", 32, "codewords K", minimum=1, maximum=512),
         Option("se_loss", "bool", True, "predict which classes are present, from the encoding"),
         Option("se_weight", "float", 0.2, "weight of the SE-loss", minimum=0),
-        Option("lateral", "bool", False, "join stages 3 and 4 before the encoding"),
-        Option("second_encoding", "bool", False, "a further encoding module with SE-loss on stage 4"),
+        Option("lateral", "bool", False, "join stages 2 and 3 before the encoding"),
+        Option("second_encoding", "bool", False, "a further encoding module with SE-loss on stage 3"),
+        Option(
+            "aggregation",
+            "choice",
+            "mean",
+            "over codewords: mean as published, sum as in the paper",
+            choices=("mean", "sum"),
+        ),
+        Option(
+            "gate_residual", "bool", True, "x + x * gate as published; off: x * gate alone, as in the paper"
+        ),
         Option("channels", "int", 512, "channels of the head", minimum=1),
         Option("auxiliary", "bool", True, "auxiliary head on the feature before the last"),
     ),
@@ -31,7 +41,7 @@ ENTRY = SegmentorEntry(
         ProbeSpec(
             "codewords",
             "Assignment to codewords",
-            "segstudio_zoo.segmentors.encnet:codeword_probe",
+            "segstudio_zoo.probes.encnet:codeword_probe",
             query="pixel",
             kind="vector",
             options=(
@@ -42,7 +52,7 @@ ENTRY = SegmentorEntry(
         ProbeSpec(
             "presence",
             "Class presence",
-            "segstudio_zoo.segmentors.encnet:presence_probe",
+            "segstudio_zoo.probes.encnet:presence_probe",
             query="global",
             kind="vector",
             group="Context encoding",
@@ -52,7 +62,7 @@ ENTRY = SegmentorEntry(
         ProbeSpec(
             "gate",
             "Channel gate",
-            "segstudio_zoo.segmentors.encnet:gate_probe",
+            "segstudio_zoo.probes.encnet:gate_probe",
             query="global",
             kind="vector",
             group="Context encoding",
@@ -74,7 +84,7 @@ ENTRY = SegmentorEntry(
             "segstudio_zoo.segmentors.encnet:force_absent",
             choices=(-1, *range(_CLASSES)),
             trained=-1,
-            help="index of a class that no pixel may get; -1: none",
+            help="the encoding is moved until it denies this class; gate and mask follow; -1: none",
         ),
     ),
     side_outputs=("auxiliary",),
@@ -84,7 +94,13 @@ ENTRY = SegmentorEntry(
         "a gate on the channels, and the SE-loss from the same vector",
     ),
     look_at=("codeword assignment", "presence bars against the truth", "gate = 1", "a class forced absent"),
-    deviations=("Published weights average over the codewords; the paper sums.",),
+    deviations=(
+        "Published weights average over the codewords; the paper sums (aggregation sum).",
+        "Published networks add the gated features to the ungated; the paper multiplies (gate_residual off).",
+        "Published networks have an auxiliary FCN head; the paper a second encoding with SE-loss on stage 3 "
+        "(second_encoding on, auxiliary off).",
+    ),
+    only_with=(("presence", "se_loss", True), ("absent_class", "se_loss", True)),
     expects="any backbone; three features with lateral",
     search_aliases=("context encoding", "SE-loss", "codewords"),
     reference_checked=True,

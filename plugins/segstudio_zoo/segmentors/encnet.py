@@ -3,30 +3,38 @@
 H. Zhang, K. Dana, J. Shi, Z. Zhang, X. Wang, A. Tyagi, A. Agrawal: "Context Encoding for Semantic
 Segmentation", CVPR 2018, arXiv 1803.08904. Section 3.1, Eq. 1-2: N cells are softly assigned to K codewords
 by their distance, w_ik = softmax over k of -s_k ||x_i - d_k||^2 (published weights hold -s_k as `scale`), and
-residuals are aggregated, e_k = sum over i of w_ik (x_i - d_k). Section 3.2: e = sum over k of phi(e_k) gates
-the channels, and the SE-loss predicts from e which classes are present. A second encoding module, one stage
-earlier, adds a further SE-loss.
+residuals are aggregated, e_k = sum over i of w_ik (x_i - d_k); e = sum over k of phi(e_k) gates the channels,
+Y = X * gate, and the SE-loss predicts from e which classes are present. Section 3.2: a second encoding module
+on stage 3 adds a further SE-loss. Stages are counted as there: stage 3 has 1/16 of the picture's size before
+dilation, stage 4 1/32; layers 3 and 4 of a ResNet.
+
+Published weights take the mean over codewords (`aggregation="sum"` is the paper's), compute X + X * gate
+(`gate_residual=False` is the paper's) and have an auxiliary FCN head where the paper has the second encoding
+(`second_encoding=True, auxiliary=False`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segstudio.plugin_api import Loss, ProbeMap, Query
+from segstudio.plugin_api import Loss
 from segstudio_zoo.layers.conv import ConvNormAct
-from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
 from segstudio_zoo.layers.encoding_layout import conv_norm, encoding_maps
 from segstudio_zoo.layers.fcn_head import auxiliary_fcn
 from segstudio_zoo.layers.resize import resize
 from segstudio_zoo.layers.segmentor import Criterion, EncoderDecoder, SegmentationHead
+
+AGGREGATIONS = ("mean", "sum")
+"""Over codewords: as published, as in the paper."""
+
+ABSENT_SCORE = -5.0
+"""Presence score of a class that is forced absent: a probability of 0.7 %."""
 
 
 class Encoding(nn.Module):
@@ -53,15 +61,17 @@ class Encoding(nn.Module):
 
 
 class ContextEncoding(nn.Module):
-    """x (N, C, H, W) -> e (N, C) and x * gate + x (N, C, H, W) (Fig. 2)."""
+    """x (N, C, H, W) -> e (N, C) and x * gate + x, or x * gate without `residual` (N, C, H, W) (Fig. 2)."""
 
-    def __init__(self, channels: int, num_codes: int) -> None:
+    def __init__(
+        self, channels: int, num_codes: int, *, aggregation: str = "mean", residual: bool = True
+    ) -> None:
         super().__init__()
         self.encoding_project = ConvNormAct(channels, channels, 1)
-        self.encoding = nn.Sequential(
-            Encoding(channels, num_codes), nn.BatchNorm1d(num_codes), nn.ReLU(inplace=True)
-        )
+        self.encoding = _encoding(channels, num_codes)
         self.fc = nn.Sequential(nn.Linear(channels, channels), nn.Sigmoid())
+        self.aggregation = aggregation
+        self.residual = residual
         self.gated = True
 
     def cells(self, x: Tensor) -> Tensor:
@@ -69,34 +79,49 @@ class ContextEncoding(nn.Module):
         return self.encoding_project(x).flatten(2).transpose(1, 2)
 
     def encode(self, x: Tensor) -> Tensor:
-        """e (N, C). Published weights take the mean over codewords where the paper takes the sum."""
-        out: Tensor = self.encoding(self.cells(x)).mean(dim=1)
-        return out
+        """e (N, C)."""
+        return _over_codewords(self.encoding(self.cells(x)), self.aggregation)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def gate(self, encoded: Tensor) -> Tensor:
+        """e (N, C) -> the factor of each channel (N, C), ones where the gate is switched off."""
+        gate: Tensor = self.fc(encoded)
+        return gate if self.gated else torch.ones_like(gate)
+
+    def forward(self, x: Tensor, correct: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """`correct` may put another e in place of the one read from `x`, before the gate."""
         encoded = self.encode(x)
-        if not self.gated:
-            return encoded, (x + x).relu()
-        gate = self.fc(encoded)[..., None, None]
-        return encoded, (x + x * gate).relu()
+        if correct is not None:
+            encoded = correct(encoded)
+        gated = x * self.gate(encoded)[..., None, None]
+        return encoded, (x + gated if self.residual else gated).relu()
 
 
-class StageFourEncoding(nn.Module):
+class StageThreeEncoding(nn.Module):
     """The second encoding module: convolution, encoding, presence scores. Only its SE-loss is used."""
 
-    def __init__(self, in_channels: int, channels: int, num_classes: int, num_codes: int) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, num_classes: int, num_codes: int, *, aggregation: str = "mean"
+    ) -> None:
         super().__init__()
         self.bottleneck = ConvNormAct(in_channels, channels, 3)
         self.encoding_project = ConvNormAct(channels, channels, 1)
-        self.encoding = nn.Sequential(
-            Encoding(channels, num_codes), nn.BatchNorm1d(num_codes), nn.ReLU(inplace=True)
-        )
+        self.encoding = _encoding(channels, num_codes)
         self.se_layer = nn.Linear(channels, num_classes)
+        self.aggregation = aggregation
 
     def forward(self, x: Tensor) -> Tensor:
         cells = self.encoding_project(self.bottleneck(x)).flatten(2).transpose(1, 2)
-        scores: Tensor = self.se_layer(self.encoding(cells).mean(dim=1))
+        scores: Tensor = self.se_layer(_over_codewords(self.encoding(cells), self.aggregation))
         return scores
+
+
+def _encoding(channels: int, num_codes: int) -> nn.Sequential:
+    return nn.Sequential(Encoding(channels, num_codes), nn.BatchNorm1d(num_codes), nn.ReLU(inplace=True))
+
+
+def _over_codewords(encoded: Tensor, aggregation: str) -> Tensor:
+    """(N, K, C) -> (N, C)."""
+    return encoded.sum(dim=1) if aggregation == "sum" else encoded.mean(dim=1)
 
 
 def class_presence(target: Tensor, num_classes: int) -> Tensor:
@@ -123,6 +148,8 @@ class EncHead(SegmentationHead):
         se_weight: float,
         lateral: bool,
         second_encoding: bool,
+        aggregation: str,
+        gate_residual: bool,
         align_corners: bool,
     ) -> None:
         super().__init__(channels, num_classes, align_corners=align_corners)
@@ -133,16 +160,21 @@ class EncHead(SegmentationHead):
         if lateral:
             self.lateral_convs = nn.ModuleList(ConvNormAct(width, channels, 1) for width in in_channels[:-1])
             self.fusion = ConvNormAct(len(in_channels) * channels, channels, 3)
-        self.enc_module = ContextEncoding(channels, num_codes)
+        self.enc_module = ContextEncoding(
+            channels, num_codes, aggregation=aggregation, residual=gate_residual
+        )
         self.se_layer = nn.Linear(channels, num_classes) if se_loss else None
         self.second = (
-            StageFourEncoding(in_channels[-2], channels, num_classes, num_codes) if second_encoding else None
+            StageThreeEncoding(in_channels[-2], channels, num_classes, num_codes, aggregation=aggregation)
+            if second_encoding
+            else None
         )
         self.absent_class: int | None = None
 
     def encoded(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """e (N, C) and the gated features (N, C, h, w)."""
-        return self.enc_module(self.before_encoding(features))
+        correct = None if self.absent_class is None else self._denied
+        return self.enc_module(self.before_encoding(features), correct)
 
     def before_encoding(self, features: Sequence[Tensor]) -> Tensor:
         """(N, C, h, w): what the encoding module reads."""
@@ -160,8 +192,16 @@ class EncHead(SegmentationHead):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         return self._without_absent(self.classify(self.encoded(features)[1]))
 
+    def _denied(self, encoded: Tensor) -> Tensor:
+        """e (N, C), moved against the absent class's presence weights until its score is ABSENT_SCORE."""
+        assert self.se_layer is not None
+        direction = self.se_layer.weight[self.absent_class]
+        score = encoded @ direction + self.se_layer.bias[self.absent_class]
+        steps = (score - ABSENT_SCORE).clamp(min=0) / direction.square().sum().clamp(min=1e-12)
+        return encoded - steps[:, None] * direction
+
     def _without_absent(self, logits: Tensor) -> Tensor:
-        if self.absent_class is None or self.absent_class >= self.num_classes:
+        if self.absent_class is None:
             return logits
         lowest = logits.amin(dim=1) - 1
         logits = logits.clone()
@@ -181,7 +221,7 @@ class EncHead(SegmentationHead):
         if self.se_layer is not None:
             result["loss_se"] = self._presence_loss(self.se_layer(encoded), truth)
         if self.second is not None:
-            result["loss_se_stage4"] = self._presence_loss(self.second(features[self.indices[-2]]), truth)
+            result["loss_se_stage3"] = self._presence_loss(self.second(features[self.indices[-2]]), truth)
         return result
 
     def _presence_loss(self, scores: Tensor, truth: Tensor) -> Loss:
@@ -200,14 +240,19 @@ def build(
     se_weight: float = 0.2,
     lateral: bool = False,
     second_encoding: bool = False,
+    aggregation: str = "mean",
+    gate_residual: bool = True,
     channels: int = 512,
     auxiliary: bool = True,
 ) -> EncoderDecoder:
     """EncNet on the last three features of `backbone` (all are read with `lateral` only), auxiliary FCN
     head (0.4, unless `auxiliary` is off) on the one before the last.
 
-    Raises ValueError where `second_encoding` is wanted of a backbone with one feature.
+    Raises ValueError where `second_encoding` is wanted of a backbone with one feature, or `aggregation` is
+    none of AGGREGATIONS.
     """
+    if aggregation not in AGGREGATIONS:
+        raise ValueError(f"aggregation is {aggregation!r}; it is one of {', '.join(AGGREGATIONS)}")
     infos = backbone.features
     if second_encoding and len(infos) < 2:
         raise ValueError("the second encoding module needs two features; this backbone has one")
@@ -222,6 +267,8 @@ def build(
         se_weight=se_weight,
         lateral=lateral,
         second_encoding=second_encoding,
+        aggregation=aggregation,
+        gate_residual=gate_residual,
         align_corners=align_corners,
     )
     side = auxiliary_fcn(infos, num_classes, align_corners=align_corners) if auxiliary else None
@@ -259,105 +306,7 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     }
 
 
-# What a person can look at -------------------------------------------------------------------------------
-
-
-@dataclass
-class CapturedEncoding:
-    """Assignment of every cell to every codeword (h, w, K), the gate (C,), presence (K,) or None."""
-
-    image_size: tuple[int, int] = (0, 0)
-    align_corners: bool = False
-    assignment: np.ndarray | None = None
-    gate: np.ndarray | None = None
-    presence: np.ndarray | None = None
-
-    @property
-    def nbytes(self) -> int:
-        kept = (self.assignment, self.gate, self.presence)
-        return sum(values.nbytes for values in kept if values is not None)
-
-
-@contextmanager
-def _capturing(model: nn.Module) -> Iterator[CapturedEncoding]:
-    captured = CapturedEncoding()
-    head = next(module for module in model.modules() if isinstance(module, EncHead))
-    module = head.enc_module
-
-    @torch.no_grad()
-    def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
-        x = inputs[0][:1].detach()
-        encoding = module.encoding[0]
-        assert isinstance(encoding, Encoding)
-        weights = encoding.assignment(module.cells(x))[0]
-        captured.assignment = weights.reshape(*x.shape[2:], -1).float().cpu().numpy()
-        encoded = output[0][:1].detach()
-        captured.gate = module.fc(encoded)[0].float().cpu().numpy()
-        if head.se_layer is not None:
-            captured.presence = head.se_layer(encoded).sigmoid()[0].float().cpu().numpy()
-
-    handle = module.register_forward_hook(keep)
-    try:
-        with image_size_of(model, captured):
-            yield captured
-    finally:
-        handle.remove()
-
-
-class _EncodingProbe:
-    def attach(self, model: nn.Module) -> Any:
-        return _capturing(model)
-
-
-class CodewordProbe(_EncodingProbe):
-    """How a clicked pixel is shared out among the codewords; or, with `codeword`, where one codeword is."""
-
-    def map(
-        self, captured: CapturedEncoding, query: Query, *, codeword: int = -1, **options: Any
-    ) -> ProbeMap:
-        if captured.assignment is None:
-            raise ValueError("nothing was kept yet: run the network first")
-        height, width, codes = captured.assignment.shape
-        grid = grid_of(captured, (height, width))
-        cell = grid.cell_of(query)
-        if codeword < 0:
-            labels = tuple(f"codeword {k + 1}" for k in range(codes))
-            values = captured.assignment[cell]
-            return ProbeMap(values, "vector", labels=labels, rows_sum_to_one=True, query_cell=cell)
-        if codeword >= codes:
-            raise ValueError(f"there are {codes} codewords; {codeword} is none of them")
-        values = captured.assignment[..., codeword]
-        return ProbeMap(values, "map", stride=grid.stride, offset=grid.offset, query_cell=cell)
-
-
-class PresenceProbe(_EncodingProbe):
-    """Which classes the encoding says are in the picture: a probability for each."""
-
-    def map(self, captured: CapturedEncoding, query: Query, **options: Any) -> ProbeMap:
-        if captured.presence is None:
-            raise ValueError("this network was built without the SE-loss, or has not run yet")
-        return ProbeMap(captured.presence, "vector")
-
-
-class GateProbe(_EncodingProbe):
-    """The factor each channel is multiplied by (before the residual)."""
-
-    def map(self, captured: CapturedEncoding, query: Query, **options: Any) -> ProbeMap:
-        if captured.gate is None:
-            raise ValueError("nothing was kept yet: run the network first")
-        return ProbeMap(captured.gate, "vector")
-
-
-def codeword_probe() -> CodewordProbe:
-    return CodewordProbe()
-
-
-def presence_probe() -> PresenceProbe:
-    return PresenceProbe()
-
-
-def gate_probe() -> GateProbe:
-    return GateProbe()
+# What a person can switch ---------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -376,9 +325,19 @@ def gate_off(model: nn.Module, value: bool) -> Iterator[None]:
 
 @contextmanager
 def force_absent(model: nn.Module, value: int) -> Iterator[None]:
-    """A class that no pixel may get, as if the encoding had said it is not there; -1: none."""
+    """A class that is not there; -1: none. e is moved against this class's presence weights until the layer
+    of the SE-loss denies it, the gate follows from the moved e, and no pixel may get the class.
+
+    Raises ValueError where the network does not have this class, or no layer that says what is present.
+    """
     heads = [module for module in model.modules() if isinstance(module, EncHead)]
     before = [head.absent_class for head in heads]
+    for head in heads:
+        if value >= head.num_classes:
+            known = f"{head.num_classes} classes, 0 to {head.num_classes - 1}"
+            raise ValueError(f"there is no class {value} to be absent: this network has {known}")
+        if value >= 0 and head.se_layer is None:
+            raise ValueError("this network was built without the SE-loss: nothing says which class is absent")
     for head in heads:
         head.absent_class = None if value < 0 else int(value)
     try:
