@@ -6,6 +6,7 @@ Only numpy is needed: checks of a torch module use the torch that the module bro
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -135,7 +136,9 @@ def check_switch(
 ) -> list[str]:
     """Sets a switch to each of its values and looks that the network is itself again afterwards.
 
-    A network that takes the picture's labels (`region_truth`, (N, H, W) int64, None where unknown) gets some.
+    It may refuse values that this network lacks (a class beyond its classes) with a ValueError when it is
+    set, but not all of them. A network that takes the picture's labels (`region_truth`, (N, H, W) int64, None
+    where unknown) gets some.
     """
     torch = sys.modules["torch"]
     side = _side(spec)
@@ -145,14 +148,22 @@ def check_switch(
         model.region_truth = torch.zeros((1, side, side), dtype=torch.int64)
     with torch.no_grad():
         before = model.scores(image)[0]
+        refused: list[ValueError] = []
         for value in values:
             try:
-                with apply(model, value):
-                    model.scores(image)
+                with contextlib.ExitStack() as stack:
+                    try:
+                        stack.enter_context(apply(model, value))
+                    except ValueError as error:
+                        refused.append(error)
+                    else:
+                        model.scores(image)
             except Exception as error:  # noqa: BLE001 - whatever it raises is the finding
                 problems.append(f"switch {title} = {value!r} raised {type(error).__name__}: {error}")
             if not torch.equal(before, model.scores(image)[0]):
                 problems.append(f"switch {title} = {value!r} leaves the network changed")
+        if refused and len(refused) == len(values):
+            problems.append(f"switch {title} refuses all of its values: {refused[0]}")
     return problems
 
 

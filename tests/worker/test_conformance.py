@@ -146,3 +146,29 @@ def test_a_probe_that_disturbs_and_a_switch_that_stays_are_found() -> None:
 
     problems = conformance.check_switch(Net().eval(), SPEC, "gate", gate, (True, False))
     assert problems == ["switch gate = False leaves the network changed"]
+
+
+def test_a_switch_may_refuse_a_value_that_this_network_lacks_but_not_break_on_it() -> None:
+    @contextmanager
+    def absent(model: Net, value: int) -> Any:
+        if value >= 2:
+            raise ValueError(f"there is no class {value}: this network has 2 classes")
+        yield
+
+    @contextmanager
+    def breaking(model: Net, value: int) -> Any:
+        if value >= 2:
+            raise RuntimeError("sizes differ")
+        yield
+
+    @contextmanager
+    def refusing(model: Net, value: int) -> Any:
+        raise ValueError("no")
+        yield
+
+    net = Net().eval()
+    assert not conformance.check_switch(net, SPEC, "absent", absent, (-1, 0, 1, 2, 3))
+    broken = conformance.check_switch(net, SPEC, "absent", breaking, (-1, 2))
+    assert broken == ["switch absent = 2 raised RuntimeError: sizes differ"]
+    refused = conformance.check_switch(net, SPEC, "absent", refusing, (-1, 2))
+    assert refused == ["switch absent refuses all of its values: no"]
