@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from segstudio.plugin_api import Query
+from segstudio.plugin_api import ProbeMap, Query
 from segstudio_zoo import create_model, identify, load_checkpoint
-from segstudio_zoo.catalog.nonlocal_net import FORMS
+from segstudio_zoo.catalog.nonlocal_net import ENTRY, FORMS
 from segstudio_zoo.layers.dense_attention import attend
 from segstudio_zoo.segmentors.nonlocal_net import NonLocalBlock, attention_probe, block_off
 from tests.zoo.reference import check_reference, mean_over_all_pixels
@@ -105,10 +106,65 @@ def test_other_forms_are_shown_where_the_weights_allow() -> None:
     assert signed.signed
     assert signed.notes
     assert probe.map(captured, Query(y=3, x=3), form="gaussian").values.sum() == pytest.approx(1, abs=1e-5)
-    with pytest.raises(ValueError, match="concatenation"):
+    with pytest.raises(ValueError, match="concatenation needs w_f, which only a network built with it has"):
         probe.map(captured, Query(y=3, x=3), form="concatenation")
     with pytest.raises(ValueError, match="outside"):
         probe.map(captured, Query(y=300, x=3))
+
+
+def _shown(form: str, built: str, **options: object) -> tuple[NonLocalBlock, Tensor, dict[str, ProbeMap]]:
+    """What the probe shows as `form` (and as built) of a network built with `built`; its block's input."""
+    torch.manual_seed(4)
+    model = create_model("nonlocal_r18-d8", num_classes=3, channels=16, instantiation=built, **options)
+    probe, inputs = attention_probe(), []
+    block = model.decode_head.nl_block
+    handle = block.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+    with torch.no_grad(), probe.attach(model) as captured:
+        model.scores(torch.randn(1, 3, 56, 72))
+    handle.remove()
+    maps = {name: probe.map(captured, Query(y=17, x=40), form=name) for name in (form, "as built")}
+    return block, inputs[0], maps
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_concatenation_network_shows_all_four_forms_on_one_query(form: str) -> None:
+    block, x, maps = _shown(form, "concatenation")
+    with torch.no_grad():
+        if form in ("embedded_gaussian", "dot_product"):
+            theta, phi = (layer(x)[0].flatten(1).T for layer in (block.theta, block.phi))
+            scores = theta @ phi.T
+            width = theta.shape[1]
+            full = (scores * width**-0.5).softmax(1) if form == "embedded_gaussian" else scores / len(phi)
+        elif form == "gaussian":
+            flat = x[0].flatten(1).T
+            full = (flat @ flat.T).softmax(1)
+        else:
+            full = _full_matrix(block, x)
+    shown = maps[form]
+    assert torch.allclose(torch.from_numpy(shown.values).flatten(), full[2 * 9 + 5], atol=1e-5)
+    assert shown.signed == (form == "dot_product")
+    assert bool(shown.notes) == (form != "concatenation")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("sub_sample", [False, True])
+def test_the_form_a_network_was_built_with_can_be_asked_for_by_its_name(form: str, sub_sample: bool) -> None:
+    _, _, maps = _shown(form, form, use_scale=False, sub_sample=sub_sample, reduction=1)
+    assert np.array_equal(maps[form].values, maps["as built"].values)
+    assert not maps[form].notes
+
+
+@pytest.mark.parametrize("form", ["embedded_gaussian", "dot_product", "concatenation"])
+def test_a_gaussian_network_says_which_weights_it_lacks(form: str) -> None:
+    with pytest.raises(ValueError, match=f"{form} needs (theta and phi|w_f), which"):
+        _shown(form, "gaussian")
+
+
+def test_all_four_forms_can_be_chosen() -> None:
+    (option,) = (option for option in ENTRY.probes[0].options if option.name == "form")
+    assert option.choices == ("as built", *FORMS)
+    with pytest.raises(ValueError, match="as built, gaussian, embedded_gaussian"):
+        _shown("cosine", "dot_product")
 
 
 def test_a_checkpoint_without_its_auxiliary_head_is_known_and_loads() -> None:

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
+from segstudio_zoo.catalog.nonlocal_net import FORMS
 from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.dense_attention import (
     AttentionModule,
@@ -78,9 +79,11 @@ class NonLocalBlock(AttentionModule):
         key_map, value_map = self.phi(x), self.g(x)
         query, key, value = (m.flatten(2).transpose(1, 2) for m in (query_map, key_map, value_map))
         rule = "softmax"
+        vectors: dict[str, Tensor] = {}
         if self.instantiation == "dot_product":
             rule = "mean"
         elif self.instantiation == "concatenation":
+            vectors = {"theta": query[0], "phi": key[0]}
             query, key = self._as_products(query, key)
             rule = "relu_mean"
         height, width = x.shape[2:]
@@ -92,6 +95,8 @@ class NonLocalBlock(AttentionModule):
             key_grid=(key_map.shape[2], key_map.shape[3]),
             rule=rule,  # type: ignore[arg-type]
             x=x[0].flatten(1).T,
+            form=self.instantiation,
+            **vectors,
         )
         y = attend(query, key, value, scale=self.scale, rule=rule)  # type: ignore[arg-type]
         y = y.transpose(1, 2).reshape(x.shape[0], -1, height, width)
@@ -176,7 +181,7 @@ def _blocks(model: nn.Module) -> list[NonLocalBlock]:
 
 class NonLocalProbe:
     """Rows and columns of f / C. `form` shows another f on the same features, as far as the weights allow:
-    Gaussian needs none, dot product and embedded Gaussian the theta and phi of each other."""
+    Gaussian needs none, embedded Gaussian and dot product any theta and phi, concatenation its own w_f."""
 
     def attach(self, model: nn.Module) -> AbstractContextManager[DenseCapture]:
         return capturing(model, _blocks(model))
@@ -190,26 +195,30 @@ class NonLocalProbe:
         form: str = "as built",
         **options: Any,
     ) -> ProbeMap:
-        record = _in_form(captured.record(), form)
-        notes = () if form == "as built" else (f"{form} on features trained with another f",)
+        built = captured.record()
+        record = _in_form(built, form)
+        notes = () if record is built else (f"{form} on features trained with {built.extra['form']}",)
         return row_or_column(captured, record, query, view, notes)
 
 
 def _in_form(record: DenseRecord, form: str) -> DenseRecord:
-    if form == "as built":
+    """`record` itself where it is of this form already. Raises ValueError where weights are missing."""
+    if form in ("as built", record.extra["form"]):
         return record
-    x = record.extra["x"]
+    if form not in FORMS:
+        raise ValueError(f"form is {form!r}; it is one of {', '.join(('as built', *FORMS))}")
     if form == "gaussian":
+        x = record.extra["x"]
         return replace(
             record, query=x, key=x, key_grid=record.query_grid, scale=1.0, rule="softmax", extra={}
         )
-    if record.rule == "relu_mean" or record.query.shape[1] == x.shape[1]:
-        raise ValueError(f"{form} needs theta and phi, which this network does not have as vectors")
-    if form == "embedded_gaussian":
-        return replace(record, scale=record.query.shape[1] ** -0.5, rule="softmax")
-    if form == "dot_product":
-        return replace(record, scale=1.0, rule="mean")
-    raise ValueError(f"{form} has weights of its own, which this network lacks")
+    if form == "concatenation":
+        raise ValueError("concatenation needs w_f, which only a network built with it has")
+    if record.extra["form"] == "gaussian":
+        raise ValueError(f"{form} needs theta and phi, which a Gaussian network does without")
+    theta, phi = record.extra.get("theta", record.query), record.extra.get("phi", record.key)
+    scale, rule = (theta.shape[1] ** -0.5, "softmax") if form == "embedded_gaussian" else (1.0, "mean")
+    return replace(record, query=theta, key=phi, scale=scale, rule=rule, extra={})
 
 
 def attention_probe() -> NonLocalProbe:
