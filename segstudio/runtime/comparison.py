@@ -36,7 +36,9 @@ _SETTING = "compare.panes"
 
 @dataclass(frozen=True)
 class Pane:
-    """One pane. `switches` are the parts changed against the trained model, by id."""
+    """One pane. `runnable` says at which output the model is seen; `switches` are the parts changed against
+    the trained model, by id.
+    """
 
     number: int
     kind: PaneKind
@@ -47,13 +49,22 @@ class Pane:
     @property
     def title(self) -> str:
         if self.runnable is not None:
-            return self.runnable.title
+            return self.runnable.full_title
         return "Image" if self.kind == "image" else "Ground truth"
 
     @property
     def key(self) -> str:
         """The key of this pane's predictions; empty where it shows none."""
         return "" if self.runnable is None else prediction_key(self.runnable, self.switches)
+
+    @property
+    def baseline(self) -> Pane | None:
+        """What a changed pane is held against: its output as trained, or the final one; None for that."""
+        if self.switches:
+            return replace(self, switches={})
+        if self.runnable is not None and self.runnable.output:
+            return replace(self, runnable=self.runnable.with_output(""))
+        return None
 
 
 class Comparison(QObject):
@@ -126,6 +137,12 @@ class Comparison(QObject):
     def set_switches(self, number: int, switches: Mapping[str, Any]) -> None:
         """Parts of the pane's model that are not as trained; an empty mapping is the trained model."""
         self._replace(number, switches=dict(switches))
+
+    def set_output(self, number: int, output: str) -> None:
+        """The side output that the pane's model is seen at; "" is the final one."""
+        pane = self.pane(number)
+        if pane is not None and pane.runnable is not None:
+            self._replace(number, runnable=pane.runnable.with_output(output))
 
     def _replace(self, number: int, **changes: Any) -> None:
         for place, pane in enumerate(self._panes):
@@ -223,6 +240,7 @@ class Comparison(QObject):
             {
                 "kind": pane.kind,
                 "key": pane.runnable.key if pane.runnable is not None else "",
+                "output": pane.runnable.output if pane.runnable is not None else "",
                 "switches": dict(pane.switches),
                 "view": pane.view,
             }
@@ -266,6 +284,8 @@ class Comparison(QObject):
         runnable = next((each for each in self._shelf.runnable if each.key == key), None)
         if entry.get("kind") == "model" and runnable is None:
             return None
+        if runnable is not None:
+            runnable = runnable.with_output(str(entry.get("output", "")))
         switches, view = dict(entry.get("switches", {})), entry.get("view", "mask")
         return Pane(next(self._numbers), entry["kind"], runnable, switches, view)
 
@@ -284,7 +304,11 @@ class Comparison(QObject):
         if self._shelf.is_listing:
             gone = []
         panes = [
-            replace(pane, runnable=known.get(pane.runnable.key, pane.runnable)) if pane.runnable else pane
+            replace(
+                pane, runnable=known.get(pane.runnable.key, pane.runnable).with_output(pane.runnable.output)
+            )
+            if pane.runnable
+            else pane
             for pane in self._panes
             if pane not in gone
         ]
@@ -308,4 +332,5 @@ class Comparison(QObject):
 
 def _content(pane: Pane) -> tuple[Any, ...]:
     """What makes two panes the same but for their numbers."""
-    return (pane.kind, pane.runnable.key if pane.runnable else "", dict(pane.switches), pane.view)
+    model = (pane.runnable.key, pane.runnable.output) if pane.runnable else ()
+    return (pane.kind, model, dict(pane.switches), pane.view)

@@ -242,7 +242,7 @@ class Predictions(QObject):
         call.finished.connect(take)
         self._follow_end(slot, call)
         if job and self._jobs is not None:
-            self._jobs.add(job_of_call(f"{request.runnable.title} on this image", call))
+            self._jobs.add(job_of_call(f"{request.runnable.full_title} on this image", call))
         if request.cancelled:
             call.cancel()
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from segstudio.core.downloaded_weights import checkpoint_folder, on_this_computer
+from segstudio.core.checked_weights import known_finding
+from segstudio.core.downloaded_weights import checkpoint_folder, downloaded, on_this_computer
 from segstudio.core.errors import UserError
 from segstudio.core.resources import resource
 from segstudio.core.taxonomies import load_taxonomy, taxonomy_names
 from segstudio.core.weights_facts import WeightsFacts, read_facts
-from segstudio.plugin_api import ModelSpec, Plugin
+from segstudio.plugin_api import Checkpoint, ModelSpec, Plugin
 
 Origin = Literal["demo", "checkpoint", "run", "file", "plugin"]
 
@@ -31,6 +32,21 @@ class RunnableModel:
     class_names: tuple[str, ...]
     class_colors: tuple[tuple[int, int, int], ...]
     origin: Origin
+
+    @property
+    def output(self) -> str:
+        """The side output that is looked at; "" is the final one."""
+        return str(self.ref.get("output") or "")
+
+    @property
+    def full_title(self) -> str:
+        """The title, and which output it is where that is not the final one."""
+        return f"{self.title} · output: {self.output}" if self.output else self.title
+
+    def with_output(self, output: str) -> RunnableModel:
+        """The same model with the same weights, seen at another of its outputs."""
+        ref = {name: value for name, value in self.ref.items() if name != "output"}
+        return replace(self, ref={**ref, "output": output} if output else ref)
 
 
 def find_runnable(
@@ -69,13 +85,17 @@ def _of_file(specs: Mapping[str, ModelSpec], path: Path, origin: Origin, key: st
 
 
 def _of_spec(plugin: Plugin, spec: ModelSpec, folder: Path) -> Iterable[RunnableModel]:
-    """The spec's checkpoints on this computer; a plugin without `load` brings its own weights."""
+    """The spec's checkpoints on this computer; a plugin without `load` brings its own weights.
+
+    A file that was found to be another than the published one is not offered; one that nobody compared yet
+    is: the worker compares it before it uses it.
+    """
     if spec.unavailable:
         return
     here = [
         (checkpoint, path)
         for checkpoint in spec.checkpoints
-        if (path := on_this_computer(checkpoint, folder))
+        if (path := on_this_computer(checkpoint, folder)) and not _is_another(checkpoint, folder)
     ]
     names = [checkpoint.dataset for checkpoint, _ in here]
     for checkpoint, path in here:
@@ -87,6 +107,11 @@ def _of_spec(plugin: Plugin, spec: ModelSpec, folder: Path) -> Iterable[Runnable
         yield _runnable(f"{spec.id}@{checkpoint.id}", title, ref, facts, "checkpoint")
     if not plugin.load and not spec.trainable:
         yield _runnable(spec.id, spec.title, _ref(spec.id), WeightsFacts(), "plugin")
+
+
+def _is_another(checkpoint: Checkpoint, folder: Path) -> bool:
+    path = downloaded(checkpoint, folder) if checkpoint.url else None
+    return path is not None and known_finding(checkpoint, path) is False
 
 
 def _known_classes(facts: WeightsFacts, taxonomy: str, number: int | None) -> WeightsFacts:

@@ -17,7 +17,7 @@ from segstudio.ui.widgets.labels import ElidedLabel, label, tag
 
 
 class PaneHeader(QFrame):
-    """What a pane shows and how; the name opens the switches of a model that has some."""
+    """What a pane shows and how; the name opens the outputs and switches of a model that has some."""
 
     view_chosen = Signal(str)
     maximise_clicked = Signal()
@@ -69,10 +69,11 @@ class PaneHeader(QFrame):
     def name_text(self) -> str:
         return self._name.text()
 
-    def set_name(self, letter: str, name: str, *, has_switches: bool, changed: bool) -> None:
+    def set_name(self, letter: str, name: str, *, opens: bool, changed: bool) -> None:
+        """`opens`: a press on the name opens a card. `changed`: the model is not as trained."""
         self._letter.setText(letter)
         self._name.setText(name)
-        self._name.set_opens(has_switches)
+        self._name.set_opens(opens)
         self._tag.setVisible(changed)
 
     @property

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QSplitter, QWidget
 from segstudio.core.metrics import mean_iou
 from segstudio.core.project import Project
 from segstudio.runtime.actions import ActionSpec
-from segstudio.runtime.comparison import Comparison, Pane
+from segstudio.runtime.comparison import Comparison
 from segstudio.runtime.image_runs import ImageRuns
 from segstudio.runtime.mask_result import key_of_any_precision
 from segstudio.runtime.predictions import Predictions
@@ -226,17 +226,23 @@ class CompareRoom(QObject):
             live = key_of_any_precision(pane.key) in self._live
             if runnable is not None and (runnable.origin == "demo" or live):
                 self._predictions.request(runnable, current.id, switches=pane.switches)
-                if pane.switches:
-                    self._predictions.request(runnable, current.id)
+                baseline = pane.baseline
+                if baseline is not None and baseline.runnable is not None:
+                    self._predictions.request(baseline.runnable, current.id)
         self.scores.count_current()
 
     def show_model(self, runnable: RunnableModel) -> None:
         """Another room asks for this model: its pane comes in front, made where there is none."""
-        for pane in self.comparison.models:
-            if pane.runnable is not None and pane.runnable.key == runnable.key:
-                self.comparison.set_active(pane.number)
-                return
-        self._add("model", runnable)
+        shown = [
+            pane
+            for pane in self.comparison.models
+            if pane.runnable is not None and pane.runnable.key == runnable.key
+        ]
+        if not shown:
+            self._add("model", runnable)
+            return
+        final = next((pane for pane in shown if pane.runnable and not pane.runnable.output), shown[0])
+        self.comparison.set_active(final.number)
 
     def _add(self, kind: str, runnable: object) -> None:
         pane = self.comparison.add(kind, runnable)  # type: ignore[arg-type]
@@ -259,7 +265,7 @@ class CompareRoom(QObject):
         if self._is_front:
             self._services.status.error.emit(error)
 
-    # ------------------------------------------------------------------ switches
+    # ------------------------------------------------------------------ outputs and switches
 
     def _open_switches(self, number: int) -> None:
         """The card under the pane's name; the same press closes it."""
@@ -268,10 +274,14 @@ class CompareRoom(QObject):
         if was == number or pane is None or pane.runnable is None or view is None:
             return
         spec = self._shelf.find(str(pane.runnable.ref["model"]))
-        if spec is None or not spec.switches:
+        if spec is None or not (spec.switches or spec.side_outputs):
             return
-        card = SwitchesCard(spec.switches, pane.switches, self.stage)
-        card.changed.connect(lambda values: self._switch(number, values))
+        output = pane.runnable.output
+        card = SwitchesCard(
+            spec.switches, pane.switches, self.stage, outputs=spec.side_outputs, output=output
+        )
+        card.changed.connect(lambda values: self._change(number, switches=values))
+        card.output_chosen.connect(lambda name: self._change(number, output=name))
         card.show()
         card.raise_()
         self._card = (number, card)
@@ -300,8 +310,13 @@ class CompareRoom(QObject):
         card.close()
         return number
 
-    def _switch(self, number: int, values: dict[str, object]) -> None:
-        self.comparison.set_switches(number, values)
+    def _change(
+        self, number: int, *, switches: dict[str, object] | None = None, output: str | None = None
+    ) -> None:
+        if switches is not None:
+            self.comparison.set_switches(number, switches)
+        if output is not None:
+            self.comparison.set_output(number, output)
         pane = self.comparison.pane(number)
         if pane is not None:
             self._live.add(key_of_any_precision(pane.key))
@@ -309,28 +324,29 @@ class CompareRoom(QObject):
         self._show_loss()
 
     def _show_loss(self) -> None:
-        """What the switches cost on this image against the model as trained."""
+        """What the output or the switches cost on this image against the final one, or the trained model."""
         current = self._session.current
         pane = self.comparison.pane(self._card[0]) if self._card is not None else None
         if self._card is None or pane is None or current is None:
             return
         card = self._card[1]
-        if not pane.switches:
+        baseline = pane.baseline
+        if baseline is None:
             card.show_loss("As trained", "", worse=False)
             return
-        untouched = Pane(0, "model", pane.runnable)
+        against = "Against the trained model" if pane.switches else "Against the final output"
         own = [
             entry.index for entry in self._predictions.space.classes if entry.in_project and not entry.ignore
         ]
         values = []
-        for each in (untouched, pane):
+        for each in (baseline, pane):
             matrix = self.scores.get(each.key, current.id)
             if matrix is None or not matrix.any():
-                card.show_loss("Against the trained model", "", worse=False)
+                card.show_loss(against, "", worse=False)
                 return
             values.append(mean_iou(matrix, own))
         change = values[1] - values[0]
-        card.show_loss("Against the trained model", f"mIoU {signed(change)}", worse=change < 0)
+        card.show_loss(against, f"mIoU {signed(change)}", worse=change < 0)
 
     # ------------------------------------------------------------------ ranking
 

@@ -335,7 +335,10 @@ class CompareStage(QWidget):
                 other = pair[0] if pane == pair[1] else pair[1]
                 name, letter = other.title, comparison.letter(other.number)
             view.header.set_name(
-                letter, name, has_switches=bool(spec and spec.switches), changed=bool(pane.switches)
+                letter,
+                name,
+                opens=bool(spec and (spec.switches or spec.side_outputs)),
+                changed=bool(pane.switches),
             )
             result = self.result(pane)
             told = result.info if result is not None else {}
@@ -347,13 +350,11 @@ class CompareStage(QWidget):
             titles = [pane.title for pane in pair]
             if comparison.layout == "blink":
                 shown = 1 if self._blinking else 0
-                self.pair.header.set_name(letters[shown], titles[shown], has_switches=False, changed=False)
+                self.pair.header.set_name(letters[shown], titles[shown], opens=False, changed=False)
             else:
                 between = " | " if comparison.layout == "curtain" else " ≠ "
                 words = f"{titles[0]}{between}{titles[1]}"
-                self.pair.header.set_name(
-                    between.strip().join(letters), words, has_switches=False, changed=False
-                )
+                self.pair.header.set_name(between.strip().join(letters), words, opens=False, changed=False)
 
     def _show_isolated(self) -> None:
         if not self.isVisible():

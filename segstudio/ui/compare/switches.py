@@ -1,4 +1,4 @@
-"""The card under a pane's name: parts of its model that can be switched off with the same weights."""
+"""The card under a pane's name: which output of its model is seen, and parts that can be switched off."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from segstudio.plugin_api import SwitchSpec
 from segstudio.ui.widgets.labels import label, set_role
@@ -16,11 +16,24 @@ WIDTH = 264
 
 
 class SwitchesCard(QFrame):
-    """One row a switch. `changed` tells all switches that are not as trained."""
+    """One row a switch. `changed` tells all switches that are not as trained.
+
+    Where the network has side `outputs`, a row above chooses one; `output_chosen` tells it, "" is the final
+    one.
+    """
 
     changed = Signal(object)
+    output_chosen = Signal(str)
 
-    def __init__(self, specs: tuple[SwitchSpec, ...], values: Mapping[str, Any], parent: QWidget) -> None:
+    def __init__(
+        self,
+        specs: tuple[SwitchSpec, ...],
+        values: Mapping[str, Any],
+        parent: QWidget,
+        *,
+        outputs: tuple[str, ...] = (),
+        output: str = "",
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("Popup")
         self.setFixedWidth(WIDTH)
@@ -28,14 +41,24 @@ class SwitchesCard(QFrame):
         self._specs = specs
         self._values = dict(values)
         self.rows: dict[str, SegmentedControl] = {}
+        self.outputs: QComboBox | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 8, 10, 8)
         column.setSpacing(8)
-        head = QHBoxLayout()
-        head.addWidget(label("Switches", size=12, strong=600))
-        head.addStretch(1)
-        head.addWidget(label("same weights", role="t2", size=12))
-        column.addLayout(head)
+        if outputs:
+            self.outputs = box = _output_box(outputs, output)
+            box.activated.connect(lambda: self.output_chosen.emit(box.currentData()))
+            row = QHBoxLayout()
+            row.addWidget(label("Output", size=12, strong=600))
+            row.addStretch(1)
+            row.addWidget(box)
+            column.addLayout(row)
+        if specs:
+            head = QHBoxLayout()
+            head.addWidget(label("Switches", size=12, strong=600))
+            head.addStretch(1)
+            head.addWidget(label("same weights", role="t2", size=12))
+            column.addLayout(head)
         for spec in specs:
             row = QHBoxLayout()
             name = label(spec.title, size=12)
@@ -80,6 +103,17 @@ class SwitchesCard(QFrame):
         else:
             self._values[spec.id] = value
         self.changed.emit(dict(self._values))
+
+
+def _output_box(outputs: tuple[str, ...], output: str) -> QComboBox:
+    box = QComboBox()
+    box.setMinimumWidth(128)
+    box.setAccessibleName("Output")
+    box.setToolTip("What the network supervises beside its final scores, with the same weights")
+    for name in ("", *outputs):
+        box.addItem(name or "Final", name)
+    box.setCurrentIndex(max(0, box.findData(output)))
+    return box
 
 
 def _word(choice: Any, spec: SwitchSpec) -> str:
