@@ -56,10 +56,20 @@ def safetensors_copy(path: Path) -> Path:
     return path.with_suffix(".safetensors")
 
 
+def bundled(checkpoint: Checkpoint) -> Path | None:
+    """The file of weights that came with the program or a plugin, else None."""
+    path = Path(checkpoint.path) if checkpoint.path else None
+    return path if path is not None and path.is_file() else None
+
+
 def on_this_computer(checkpoint: Checkpoint, folder: Path | None = None) -> Path | None:
-    """Bundled, or fetched earlier; of a fetched one the copy that knows its classes, where there is one."""
-    if checkpoint.path and Path(checkpoint.path).is_file():
-        return Path(checkpoint.path)
+    """Bundled, or fetched earlier; of a fetched one the copy that knows its classes, where there is one.
+
+    It says where, not that the file is the published one: a worker compares before it uses a file.
+    """
+    path = bundled(checkpoint)
+    if path is not None:
+        return path
     path = downloaded(checkpoint, folder) if checkpoint.url else None
     if path is None:
         return None

@@ -14,6 +14,7 @@ from typing import Literal
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from segstudio.core.checked_weights import another_file, known_finding
 from segstudio.core.downloaded_weights import (
     checkpoint_folder,
     file_name,
@@ -110,6 +111,7 @@ class PublishedWeights(QObject):
         self._failed: dict[str, Standing] = {}
         self._calls: dict[str, Job] = {}
         self._standings: dict[str, Standing] = {}
+        self._is_watched = False
         shelf.changed.connect(self._shelf_changed)
         self._look()
 
@@ -145,7 +147,7 @@ class PublishedWeights(QObject):
         if key in self._failed:
             return replace(self._failed[key], done=self._files.get(part_path(Path(name)).name, 0))
         if name in self._files:
-            return Standing("here", done=self._files[name])
+            return self._compared(offer.checkpoint, checkpoint_folder() / name, self._files[name])
         part = self._files.get(part_path(Path(name)).name, 0)
         return Standing("part", done=part) if part else Standing("absent")
 
@@ -164,7 +166,10 @@ class PublishedWeights(QObject):
         return next((offer for offer in self.offers if offer.key == key), None)
 
     def refresh(self) -> None:
-        """Looks at the folder again: somebody may have put a file there by hand."""
+        """Looks at the folder again: somebody may have put a file there by hand.
+
+        Files that were not compared with their checksum yet are handed to the worker, one job each.
+        """
         before = dict(self._files)
         self._look()
         fresh = set(self._files) - set(before)
@@ -174,6 +179,8 @@ class PublishedWeights(QObject):
                 self._standings.pop(offer.key, None)
         if self._files != before:
             self._shelf.weights_changed()
+        self._is_watched = True
+        self._check_new()
 
     # -- verbs ---------------------------------------------------------------------------------------
 
@@ -230,6 +237,34 @@ class PublishedWeights(QObject):
 
     def _fetched(self, offer: Offer, job: Job) -> None:
         """The file is whole: tried on its network, it gets a copy that knows its classes."""
+        self._try(offer, job)
+
+    def _check_new(self) -> None:
+        """Compares and tries files that nobody fetched here, and that were not compared before."""
+        for offer in self.offers:
+            checkpoint, path = offer.checkpoint, offer.file
+            if checkpoint is None or path is None or path.name not in self._files or offer.spec.unavailable:
+                continue
+            if offer.key in self._calls or offer.key in self._failed:
+                continue
+            if known_finding(checkpoint, path) is None:
+                job = Job(f"Check {title_of(offer)}")
+                self._calls[offer.key] = job
+                self._jobs.add(job)
+                job.changed.connect(lambda key=offer.key, job=job: self._tell_cancelling(key, job))
+                job.begin()
+                self._try(offer, job)
+
+    @staticmethod
+    def _compared(checkpoint: Checkpoint, path: Path, size: int) -> Standing:
+        """How a file in the folder stands: "checking" until the worker has compared it."""
+        finding = known_finding(checkpoint, path)
+        if finding is False:
+            return Standing("failed", done=size, error=another_file(checkpoint, path))
+        return Standing("here" if finding else "checking", done=size)
+
+    def _try(self, offer: Offer, job: Job) -> None:
+        """Compares the file, loads it into its network, and writes its copy, all in the worker."""
         assert offer.checkpoint is not None
         self._set(offer, Standing("checking"))
         job.report(None, "trying it on its network")
@@ -258,6 +293,7 @@ class PublishedWeights(QObject):
             return
         self._failed[offer.key] = Standing("failed", error=error)
         self._leave(offer).fail(error)
+        self._shelf.weights_changed()  # a file that is another than the published one is offered no longer
 
     def _arrive(self, offer: Offer) -> None:
         if offer.key not in self._calls:
@@ -294,6 +330,8 @@ class PublishedWeights(QObject):
     def _shelf_changed(self) -> None:
         self._offers = None
         self._look()
+        if self._is_watched:
+            self._check_new()
         self.changed.emit()
 
     def _make_offers(self) -> Iterator[Offer]:

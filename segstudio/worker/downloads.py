@@ -7,7 +7,6 @@ that want the same file do not write into each other's part: the second one is t
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import ssl
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
+from segstudio.core.checked_weights import check, is_published, remember_published
 from segstudio.core.downloaded_weights import checkpoint_folder, file_name, part_path
 from segstudio.core.errors import UserError
 from segstudio.core.project_lock import try_lock
@@ -95,12 +95,7 @@ def fetch(
         )
     path = folder / file_name(checkpoint)
     if path.is_file():
-        if not is_published(checkpoint, path):
-            raise UserError(
-                "The file is not the published checkpoint",
-                where=f"at {path} (its SHA-256 does not begin with {checkpoint.sha256[:8]})",
-                action="Remove it, and fetch it again.",
-            )
+        check(checkpoint, path)
         return path
     part = part_path(path)
     failure = ""
@@ -108,7 +103,9 @@ def fetch(
         try:
             complete = _receive(checkpoint, part, opener, progress, cancel)
         except (OSError, HTTPException) as error:
-            if isinstance(error, urllib.error.HTTPError) and error.code == 416:
+            if isinstance(error, urllib.error.HTTPError) and error.code == 416 and part.is_file():
+                if _is_whole(checkpoint, part, error):
+                    return _keep(checkpoint, part, path)
                 part.unlink(missing_ok=True)  # longer than the server's file: start over
             failure = _reason(error)
             continue
@@ -116,8 +113,7 @@ def fetch(
             failure = "the server closed the connection early"
             continue
         _verify(checkpoint, part)
-        part.replace(path)
-        return path
+        return _keep(checkpoint, part, path)
     raise UserError(
         "The checkpoint could not be downloaded",
         where=f"from {checkpoint.url} ({failure})",
@@ -197,12 +193,23 @@ def _verify(checkpoint: Checkpoint, part: Path) -> None:
     )
 
 
-def is_published(checkpoint: Checkpoint, path: Path) -> bool:
-    """Whether the SHA-256 begins as published; True where nothing was published."""
-    if not checkpoint.sha256:
-        return True
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest().startswith(checkpoint.sha256.lower())
+def _keep(checkpoint: Checkpoint, part: Path, path: Path) -> Path:
+    """Gives a part that was found whole and right its final name."""
+    part.replace(path)
+    remember_published(checkpoint, path)
+    return path
+
+
+def _is_whole(checkpoint: Checkpoint, part: Path, answer: urllib.error.HTTPError) -> bool:
+    """Whether a part behind which the server has nothing is the whole file: the end came before its name.
+
+    Without a published checksum its length has to be known, from the answer ("bytes */1234") or the list.
+    """
+    told = (answer.headers.get("Content-Range") or "").rpartition("/")[2].strip()
+    total = int(told) if told.isdigit() else checkpoint.bytes
+    if total is None and not checkpoint.sha256:
+        return False
+    return total in (None, part.stat().st_size) and is_published(checkpoint, part)
 
 
 def _reason(error: Exception) -> str:
@@ -215,5 +222,5 @@ def _reason(error: Exception) -> str:
         words = getattr(reason, "strerror", None) or str(reason)
         return f"no connection: {words}"
     if isinstance(error, TimeoutError):
-        return f"no answer for {_SILENCE_SECONDS:.0f} s"
+        return f"no answer for {_SILENCE_SECONDS:g} s"
     return str(error) or type(error).__name__

@@ -28,6 +28,7 @@ from segstudio.worker.memory import available_bytes
 from segstudio.worker.model_building import build_model
 from segstudio.worker.model_ref import ModelRef
 from segstudio.worker.precision import Agreement, dtype_of, lower
+from segstudio.worker.published_files import usable_file, write_copy
 from segstudio.worker.side_outputs import no_output, output_scores
 
 _EXAMPLE_SIDE = 64
@@ -122,7 +123,9 @@ def load_model(
     if spec.unavailable:
         raise UserError(f"{spec.title} cannot run on this computer: {spec.unavailable}")
     checkpoint = _checkpoint(spec, ref)
-    path = ref.weights or (on_this_computer(checkpoint) if checkpoint is not None else None)
+    path, copy = ref.weights, None
+    if checkpoint is not None:
+        path, copy = usable_file(checkpoint)
     weights = read_weights(path) if path is not None else None
     if weights is None and plugin.load and not ref.untrained:
         raise UserError(
@@ -150,6 +153,9 @@ def load_model(
         options=built.options,
         notes=notes,
     )
+    if copy is not None and checkpoint is not None and weights is not None and _is_plain(ref, checkpoint):
+        problem = write_copy(loaded, weights, checkpoint, copy)
+        notes += [problem] if problem else []
     if loaded.is_torch:
         _make_ready(loaded, optimise=optimise)
         if dtype is not torch.float32:
@@ -197,6 +203,16 @@ def _checkpoint(spec: ModelSpec, ref: ModelRef) -> Checkpoint | None:
                 )
             return checkpoint
     raise UserError(f"{spec.title} has no checkpoint named {ref.checkpoint!r}")
+
+
+def _is_plain(ref: ModelRef, checkpoint: Checkpoint) -> bool:
+    """Whether the ref asks for the checkpoint as published: only then its facts are the checkpoint's."""
+    return (
+        not ref.options
+        and ref.preprocess is None
+        and ref.num_classes in (None, checkpoint.num_classes)
+        and ref.taxonomy in ("", checkpoint.taxonomy)
+    )
 
 
 def _preprocess(

@@ -31,7 +31,8 @@ _DRIP_SECONDS = 0.06
 class HttpsServer(ThreadingHTTPServer):
     """Serves `files` by name. `ranges` lists the Range of every request.
 
-    `hold_after`: after so many bytes answers only drip until `go_on` is set (None = never).
+    `hold_after`: after so many bytes answers only drip until `go_on` is set (None = never);
+    nothing comes any more where it `is_silent`.
     """
 
     daemon_threads = True
@@ -44,6 +45,7 @@ class HttpsServer(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.ranges: list[str | None] = []
         self.hold_after: int | None = None
+        self.is_silent = False
         self.go_on = threading.Event()
 
     def address(self, name: str) -> str:
@@ -71,7 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
         stop = len(content) if hold is None else min(max(hold, first), len(content))
         self.wfile.write(content[first:stop])
         while stop < len(content):
-            step = len(content) if self.server.go_on.wait(_DRIP_SECONDS) else _DRIP
+            wait = None if self.server.is_silent else _DRIP_SECONDS
+            step = len(content) if self.server.go_on.wait(wait) else _DRIP
             self.wfile.write(content[stop : stop + step])
             stop += step
 

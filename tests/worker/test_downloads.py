@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from segstudio.core import checked_weights
 from segstudio.core.errors import UserError
 from segstudio.plugin_api import Checkpoint
 from segstudio.worker import downloads
+from tests.worker.https_server import https_server
 
 CONTENT = bytes(range(256)) * 4096
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -50,6 +52,12 @@ class Handler(BaseHTTPRequestHandler):
         if behaviour == "missing":
             self.send_error(404)
             return
+        if behaviour == "at the end" and asked == f"bytes={len(CONTENT)}-":
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         first = int(asked.removeprefix("bytes=").rstrip("-")) if asked and behaviour != "no ranges" else 0
         body = CONTENT[first:]
         if behaviour == "wrong":
@@ -64,6 +72,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:
         """The test's own output stays readable."""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGSTUDIO_HOME", str(tmp_path_factory.mktemp("home")))
 
 
 @pytest.fixture
@@ -117,6 +130,60 @@ def test_an_earlier_part_is_continued_after_a_restart(server: Server, tmp_path: 
     (tmp_path / "net-0123.pth.part").write_bytes(CONTENT[:1000])
     downloads.fetch(checkpoint(), folder=tmp_path, opener=server.open)
     assert server.requests == ["bytes=1000-"]
+
+
+@pytest.mark.parametrize("sha256", [DIGEST[:8], ""])
+def test_a_whole_part_left_before_its_name_is_kept_and_not_fetched_again(
+    server: Server, tmp_path: Path, sha256: str
+) -> None:
+    server.behaviour = "at the end"
+    (tmp_path / "net-0123.pth.part").write_bytes(CONTENT)
+    path = downloads.fetch(checkpoint(sha256=sha256), folder=tmp_path, opener=server.open)
+    assert path.read_bytes() == CONTENT
+    assert server.requests == [f"bytes={len(CONTENT)}-"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net-0123.pth"]
+
+
+def test_a_part_of_the_right_length_with_other_bytes_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+    server.behaviour = "at the end"
+    (tmp_path / "net-0123.pth.part").write_bytes(bytes(len(CONTENT)))
+    path = downloads.fetch(checkpoint(), folder=tmp_path, opener=server.open)
+    assert path.read_bytes() == CONTENT
+    assert server.requests == [f"bytes={len(CONTENT)}-", None]
+
+
+def test_a_server_that_goes_silent_is_left_and_taken_up_where_it_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(downloads, "_SILENCE_SECONDS", 0.5)
+    with https_server(monkeypatch) as silent:
+        silent.files["net-0123.pth"] = CONTENT
+        silent.hold_after, silent.is_silent = 300_000, True
+        published = Checkpoint(id="net", url=silent.address("net-0123.pth"), sha256=DIGEST[:8])
+        with pytest.raises(UserError, match=r"no answer for 0\.5 s.*put it at .*net-0123\.pth"):
+            downloads.fetch(published, folder=tmp_path)
+        assert silent.ranges == [None, "bytes=300000-", "bytes=300000-"]
+        assert (tmp_path / "net-0123.pth.part").read_bytes() == CONTENT[:300_000]
+        silent.go_on.set()
+        assert downloads.fetch(published, folder=tmp_path).read_bytes() == CONTENT
+
+
+def test_a_file_is_compared_once_until_it_changes(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(
+        checked_weights, "is_published", lambda _checkpoint, path: bool(read.append(path)) or True
+    )
+    path = tmp_path / "net-0123.pth"
+    path.write_bytes(b"first")
+    assert checked_weights.known_finding(checkpoint(), path) is None
+    assert [checked_weights.check(checkpoint(), path) for _ in range(3)] == [True, False, False]
+    assert checked_weights.known_finding(checkpoint(), path) is True
+    path.write_bytes(b"another")
+    assert checked_weights.known_finding(checkpoint(), path) is None
+    assert checked_weights.check(checkpoint(), path) and len(read) == 2
+    assert checked_weights.known_finding(checkpoint(sha256="00000000"), path) is None
 
 
 def test_a_server_that_always_breaks_is_named_with_the_way_by_hand(server: Server, tmp_path: Path) -> None:

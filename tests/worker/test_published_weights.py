@@ -181,9 +181,46 @@ def test_without_a_connection_the_way_by_hand_is_told_and_works(
     assert "no connection" in words and str(path) in words and server.address("good.pth") in words
     path.write_bytes(content)
     bench.weights.refresh()
-    assert bench.kind("good") == "here"
-    qtbot.waitUntil(lambda: bench.weights.runnable(bench.offer("good")) is not None, timeout=SECONDS)
+    assert bench.kind("good") == "checking", "nobody compared it with its checksum yet"
+    qtbot.waitUntil(lambda: bench.kind("good") == "here", timeout=SECONDS)
     assert bench.weights.runnable(bench.offer("good")).class_names[0] == "background"
+    assert read_facts(checkpoint_folder() / "good.safetensors").model == "tiny/plain"
+
+
+def test_a_wrong_file_put_there_by_hand_is_told_apart_kept_and_not_offered(
+    qtbot: QtBot, bench: Bench, server: HttpsServer
+) -> None:
+    path = checkpoint_folder() / "wrong.pth"
+    path.write_bytes(server.files["wrong.pth"])
+    bench.weights.refresh()
+    qtbot.waitUntil(lambda: bench.kind("wrong") == "failed", timeout=SECONDS)
+    words = str(bench.weights.standing(bench.offer("wrong")).error)
+    assert "not the published checkpoint" in words and str(path) in words and "Remove it" in words
+    assert path.read_bytes() == server.files["wrong.pth"] and not path.with_suffix(".safetensors").exists()
+    qtbot.waitUntil(lambda: bench.weights.runnable(bench.offer("wrong")) is None, timeout=SECONDS)
+    again = PublishedWeights(bench.shelf, bench.worker, bench.jobs)
+    assert again.standing(bench.offer("wrong")).kind == "failed", "known from the last time"
+    again.close()
+
+
+def test_compare_takes_a_file_put_there_by_hand_only_after_its_check(
+    qtbot: QtBot, bench: Bench, server: HttpsServer
+) -> None:
+    for name in ("good", "wrong"):
+        (checkpoint_folder() / f"{name}.pth").write_bytes(server.files[f"{name}.pth"])
+    bench.shelf.weights_changed()
+    keys = {"tiny/plain@good", "tiny/plain@wrong"}
+    qtbot.waitUntil(lambda: keys <= {model.key for model in bench.shelf.runnable}, timeout=SECONDS)
+    offered = {model.key: model for model in bench.shelf.runnable}
+    call = bench.worker.request("model_info", model=offered["tiny/plain@wrong"].ref)
+    with qtbot.waitSignal(call.failed, timeout=SECONDS) as failed:
+        pass
+    assert "not the published checkpoint" in str(failed.args[0])
+    call = bench.worker.request("model_info", model=offered["tiny/plain@good"].ref)
+    with qtbot.waitSignal(call.finished, timeout=SECONDS):
+        pass
+    assert read_facts(checkpoint_folder() / "good.safetensors").num_classes == 21
+    assert not (checkpoint_folder() / "wrong.safetensors").exists()
 
 
 def test_the_process_for_downloads_ends_when_there_is_nothing_to_fetch(qtbot: QtBot, bench: Bench) -> None:
