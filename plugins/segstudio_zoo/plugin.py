@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from segstudio.plugin_api import ModelSpec, Option, Plugin
 from segstudio_zoo import catalog
 from segstudio_zoo.catalog.entry import SegmentorEntry
@@ -23,7 +25,7 @@ def _spec(entry: SegmentorEntry, name: str) -> ModelSpec:
         for option in (*entry.options, *found.backbone.options, *_COMMON)
     )
     values = {option.name: option.default for option in options}
-    absent = {part for part, option, value in entry.only_with if values[option] != value}
+    absent = absent_parts(entry, values)
     classes = settings.get("num_classes")
     preprocess = found.model.preprocess if found.model and found.model.preprocess else entry.preprocess
     return ModelSpec(
@@ -39,7 +41,7 @@ def _spec(entry: SegmentorEntry, name: str) -> ModelSpec:
         switches=tuple(
             switch for switch in (*entry.switches, *found.backbone.switches) if switch.id not in absent
         ),
-        side_outputs=_side_outputs(entry, options),
+        side_outputs=tuple(name for name in _side_outputs(entry, options) if name not in absent),
         min_size=max(entry.min_size, found.backbone.min_size),
         size_divisor=max(entry.size_divisor, found.backbone.size_divisor),
         num_classes=classes if isinstance(classes, int) else None,
@@ -53,6 +55,14 @@ def _spec(entry: SegmentorEntry, name: str) -> ModelSpec:
         venue=entry.paper.venue,
         parts=(*entry.parts, *found.backbone.parts),
     )
+
+
+def absent_parts(entry: SegmentorEntry, values: Mapping[str, object]) -> set[str]:
+    """Probes, switches and side outputs of `entry` that a model built with these option values lacks."""
+    wanted: dict[tuple[str, str], list[object]] = {}
+    for part, option, value in entry.only_with:
+        wanted.setdefault((part, option), []).append(value)
+    return {part for (part, option), known in wanted.items() if values[option] not in known}
 
 
 def _with_default(option: Option, default: object) -> Option:

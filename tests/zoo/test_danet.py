@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from segstudio.plugin_api import Query
+from segstudio_zoo.catalog.danet import ENTRY
+from segstudio_zoo.plugin import absent_parts
 from segstudio_zoo.probes import danet as danet_probes
 from segstudio_zoo.segmentors import danet
 from tests.zoo.attention_nets import picture, small
@@ -91,6 +95,77 @@ def test_switches_zero_one_gamma_and_put_it_back() -> None:
         assert torch.equal(model(image), before)
     assert not torch.allclose(no_position, before) and not torch.allclose(no_channel, before)
     assert not torch.allclose(no_position, no_channel)
+
+
+@pytest.mark.parametrize(
+    ("branches", "missing", "there"),
+    [
+        ("channel", danet.position_off, danet.channel_off),
+        ("position", danet.channel_off, danet.position_off),
+    ],
+)
+def test_switch_of_an_absent_branch_says_that_it_is_absent(branches: str, missing: Any, there: Any) -> None:
+    model, image = small("danet", branches=branches), picture()
+    with torch.no_grad():
+        before = model(image)
+        with pytest.raises(ValueError, match=f"branches='{branches}'"), missing(model, True):
+            pass
+        with missing(model, False):
+            assert torch.equal(model(image), before)
+        with there(model, True):
+            assert not torch.allclose(model(image), before)
+        assert torch.equal(model(image), before)
+
+
+@pytest.mark.parametrize(
+    ("branches", "absent"),
+    [
+        ("both", set()),
+        ("position", {"channel_off", "channel_attention", "channel_energy", "channel"}),
+        ("channel", {"position_off", "position_row", "position_column", "position"}),
+    ],
+)
+def test_parts_are_declared_for_the_branches_there_are(branches: str, absent: set[str]) -> None:
+    assert absent_parts(ENTRY, {"branches": branches}) == absent
+    model = small("danet", branches=branches)
+    with torch.no_grad():
+        assert set(model.side_outputs(picture())) == set(ENTRY.side_outputs) - absent
+
+
+@pytest.mark.parametrize("branches", ["position", "channel"])
+def test_probes_of_an_absent_branch_leave_those_of_the_other_alone(branches: str) -> None:
+    model = small("danet", branches=branches)
+    position, channel = danet_probes.position_row(), danet_probes.channel_weights()
+    with torch.no_grad(), position.attach(model) as positions, channel.attach(model) as channels:
+        model.scores(picture())
+    asked = [(position, positions, Query(y=3.0, x=3.0)), (channel, channels, Query("global"))]
+    if branches == "channel":
+        asked.reverse()
+    (there, kept, query), (missing, empty, other) = asked
+    assert np.isfinite(there.map(kept, query).values).all() and kept.nbytes > 0
+    assert empty.nbytes == 0
+    with pytest.raises(ValueError, match=f"branches='{branches}'"):
+        missing.map(empty, other)
+
+
+def test_equation_3_is_the_plain_softmax_of_the_energy() -> None:
+    published, plain = small("danet"), small("danet", channel_softmax="energy")
+    plain.load_state_dict(published.state_dict())
+    image, probe = picture(), danet_probes.channel_weights()
+    with torch.no_grad(), probe.attach(plain) as captured:
+        got = plain(image)
+        assert not torch.allclose(got, published(image))
+        head = plain.decode_head
+        x = head.cam_in_conv(plain.extract(image)[-1])
+        flat = x[0].flatten(1)
+        energy = torch.stack([torch.stack([(a * b).sum() for b in flat]) for a in flat])
+        weights = torch.exp(energy - energy.max(1, keepdim=True).values)
+        weights /= weights.sum(1, keepdim=True)
+        expected = 0.7 * (weights @ flat).reshape(x.shape) + x
+        assert torch.allclose(head.cam(x), expected, atol=1e-4)
+    assert np.allclose(probe.map(captured, Query("global")).values, weights.numpy(), atol=1e-4)
+    with pytest.raises(ValueError, match="channel_softmax must be"):
+        small("danet", channel_softmax="maximum")
 
 
 @pytest.mark.parametrize("branches", ["both", "position", "channel"])

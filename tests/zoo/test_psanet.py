@@ -9,6 +9,8 @@ from torch import Tensor
 
 from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, load_checkpoint
+from segstudio_zoo.catalog.psanet import ENTRY
+from segstudio_zoo.plugin import absent_parts
 from segstudio_zoo.probes import psanet as psanet_probes
 from segstudio_zoo.segmentors import psanet
 from segstudio_zoo.segmentors.psanet import by_offset_on_grid, collect_logits, distribute_logits
@@ -179,6 +181,47 @@ def test_branch_switch_silences_the_other_and_is_taken_back() -> None:
             only_distribute = model(image)
         assert torch.equal(model(image), before)
     assert not torch.allclose(only_collect, before) and not torch.allclose(only_collect, only_distribute)
+
+
+@pytest.mark.parametrize(("direction", "other"), [("collect", "distribute"), ("distribute", "collect")])
+def test_branch_switch_refuses_a_branch_that_is_not_there(direction: str, other: str) -> None:
+    model, image = small("psanet", direction=direction), picture()
+    with torch.no_grad():
+        before = model(image)
+        for own in ("both", direction):
+            with psanet.branch(model, own):
+                assert torch.equal(model(image), before)
+        with pytest.raises(ValueError, match=f"only the {direction} branch"), psanet.branch(model, other):
+            pass
+    with pytest.raises(ValueError, match="must be"), psanet.branch(small("psanet"), "neither"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("direction", "absent"),
+    [
+        ("both", set()),
+        ("collect", {"branch", "distribute_to", "distribute_from"}),
+        ("distribute", {"branch", "collect"}),
+    ],
+)
+def test_parts_are_declared_for_the_branches_there_are(direction: str, absent: set[str]) -> None:
+    assert absent_parts(ENTRY, {"direction": direction}) == absent
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+@pytest.mark.parametrize("factor", [None, 0.0])
+def test_without_a_factor_the_context_is_divided_by_the_number_of_cells(
+    softmax: bool, factor: float | None
+) -> None:
+    options = {"direction": "collect", "psa_softmax": softmax}
+    model = small("psanet", normalization_factor=factor, **options)
+    for image in (picture(), picture(65, 97)):
+        height, width = model.decode_head.shrunk(model.extract(image)[-1].shape[-2:])[0]
+        fixed = small("psanet", normalization_factor=float(height * width), **options)
+        fixed.load_state_dict(model.state_dict())
+        with torch.no_grad():
+            assert torch.allclose(model(image), fixed(image), atol=1e-6)
 
 
 @pytest.mark.parametrize("direction", ["both", "collect", "distribute"])

@@ -21,6 +21,13 @@ ENTRY = SegmentorEntry(
         Option("channels", "int", 512, "width of each branch", minimum=8),
         Option("inner_channels", "int", 64, "width of the position attention's queries and keys", minimum=1),
         Option("branches", "choice", "both", "branches", choices=("both", "position", "channel")),
+        Option(
+            "channel_softmax",
+            "choice",
+            "inverted",
+            "channel attention over (largest - energy), as published, or over the energy (equation 3)",
+            choices=("inverted", "energy"),
+        ),
         Option("initial_gamma", "float", 0.0, "weight of the attention before training (0 in the paper)"),
         Option("auxiliary", "bool", True, "auxiliary head on the feature before the last"),
         Option("auxiliary_channels", "int", 256, "width of the auxiliary head", minimum=8),
@@ -48,7 +55,8 @@ ENTRY = SegmentorEntry(
             query="global",
             kind="matrix",
             group="Channel attention",
-            help="Row: channel; column: channel it takes from. The least similar channels weigh most.",
+            help="Row: channel; column: channel it takes from. As published, the least similar "
+            "channels weigh most.",
         ),
         ProbeSpec(
             "channel_energy",
@@ -78,6 +86,15 @@ ENTRY = SegmentorEntry(
             trained=False,
         ),
     ),
+    only_with=tuple(
+        (part, "branches", branches)
+        for branch, parts in (
+            ("position", ("position_off", "position_row", "position_column", "position")),
+            ("channel", ("channel_off", "channel_attention", "channel_energy", "channel")),
+        )
+        for part in parts
+        for branches in ("both", branch)
+    ),
     side_outputs=("position", "channel", "auxiliary"),
     parts=(
         "position attention: every pixel over every pixel",
@@ -86,6 +103,9 @@ ENTRY = SegmentorEntry(
         "multi-grid 4, 8, 16 in the authors' models (option multi_grid of the backbone)",
     ),
     look_at=("position row", "channel matrix, energy and attention side by side", "each gamma at 0"),
-    deviations=("Channel attention inverts the energy, as the published code does; equation 3 does not.",),
+    deviations=(
+        "Channel attention inverts the energy, as the published code does; equation 3 does not "
+        "(`channel_softmax`).",
+    ),
     reference_checked=True,
 )

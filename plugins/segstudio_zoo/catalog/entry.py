@@ -106,9 +106,10 @@ class SegmentorEntry:
     `build` is called as `build(backbone_module, num_classes=K, align_corners=False, **options)`.
     `backbones` lists the published pairs as written in names ("r50-d8"); the first is the default of the
     bare name. `models` are names with settings of their own ("deeplabv3_mobilenet-v2-d16"). `expects` is
-    the sentence shown where a backbone does not suit. `only_with`: (id of a probe or switch, option, value)
-    where a model has it with that value alone. `recipes`: a word that names of published
-    configurations have behind the model's ("ade20k"), and the settings that go with it.
+    the sentence shown where a backbone does not suit. `only_with`: (id of a probe, a switch or a side output,
+    option, value) where a model has it with that value alone; several values of one option are alternatives,
+    several options must all be met. `recipes`: a word that names of published configurations have behind the
+    model's ("ade20k"), and the settings that go with it.
     """
 
     id: str

@@ -24,7 +24,13 @@ ENTRY = SegmentorEntry(
         Option("direction", "choice", "both", "branches", choices=("both", "collect", "distribute")),
         Option("compact", "bool", False, "one weight per cell instead of per offset; fixed grid"),
         Option("shrink_factor", "int", 2, "how much smaller the attention's grid is", minimum=1),
-        Option("normalization_factor", "float", 1.0, "divides the gathered context"),
+        Option(
+            "normalization_factor",
+            "float",
+            1.0,
+            "divides the gathered context; 0 = by the number of the grid's cells (paper)",
+            minimum=0.0,
+        ),
         Option("psa_softmax", "bool", True, "softmax over the sources"),
         Option("projection_padding", "int", 1, "of the 1x1 after the attention (authors: 0)", minimum=0),
         Option("auxiliary", "bool", True, "auxiliary head on the feature before the last"),
@@ -75,6 +81,12 @@ ENTRY = SegmentorEntry(
             trained="both",
         ),
     ),
+    only_with=(
+        ("branch", "direction", "both"),
+        *((part, "direction", "both") for part in ("collect", "distribute_to", "distribute_from")),
+        ("collect", "direction", "collect"),
+        *((part, "direction", "distribute") for part in ("distribute_to", "distribute_from")),
+    ),
     side_outputs=("auxiliary",),
     parts=(
         "over-completed map of offsets, predicted at every position",
@@ -85,6 +97,8 @@ ENTRY = SegmentorEntry(
     deviations=(
         "Offsets outside the map keep logit 0 and so take part in the softmax, as published.",
         "The 1x1 after the attention has padding 1, as published.",
+        "The weights are a softmax over the sources and their sum is not divided, as published; equations 1 "
+        "and 2 divide by the number N of cells (`normalization_factor` 0, with or without `psa_softmax`).",
     ),
     search_aliases=("PsNet",),
     recipes=(("ade20k", (("mask_size", (66, 66)),)),),

@@ -32,6 +32,7 @@ class CapturedPositions:
     size: tuple[int, int] = (0, 0)
     image: ImageSize = field(default_factory=ImageSize)
     align_corners: bool = False
+    absent: bool = False
     _normaliser: Tensor | None = None
 
     @property
@@ -41,6 +42,8 @@ class CapturedPositions:
 
     @property
     def grid(self) -> FeatureGrid:
+        if self.absent:
+            raise ValueError("This DANet has no position attention (branches='channel').")
         if self.query is None:
             raise ValueError("Nothing is kept yet: run the model on the picture first.")
         return FeatureGrid(self.size, self.image.size, self.align_corners)
@@ -78,11 +81,12 @@ class PositionProbe:
 
     @contextmanager
     def attach(self, model: nn.Module) -> Iterator[CapturedPositions]:
-        """While open, a run of `model` fills what is returned."""
+        """While open, a run of `model` fills what is returned; nothing where the branch is absent."""
         attention = next((m for m in model.modules() if isinstance(m, PositionAttention)), None)
+        captured = CapturedPositions(align_corners=model.align_corners, absent=attention is None)
         if attention is None:
-            raise ValueError("This model has no position attention (branches='channel').")
-        captured = CapturedPositions(align_corners=model.align_corners)
+            yield captured
+            return
         kept: dict[str, Tensor] = {}
 
         def keep_query(_: nn.Module, __: Any, out: Tensor) -> None:
@@ -123,9 +127,14 @@ class PositionProbe:
 
 @dataclass
 class CapturedChannels:
-    """`energy` (C, C) float32: inner products between the channels of the last run."""
+    """`energy` (C, C) float32: inner products between the channels of the last run.
+
+    `inverted`: the network's own softmax is over (largest - energy).
+    """
 
     energy: Tensor | None = None
+    inverted: bool = True
+    absent: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -140,11 +149,12 @@ class ChannelProbe:
 
     @contextmanager
     def attach(self, model: nn.Module) -> Iterator[CapturedChannels]:
-        """While open, a run of `model` fills what is returned."""
+        """While open, a run of `model` fills what is returned; nothing where the branch is absent."""
         attention = next((m for m in model.modules() if isinstance(m, ChannelAttention)), None)
         if attention is None:
-            raise ValueError("This model has no channel attention (branches='position').")
-        captured = CapturedChannels()
+            yield CapturedChannels(absent=True)
+            return
+        captured = CapturedChannels(inverted=attention.inverted)
 
         def keep(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
             flat = arguments[0][0].detach().float().flatten(1)
@@ -158,10 +168,14 @@ class ChannelProbe:
 
     def map(self, captured: CapturedChannels, query: Query) -> ProbeMap:
         """Row = the channel that is renewed, column = the channel it takes from."""
+        if captured.absent:
+            raise ValueError("This DANet has no channel attention (branches='position').")
         if captured.energy is None:
             raise ValueError("Nothing is kept yet: run the model on the picture first.")
         attends = self.view == "attention"
-        matrix = channel_attention(captured.energy) if attends else captured.energy
+        matrix = captured.energy
+        if attends:
+            matrix = channel_attention(matrix, inverted=captured.inverted)
         if query.kind == "channel":
             if not 0 <= query.index < len(matrix):
                 raise ValueError(f"There is no channel {query.index}; channels are 0 to {len(matrix) - 1}.")

@@ -10,7 +10,7 @@ Shapes: N batch, C channels, L = H * W cells.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -62,31 +62,37 @@ def channel_energy(flat: Tensor) -> Tensor:
     return torch.bmm(flat, flat.transpose(1, 2))
 
 
-def channel_attention(energy: Tensor) -> Tensor:
-    """Softmax of (largest - energy) along the last axis.
+def channel_attention(energy: Tensor, *, inverted: bool = True) -> Tensor:
+    """Softmax of (largest - energy) along the last axis; of the energy itself unless `inverted`.
 
     The published code subtracts the energy from its row's maximum, so the *least* similar channels weigh
     most; equation 3 of the paper has the plain softmax of the energy.
     """
+    if not inverted:
+        return energy.softmax(dim=-1)
     return (energy.amax(dim=-1, keepdim=True) - energy).softmax(dim=-1)
 
 
 class ChannelAttention(nn.Module):
     """E_j = gamma * sum over i of x_ji A_i, plus A_j, on the channels' own inner products; equations 3, 4."""
 
-    def __init__(self, initial_gamma: float = 0.0) -> None:
+    def __init__(self, initial_gamma: float = 0.0, *, inverted: bool = True) -> None:
         super().__init__()
         self.gamma = Scale(initial_gamma)
+        self.inverted = inverted
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         flat = x.flatten(2)  # (N, C, L)
-        attention = channel_attention(channel_energy(flat)).to(flat.dtype)
+        attention = channel_attention(channel_energy(flat), inverted=self.inverted).to(flat.dtype)
         return self.gamma(torch.bmm(attention, flat).reshape(x.shape)) + x
 
 
 class DAHead(SegmentationHead):
-    """The two branches and their sum; figure 2. `branches` is "both", "position" or "channel"."""
+    """The two branches and their sum; figure 2. `branches` is "both", "position" or "channel".
+
+    `channel_softmax` is over "inverted" energies (published code) or the "energy" itself (equation 3).
+    """
 
     def __init__(
         self,
@@ -96,11 +102,14 @@ class DAHead(SegmentationHead):
         *,
         inner_channels: int = 64,
         branches: str = "both",
+        channel_softmax: str = "inverted",
         initial_gamma: float = 0.0,
         align_corners: bool = False,
     ) -> None:
         if branches not in ("both", "position", "channel"):
             raise ValueError(f'branches must be "both", "position" or "channel", not {branches!r}')
+        if channel_softmax not in ("inverted", "energy"):
+            raise ValueError(f'channel_softmax must be "inverted" or "energy", not {channel_softmax!r}')
         super().__init__(channels, num_classes, align_corners=align_corners)
         self.has_position, self.has_channel = branches != "channel", branches != "position"
         if self.has_position:
@@ -110,7 +119,7 @@ class DAHead(SegmentationHead):
             self.pam_conv_seg = nn.Conv2d(channels, num_classes, 1)
         if self.has_channel:
             self.cam_in_conv = ConvNormAct(in_channels, channels, 3)
-            self.cam = ChannelAttention(initial_gamma)
+            self.cam = ChannelAttention(initial_gamma, inverted=channel_softmax == "inverted")
             self.cam_out_conv = ConvNormAct(channels, channels, 3)
             self.cam_conv_seg = nn.Conv2d(channels, num_classes, 1)
 
@@ -166,6 +175,7 @@ def build(
     channels: int = 512,
     inner_channels: int = 64,
     branches: str = "both",
+    channel_softmax: str = "inverted",
     initial_gamma: float = 0.0,
     auxiliary: bool = True,
     auxiliary_channels: int = 256,
@@ -177,6 +187,7 @@ def build(
         num_classes,
         inner_channels=inner_channels,
         branches=branches,
+        channel_softmax=channel_softmax,
         initial_gamma=initial_gamma,
         align_corners=align_corners,
     )
@@ -226,25 +237,30 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 
 @contextmanager
 def position_off(model: nn.Module, value: bool) -> Iterator[None]:
-    """Switch: gamma of the position attention = 0."""
-    with _zero_gamma(model.decode_head.pam, value):
+    """Switch: gamma of the position attention = 0. ValueError where there is none."""
+    head = model.decode_head
+    if value and not head.has_position:
+        raise ValueError("This DANet has no position attention (branches='channel').")
+    with _zero_gamma(head.pam) if value else nullcontext():
         yield
 
 
 @contextmanager
 def channel_off(model: nn.Module, value: bool) -> Iterator[None]:
-    """Switch: gamma of the channel attention = 0."""
-    with _zero_gamma(model.decode_head.cam, value):
+    """Switch: gamma of the channel attention = 0. ValueError where there is none."""
+    head = model.decode_head
+    if value and not head.has_channel:
+        raise ValueError("This DANet has no channel attention (branches='position').")
+    with _zero_gamma(head.cam) if value else nullcontext():
         yield
 
 
 @contextmanager
-def _zero_gamma(attention: nn.Module, value: bool) -> Iterator[None]:
+def _zero_gamma(attention: nn.Module) -> Iterator[None]:
     gamma = attention.gamma.scale
     before = gamma.detach().clone()
-    if value:
-        with torch.no_grad():
-            gamma.zero_()
+    with torch.no_grad():
+        gamma.zero_()
     try:
         yield
     finally:

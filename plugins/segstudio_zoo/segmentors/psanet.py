@@ -94,7 +94,8 @@ class PSAHead(SegmentationHead):
 
     `direction` is "both", "collect" or "distribute". `compact` predicts one weight per cell of the grid
     instead of one per offset, so it works at the trained grid only: `grid_size`, to which features are
-    then always resized. `grid_size` may be given for the over-completed map too.
+    then always resized. `grid_size` may be given for the over-completed map too. The gathered context is
+    divided by `normalization_factor`: None or 0 is the number N of the grid's cells, as equation 1 has it.
     Two published details: the 1x1 after the attention has padding 1 (`projection_padding`; the authors: 0),
     and where both sides of the feature map are odd, shrinking and enlarging align corners whatever the
     configuration says.
@@ -111,7 +112,7 @@ class PSAHead(SegmentationHead):
         direction: str = "both",
         compact: bool = False,
         shrink_factor: int = 2,
-        normalization_factor: float = 1.0,
+        normalization_factor: float | None = 1.0,
         softmax: bool = True,
         projection_padding: int = 1,
         align_corners: bool = False,
@@ -189,7 +190,7 @@ class PSAHead(SegmentationHead):
             rows = max(CHUNK_SCORES // (n * h * w * w), 1)
             parts = [torch.bmm(flat, self.weights(part)) for part in logits.split(rows, dim=3)]
             out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-        return out.reshape(n, c, h, w) * (1.0 / self.normalization_factor)
+        return out.reshape(n, c, h, w) * (1.0 / (self.normalization_factor or h * w))
 
     def _predicted_logits(self, x: Tensor, predictor: nn.Sequential, direction: str) -> Tensor:
         """`logits` of the map that `predictor` gives; of the whole map where somebody keeps or learns it."""
@@ -244,7 +245,7 @@ def build(
     direction: str = "both",
     compact: bool = False,
     shrink_factor: int = 2,
-    normalization_factor: float = 1.0,
+    normalization_factor: float | None = 1.0,
     psa_softmax: bool = True,
     projection_padding: int = 1,
     auxiliary: bool = True,
@@ -254,6 +255,7 @@ def build(
 
     `grid_size`: rows and columns of the grid the attention is trained on (after shrinking); the map then
     holds all its offsets, 2 * size - 1, unless `mask_size` says otherwise. Without both, 97 x 97 offsets.
+    `normalization_factor` None or 0 divides the context by the number of the grid's cells.
     """
     grid = _two(grid_size)
     mask = _two(mask_size)
@@ -329,9 +331,17 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 
 @contextmanager
 def branch(model: nn.Module, value: str) -> Iterator[None]:
-    """Switch: "both", or only "collect" or "distribute", the other one's context set to zero."""
+    """Switch: "both", or only "collect" or "distribute", the other one's context set to zero.
+
+    A network of one branch takes "both" and its own name, which change nothing; ValueError for the other.
+    """
     head = model.decode_head
-    head.zeroed = {"both": None, "collect": "distribute", "distribute": "collect"}[str(value)]
+    others = {"both": None, "collect": "distribute", "distribute": "collect"}
+    if value not in others:
+        raise ValueError(f'the branches must be "both", "collect" or "distribute", not {value!r}')
+    if head.direction != "both" and value not in ("both", head.direction):
+        raise ValueError(f"This PSANet has only the {head.direction} branch (direction='{head.direction}').")
+    head.zeroed = others[value]
     try:
         yield
     finally:
