@@ -109,6 +109,26 @@ def check_segmentor(model: Any, spec: ModelSpec) -> list[str]:
     return problems
 
 
+def check_side_outputs(model: Any, spec: ModelSpec) -> list[str]:
+    """Runs `side_outputs` of a torch module: every declared name gives class scores (N, K, h, w)."""
+    if not spec.side_outputs:
+        return []
+    torch = sys.modules["torch"]
+    side = _side(spec)
+    image = torch.randn((1, 3, side, side), generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            found = {name: scores[0] for name, scores in model.side_outputs(image).items()}
+    except Exception as error:  # noqa: BLE001 - whatever it raises is the finding
+        return [f"side_outputs raised {type(error).__name__}: {error}"]
+    problems = [f"side_outputs lacks {name!r}" for name in spec.side_outputs if name not in found]
+    for name, logits in found.items():
+        shape = tuple(logits.shape)
+        if len(shape) != 4 or shape[:2] != (1, model.num_classes):
+            problems.append(f"side output {name!r} is {shape}, expected (1, {model.num_classes}, h, w)")
+    return problems
+
+
 def check_probe(model: Any, spec: ModelSpec, title: str, probe: Any) -> list[str]:
     """Attaches a probe, runs the torch module, asks in the middle."""
     torch = sys.modules["torch"]
@@ -200,6 +220,7 @@ def _check_spec(plugin: Plugin, spec: ModelSpec) -> list[str]:
         ("option", [option.name for option in spec.options]),
         ("probe", [probe.id for probe in spec.probes]),
         ("switch", [switch.id for switch in spec.switches]),
+        ("side output", list(spec.side_outputs)),
         ("checkpoint", [checkpoint.id for checkpoint in spec.checkpoints]),
     ):
         problems += [f"{spec.id}: {kind} {name!r} occurs twice" for name in names if names.count(name) > 1][

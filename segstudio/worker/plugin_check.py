@@ -66,6 +66,7 @@ def _check_model(registry: Registry, plugin: Plugin, spec: ModelSpec) -> Sequenc
     problems = conformance.check_segmentor(model, spec)
     if problems:
         return problems
+    problems += conformance.check_side_outputs(model, spec)
     for probe in spec.probes:
         try:
             made = registry.resolve(plugin, probe.build)()

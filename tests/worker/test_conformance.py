@@ -69,6 +69,7 @@ def test_good_facts_pass() -> None:
         ({"options": (Option("width", "int", 0, minimum=1),)}, "below"),
         ({"options": (Option("kind", "choice", "x", choices=("a", "b")),)}, "none of its choices"),
         ({"options": SPEC.options * 2}, "occurs twice"),
+        ({"side_outputs": ("auxiliary", "auxiliary")}, "side output 'auxiliary' occurs twice"),
         ({"switches": (SwitchSpec("gate", "Gate", "good:gate", (False,), True),)}, "no choice of it"),
         ({"year": "1999"}, "expected int"),
     ],
@@ -120,6 +121,23 @@ def test_a_good_segmentor_passes_and_a_forward_of_its_own_does_not() -> None:
             return Scores(self.layer(image - image.mean(dim=0)))
 
     assert any("neighbours" in problem for problem in conformance.check_segmentor(Batched(), SPEC))
+
+
+def test_declared_side_outputs_have_to_be_there_and_to_score_all_classes() -> None:
+    class Sided(Net):
+        def side_outputs(self, image: torch.Tensor) -> dict[str, Scores]:
+            logits = self.scores(image).logits
+            return {"coarse": Scores(logits[:, :, ::2, ::2]), "short": Scores(logits[:, :1])}
+
+    model = Sided().eval()
+    assert conformance.check_side_outputs(Net().eval(), SPEC) == [], "none is declared"
+    found = conformance.check_side_outputs(
+        model, dataclasses.replace(SPEC, side_outputs=("coarse", "middle"))
+    )
+    assert found[0] == "side_outputs lacks 'middle'"
+    assert "side output 'short' is (1, 1, " in found[1] and len(found) == 2
+    declared = dataclasses.replace(SPEC, side_outputs=("coarse",))
+    assert "raised AttributeError" in conformance.check_side_outputs(Net().eval(), declared)[0]
 
 
 def test_a_probe_that_disturbs_and_a_switch_that_stays_are_found() -> None:
