@@ -119,9 +119,26 @@ def test_muting_a_path_changes_the_output_and_is_put_back(path: str) -> None:
         assert torch.equal(model(image), normal)
 
 
-def test_a_dilated_backbone_is_refused_with_the_strides_it_lacks() -> None:
-    with pytest.raises(ValueError, match="8, 16, 32"):
-        create_model("bisenetv1", backbone="r18b-d8", num_classes=3)
+@pytest.mark.parametrize(
+    ("backbone", "given"),
+    [
+        ("r18b-d8", "64 channels at 4, 128 channels at 8, 256 channels at 8, 512 channels at 8"),
+        ("vit-t16", "192 channels at 16, 192 channels at 16"),
+    ],
+)
+def test_a_backbone_is_refused_with_the_strides_it_lacks_and_those_it_gives(
+    backbone: str, given: str
+) -> None:
+    with pytest.raises(ValueError, match="expected features at strides 8, 16, 32") as caught:
+        create_model("bisenetv1", backbone=backbone, num_classes=3)
+    assert given in str(caught.value)
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet-v2", "resnest14", "mscan-tiny"])
+def test_any_backbone_with_the_three_strides_can_be_the_context_path(backbone: str) -> None:
+    model = create_model("bisenetv1", backbone=backbone, num_classes=3)
+    with torch.no_grad():
+        assert model(torch.randn(1, 3, 65, 97)).shape == (1, 3, 65, 97)
 
 
 @pytest.mark.parametrize("name", ["bisenetv1_r18-d32", "bisenetv1_xception39"])

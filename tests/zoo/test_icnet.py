@@ -42,8 +42,40 @@ def test_fusion_enlarges_convolves_with_dilation_and_adds() -> None:
         coarse = norm(F.conv2d(big, state["conv_low.conv.weight"], padding=2, dilation=2), "conv_low")
         fine = norm(F.conv2d(high, state["conv_high.conv.weight"]), "conv_high")
         fused, side = fusion(low, high)
+        paper = CascadeFeatureFusion(4, 5, 6, align_corners=False, guided_by="enlarged").eval()
+        paper.load_state_dict(state)
+        same, enlarged = paper(low, high)
     assert torch.allclose(side, coarse, atol=1e-5)
     assert torch.allclose(fused, coarse + fine, atol=1e-5)
+    assert torch.equal(same, fused)
+    assert torch.allclose(enlarged, big, atol=1e-6)
+
+
+def test_the_papers_auxiliary_classifiers_read_before_the_dilated_convolution() -> None:
+    model = small(guided_by="enlarged")
+    image = torch.randn(1, 3, 128, 160)
+    with torch.no_grad():
+        light, medium, deep = model.backbone(image)
+        quarter, half, _ = model.neck([light, medium, deep])
+        big = F.interpolate(deep, size=medium.shape[2:], mode="bilinear")
+        assert torch.equal(quarter, big)
+        fused, _ = model.neck.cff_24(deep, medium)
+        assert torch.equal(half, F.interpolate(fused, size=light.shape[2:], mode="bilinear"))
+        published = small()
+        published.load_state_dict(
+            {k: v for k, v in model.state_dict().items() if not k.startswith("auxiliary_head.0.")},
+            strict=False,
+        )
+        assert torch.equal(published(image), model(image))
+    found = identify(model.state_dict())[0]
+    assert found.options["guided_by"] == "enlarged"
+    again = create_model(found.name, num_classes=found.num_classes, **found.options)
+    load_checkpoint(again, model.state_dict())
+    with torch.no_grad():
+        ours, theirs = again.side_outputs(image), model.side_outputs(image)
+    assert all(torch.equal(ours[name].logits, theirs[name].logits) for name in theirs)
+    with pytest.raises(ValueError, match="convolved, enlarged"):
+        small(guided_by="nothing")
 
 
 def test_branches_lie_at_strides_8_16_and_32() -> None:
@@ -95,13 +127,28 @@ def test_muting_a_branch_changes_the_output_and_is_put_back(branch: str) -> None
         assert torch.equal(model(image), normal)
 
 
-def test_only_a_residual_network_suits() -> None:
-    with pytest.raises(ValueError, match="ResNet"):
-        create_model("icnet", backbone="hrnet-w18-small", num_classes=3)
+@pytest.mark.parametrize("backbone", ["hrnet-w18-small", "mobilenet-v2", "vit-t16", "mscan-tiny"])
+def test_a_backbone_without_a_residual_networks_layers_is_told_what_strides_are_expected(
+    backbone: str,
+) -> None:
+    with pytest.raises(ValueError, match="ResNet") as caught:
+        create_model("icnet", backbone=backbone, num_classes=3)
+    said = str(caught.value)
+    assert "layers 1 to 4 of a ResNet or ResNeSt at strides 4, 8, 8 to 16 and 8 to 32" in said
+    given = create_model(backbone).features
+    assert f"{given[0].channels} channels at {given[0].stride}" in said
 
 
-def test_every_parameter_gets_a_gradient_and_options_are_inferred() -> None:
-    model = small().train()
+@pytest.mark.parametrize("backbone", ["resnest14", "r18-d16"])
+def test_residual_networks_of_both_kinds_and_any_stride_suit(backbone: str) -> None:
+    model = create_model("icnet", backbone=backbone, num_classes=3)
+    with torch.no_grad():
+        assert model(torch.randn(1, 3, 65, 97)).shape == (1, 3, 65, 97)
+
+
+@pytest.mark.parametrize("guided_by", ["convolved", "enlarged"])
+def test_every_parameter_gets_a_gradient_and_options_are_inferred(guided_by: str) -> None:
+    model = small(guided_by=guided_by).train()
     target = torch.randint(0, 3, (3, 97, 129))
     losses = model.losses(torch.randn(3, 3, 97, 129), target, mean_over_all_pixels)
     sum(loss.weight * loss.sum / loss.count for loss in losses.values()).backward()
@@ -109,7 +156,7 @@ def test_every_parameter_gets_a_gradient_and_options_are_inferred() -> None:
         assert p.grad is not None, name
         assert p.grad.abs().sum() > 0, name
     found = infer_options({key: tuple(value.shape) for key, value in model.state_dict().items()})
-    assert found == {"psp_channels": 16, "channels": 8, "auxiliary": True}
+    assert found == {"psp_channels": 16, "channels": 8, "auxiliary": True, "guided_by": guided_by}
 
 
 def test_a_batch_of_one_can_be_trained_on() -> None:

@@ -91,9 +91,15 @@ ENTRY = SegmentorEntry(
     ),
     look_at=("gates sorted", "channels with the largest gates", "spatial path off against context path off"),
     deviations=(
-        "Published weights have a fourth, 1x1 layer in the spatial path; the paper has three layers.",
+        "Published weights have a fourth, 1x1 layer in the spatial path; the paper has three layers "
+        "(spatial_projection off).",
+        "Published weights have a 3x3 convolution before the gate of each attention refinement module, which "
+        "brings the backbone's channels to the context path's; the paper's module is the gate alone. Nor "
+        "does the paper mention the 3x3 convolution after each enlarging of the context path.",
+        "Most published weights gate the fusion by one 1x1 convolution with a norm; the paper by two without "
+        "(gate_reduction above 0).",
     ),
-    expects="features at strides 8, 16 and 32",
+    expects="Features at strides 8, 16 and 32.",
     search_aliases=("bilateral", "real-time", "Xception39"),
     reference_checked=True,
 )

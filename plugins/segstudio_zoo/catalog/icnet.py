@@ -23,6 +23,14 @@ ENTRY = SegmentorEntry(
             "loss weights of quarter, half and whole: 0.4, 0.4, 1 (published) or 0.16, 0.4, 1 (paper)",
             choices=("published", "paper"),
         ),
+        Option(
+            "guided_by",
+            "choice",
+            "convolved",
+            "what a fusion's auxiliary classifier reads: its enlarged coarse features after the dilated "
+            "convolution as published, or before it as in the paper",
+            choices=("convolved", "enlarged"),
+        ),
         Option("psp_channels", "int", 512, "channels of the pyramid pooling", minimum=1),
         Option("channels", "int", 128, "channels of the fusion and the heads", minimum=1),
         Option("auxiliary", "bool", True, "auxiliary heads on the quarter and the half picture"),
@@ -60,9 +68,11 @@ ENTRY = SegmentorEntry(
     look_at=("the three predictions from coarse to fine", "milliseconds a branch", "one branch left out"),
     deviations=(
         "The paper's figure draws three pictures; half and quarter share the early layers.",
-        "The auxiliary classifier of a fusion reads behind the dilated convolution, in the paper before it.",
+        "The auxiliary classifier of a fusion reads behind the dilated convolution, in the paper before it "
+        "(guided_by enlarged).",
+        "The coarsest loss weighs 0.4 in published configurations, 0.16 in the paper (label_guidance paper).",
     ),
-    expects="a ResNet, best at stride 8",
+    expects="A ResNet or ResNeSt, best at stride 8.",
     min_size=17,
     search_aliases=("image cascade", "real-time"),
     reference_checked=True,

@@ -6,7 +6,10 @@ stride 8; section 3.2: context path, a light network whose features at strides 1
 refinement module (ARM) and to which a global average is added; section 3.3: feature fusion module (FFM);
 Eq. 1: the loss and two auxiliary losses, all of weight 1.
 
-Published weights have a fourth, 1x1 layer in the spatial path (`spatial_projection`); the paper has three.
+Published weights have a fourth, 1x1 layer in the spatial path where the paper has three
+(`spatial_projection=False`), a 3x3 convolution before each ARM's gate and one after each enlarging of the
+context path that the paper does not mention, and mostly one 1x1 in the FFM's gate where the paper has two
+(`gate_reduction`).
 """
 
 from __future__ import annotations
@@ -53,7 +56,11 @@ class SpatialPath(nn.Module):
 
 
 class AttentionRefinementModule(nn.Module):
-    """Fig. 2b: convolution, each channel times a gate from its average. (N, Ci, H, W) -> (N, C, H, W)."""
+    """Each channel times a gate from its average. (N, Ci, H, W) -> (N, C, H, W).
+
+    The gate (pooling, 1x1 convolution, norm, sigmoid) is the paper's whole module, Fig. 2b. The 3x3
+    convolution before it, which takes the backbone's channels to the context path's, is the published code's.
+    """
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()

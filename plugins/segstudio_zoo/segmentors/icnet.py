@@ -6,8 +6,8 @@ Images", ECCV 2018, arXiv 1704.08545. Section 3.2: three resolutions; section 3.
 
 The figure draws three images; published code halves the picture once, runs stem to layer 2 on it, halves the
 result and runs layers 3, 4 and pyramid pooling on that. CFF's auxiliary classifier reads the enlarged coarse
-features after their dilated convolution here, before it in the paper. Loss weights are 0.4, 0.4, 1.0 in
-published configurations, 0.16, 0.4, 1.0 in the paper.
+features after their dilated convolution there, before it in the paper (`guided_by`). Loss weights are 0.4,
+0.4, 1.0 in published configurations, 0.16, 0.4, 1.0 in the paper.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ TRUNK_PREFIX = "backbone.backbone."
 LIGHT_CHANNELS = 32
 BRANCH_CHANNELS = (64, 256, 256)
 """Of the branches on the whole, half and quarter picture."""
+
+GUIDED_BY = ("convolved", "enlarged")
+"""What a fusion's auxiliary classifier reads: its coarse features after, before the dilated convolution."""
 
 LOSS_WEIGHTS = {"published": (0.4, 0.4, 1.0), "paper": (0.16, 0.4, 1.0)}
 
@@ -72,7 +75,7 @@ class CascadeBackbone(nn.Module):
         """Stem to layer 2 on the half picture."""
         net: Any = self.backbone
         x = self._half(image)
-        x = net.stem(x) if net.deep_stem else net.relu(net.bn1(net.conv1(x)))
+        x = net.stem(x) if hasattr(net, "stem") else net.relu(net.bn1(net.conv1(x)))
         out: Tensor = net.layer2(net.layer1(net.maxpool(x)))
         return out
 
@@ -93,28 +96,41 @@ class CascadeBackbone(nn.Module):
 
 
 class CascadeFeatureFusion(nn.Module):
-    """Coarse (N, Cl, h, w), fine (N, Ch, H, W) -> fused and enlarged coarse features, (N, C, H, W) each."""
+    """Coarse (N, Cl, h, w), fine (N, Ch, H, W) -> fused (N, C, H, W) and the enlarged coarse features, which
+    guide the auxiliary classifier: convolved (N, C, H, W), or merely "enlarged" (N, Cl, H, W)."""
 
-    def __init__(self, low_channels: int, high_channels: int, channels: int, *, align_corners: bool) -> None:
+    def __init__(
+        self,
+        low_channels: int,
+        high_channels: int,
+        channels: int,
+        *,
+        align_corners: bool,
+        guided_by: str = "convolved",
+    ) -> None:
         super().__init__()
         self.align_corners = align_corners
+        self.guided_by = guided_by
         self.conv_low = ConvNormAct(low_channels, channels, 3, dilation=2)
         self.conv_high = ConvNormAct(high_channels, channels, 1)
 
     def forward(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         low = resize(low, (high.shape[2], high.shape[3]), align_corners=self.align_corners)
-        low = self.conv_low(low)
-        return (low + self.conv_high(high)).relu(), low
+        convolved = self.conv_low(low)
+        fused = (convolved + self.conv_high(high)).relu()
+        return fused, low if self.guided_by == "enlarged" else convolved
 
 
 class CascadeNeck(nn.Module):
     """The three branches -> what the heads of quarter, half and whole picture read."""
 
-    def __init__(self, channels: int, *, align_corners: bool) -> None:
+    def __init__(self, channels: int, *, align_corners: bool, guided_by: str) -> None:
         super().__init__()
         light, medium, deep = BRANCH_CHANNELS
-        self.cff_24 = CascadeFeatureFusion(deep, medium, channels, align_corners=align_corners)
-        self.cff_12 = CascadeFeatureFusion(channels, light, channels, align_corners=align_corners)
+        self.cff_24, self.cff_12 = (
+            CascadeFeatureFusion(low, high, channels, align_corners=align_corners, guided_by=guided_by)
+            for low, high in ((deep, medium), (channels, light))
+        )
 
     def forward(self, branches: Sequence[Tensor]) -> list[Tensor]:
         light, medium, deep = branches
@@ -129,22 +145,29 @@ def build(
     num_classes: int,
     align_corners: bool = False,
     label_guidance: str = "published",
+    guided_by: str = "convolved",
     psp_channels: int = 512,
     channels: int = 128,
     auxiliary: bool = True,
 ) -> EncoderDecoder:
-    """ICNet on a ResNet. `label_guidance` is a key of LOSS_WEIGHTS; without `auxiliary` the whole picture's
-    loss is the only one.
+    """ICNet on a ResNet or ResNeSt. `guided_by` is one of GUIDED_BY, `label_guidance` a key of LOSS_WEIGHTS;
+    without `auxiliary` the whole picture's loss is the only one.
 
-    Raises ValueError where the backbone has no four layers to put between the halvings.
+    Raises ValueError where the backbone has no four layers to put between the halvings, or `guided_by` is
+    none of GUIDED_BY.
     """
-    layers = [getattr(backbone, f"layer{n}", None) for n in (1, 2, 3, 4)]
-    if any(layer is None for layer in layers) or not hasattr(backbone, "deep_stem"):
-        raise ValueError("the picture is halved between the layers of a ResNet; this backbone has none")
+    if guided_by not in GUIDED_BY:
+        raise ValueError(f"guided_by is {guided_by!r}; it is one of {', '.join(GUIDED_BY)}")
+    if not all(hasattr(backbone, name) for name in ("maxpool", "layer1", "layer2", "layer3", "layer4")):
+        given = ", ".join(f"{info.channels} channels at {info.stride}" for info in backbone.features)
+        raise ValueError(
+            "expected layers 1 to 4 of a ResNet or ResNeSt at strides 4, 8, 8 to 16 and 8 to 32, between "
+            f"which the picture is halved; this backbone gives {given}"
+        )
     trunk = CascadeBackbone(backbone, psp_channels=psp_channels, align_corners=align_corners)
     heads = [
         FCNHead(
-            channels,
+            BRANCH_CHANNELS[2] if index == 0 and guided_by == "enlarged" else channels,
             channels,
             num_classes,
             index=index,
@@ -156,7 +179,7 @@ def build(
         )
         for index, weight in enumerate(LOSS_WEIGHTS[label_guidance])
     ]
-    neck = CascadeNeck(channels, align_corners=align_corners)
+    neck = CascadeNeck(channels, align_corners=align_corners, guided_by=guided_by)
     return EncoderDecoder(
         trunk,
         heads[2],
@@ -168,11 +191,14 @@ def build(
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """What tensor shapes tell."""
+    """What tensor shapes tell. A head as wide as the deep branch looks alike for both of GUIDED_BY."""
+    channels = shapes["decode_head.conv_seg.weight"][1]
+    quarter = shapes.get("auxiliary_head.0.convs.0.conv.weight")
     return {
         "psp_channels": shapes["backbone.psp_bottleneck.conv.weight"][0],
-        "channels": shapes["decode_head.conv_seg.weight"][1],
-        "auxiliary": "auxiliary_head.0.conv_seg.weight" in shapes,
+        "channels": channels,
+        "auxiliary": quarter is not None,
+        "guided_by": "enlarged" if quarter is not None and quarter[1] != channels else "convolved",
     }
 
 
