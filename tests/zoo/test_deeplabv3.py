@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,11 @@ from PIL import Image
 from torch import nn
 
 from segstudio.plugin_api import Query
-from segstudio_zoo import create_model, load_checkpoint
+from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.backbones.resnet import other_multi_grid
+from segstudio_zoo.catalog.deeplabv3 import ENTRY
 from segstudio_zoo.layers.aspp import valid_taps
-from segstudio_zoo.plugin import PLUGIN
+from segstudio_zoo.plugin import PLUGIN, absent_parts
 from segstudio_zoo.probes import deeplabv3 as deeplabv3_probes
 from segstudio_zoo.segmentors import deeplabv3, deeplabv3plus
 from tests.shared_data import shared
@@ -93,8 +96,6 @@ def test_real_voc_weights_reproduce_the_class_maps(file: str) -> None:
 
 @needs_shared
 def test_voc_weights_identify_as_the_stride_16_network() -> None:
-    from segstudio_zoo import identify
-
     state = torch.load(shared(VOC, "deeplabv3_mobilenetv2_voc.pth"), weights_only=True)
     found = identify(state)[0]
     assert (found.name, found.num_classes, found.options) == ("deeplabv3_mobilenet-v2-d16", 21, {})
@@ -129,7 +130,9 @@ def test_probes_name_rates_taps_and_cells() -> None:
     assert result.values.shape == (27, 3) and result.labels.count("rate 12") == 9
     assert int(result.values[:9, 2].sum()) == 4
     grid = deeplabv3_probes.gridding()
-    assert grid.map(captured, Query(y=64.0, x=80.0)).extras["rates"] == [2, 1, 4, 1]
+    assert grid.map(captured, Query(y=64.0, x=80.0)).extras["rates"] == [2, 1, 2, 1, 4, 1]
+    since = grid.map(captured, Query(y=64.0, x=80.0), start="last stride").extras["rates"]
+    assert since == [1, 1, 1, 1, 1, 2, 1, 2, 1, 4, 1]
     with pytest.raises(ValueError, match="rates are 1, 12, 24, 36"):
         grid.map(captured, Query(y=64.0, x=80.0), rate=5)
 
@@ -157,6 +160,157 @@ def test_cascaded_blocks_double_their_unit_rate(stride: int, expected: list[int]
                 out = torch.relu(block.bn1(block.conv1(x)))
                 x = torch.relu(block.bn2(block.conv2(out)) + x)
         assert torch.allclose(model.scores(image).logits, model.decode_head.conv_seg(x), atol=1e-5)
+
+
+def _rates(stage: nn.Module) -> list[int]:
+    return [block.conv1.dilation[0] for block in stage]
+
+
+def _cascade(**options: Any) -> nn.Module:
+    settings = {"num_classes": 3, "arrangement": "cascaded", "output_stride": 16, "auxiliary": False}
+    return create_model("deeplabv3", backbone="r34", **{**settings, **options})
+
+
+@pytest.mark.parametrize(("stride", "unit"), [(16, 2), (8, 4)])
+@pytest.mark.parametrize("multiply", [False, True])
+def test_one_multi_grid_multiplies_in_blocks_4_to_7_of_the_cascade(
+    stride: int, unit: int, multiply: bool
+) -> None:
+    model = _cascade(output_stride=stride, multi_grid=(1, 2, 1), multiply_multi_grid=multiply)
+    assert _rates(model.backbone.layer4) == [unit, 2 * unit, unit]
+    for number, rate in zip((5, 6, 7), (2 * unit, 4 * unit, 8 * unit), strict=True):
+        stage = model.decode_head.get_submodule(f"block{number}")
+        assert _rates(stage) == [rate, 2 * rate, rate]
+        assert all(block.conv1.padding == block.conv1.dilation for block in stage)
+    with torch.no_grad():
+        assert model(picture(65, 81)).shape == (1, 3, 65, 81)
+
+
+def test_a_cascade_without_multi_grid_and_a_grid_of_its_own_stay_as_they_were() -> None:
+    plain = _cascade()
+    assert _rates(plain.backbone.layer4) == [1, 2, 2]
+    assert [_rates(plain.decode_head.get_submodule(f"block{n}")) for n in (5, 6, 7)] == [
+        [4] * 3,
+        [8] * 3,
+        [16] * 3,
+    ]
+    own = _cascade(multi_grid=(1, 2, 4), cascade_grid=(1, 2, 1))
+    assert _rates(own.backbone.layer4) == [2, 4, 8]
+    assert _rates(own.decode_head.block5) == [4, 8, 4]
+
+
+def test_multi_grid_switch_reaches_the_cascade_and_takes_it_back() -> None:
+    model, image = _cascade(), picture(65, 81)
+    head = model.decode_head
+    with torch.no_grad():
+        before = model(image)
+        with other_multi_grid(model, "1,2,4"):
+            assert _rates(model.backbone.layer4) == [2, 4, 8]
+            assert [_rates(head.get_submodule(f"block{n}")) for n in (5, 6, 7)] == [
+                [4, 8, 16],
+                [8, 16, 32],
+                [16, 32, 64],
+            ]
+            assert not torch.allclose(model(image), before)
+        assert torch.equal(model(image), before)
+    built = _cascade(multi_grid=(1, 2, 1))
+    with torch.no_grad():
+        before = built(image)
+        with other_multi_grid(built, "1,2,1"):
+            assert torch.equal(built(image), before)  # the factors it was built with
+
+
+def test_multi_grid_switch_equals_the_rates_danets_authors_trained() -> None:
+    model, image = create_model("danet_r18-d8", num_classes=3, multi_grid=(4, 8, 16)), picture()
+    with torch.no_grad():
+        before = model(image)
+        with other_multi_grid(model, "1,2,4"):
+            assert torch.equal(model(image), before)
+
+
+def _paths(name: str, *, start: str = "dilated", **options: Any) -> list[int]:
+    model = create_model(name, num_classes=3, **options)
+    probe = deeplabv3_probes.gridding()
+    with torch.no_grad(), probe.attach(model) as captured:
+        model.scores(picture(65, 97))
+    found = probe.map(captured, Query(y=32.0, x=48.0), start=start)
+    assert int((found.values > 0).sum()) > 1
+    rates: list[int] = found.extras["rates"]
+    return rates
+
+
+@pytest.mark.parametrize(
+    ("name", "dilated", "since_the_last_stride"),
+    [
+        ("deeplabv3_mobilenet-v2-d8", [2, 1, 1, 1, 2, 1, 1, 4, 1, 1, 4], 2),
+        ("deeplabv3_mobilenet-v2-d16", [2, 2, 2], 7),
+        ("deeplabv3_xception65-d16", [2, 2, 2], 51),
+        ("deeplabv3_r18-d32", [1, 1, 1], 0),
+    ],
+)
+def test_gridding_follows_the_convolutions_on_the_last_grid(
+    name: str, dilated: list[int], since_the_last_stride: int
+) -> None:
+    options = {"channels": 8, "auxiliary": False}
+    found = _paths(name, **options)
+    assert found == dilated
+    whole = _paths(name, start="last stride", **options)
+    assert whole == [1] * since_the_last_stride + dilated
+
+
+def test_gridding_counts_the_taps_of_larger_kernels() -> None:
+    x = torch.ones(1, 1, 15, 19, requires_grad=True)
+    out = torch.nn.functional.conv2d(x, torch.ones(1, 1, 5, 5), padding=4, dilation=2)
+    out = torch.nn.functional.conv2d(out, torch.ones(1, 1, 3, 3), padding=1)
+    out[0, 0, 1, 11].backward()
+    expected = (x.grad[0, 0] / x.grad.sum()).numpy()
+    got = deeplabv3_probes.path_share((15, 19), (1, 11), (2, 1), kernels=(5, 3))
+    assert np.allclose(got, expected, atol=1e-6)
+
+
+def test_gridding_of_a_cascade_goes_through_blocks_5_to_7() -> None:
+    found = _paths("deeplabv3_r18-d16", arrangement="cascaded", auxiliary=False)
+    assert found == [2, 1] + [4, 1] * 3 + [8, 1] * 3 + [16, 1] * 3
+
+
+def test_a_cascade_has_neither_taps_nor_image_pooling_and_says_so() -> None:
+    model = _cascade()
+    probe, grid = deeplabv3_probes.taps(), deeplabv3_probes.gridding()
+    with torch.no_grad(), probe.attach(model) as captured, grid.attach(model):
+        model.scores(picture())
+    with pytest.raises(ValueError, match="cascade"):
+        probe.map(captured, Query(y=0.0, x=0.0))
+    with pytest.raises(ValueError, match="no image pooling"), deeplabv3.image_pool_off(model, True):
+        pass
+    with deeplabv3.image_pool_off(model, False):
+        pass
+
+
+def test_image_pool_switch_without_image_pooling_is_refused() -> None:
+    model = small("deeplabv3", image_pool=False)
+    with pytest.raises(ValueError, match="no image pooling"), deeplabv3.image_pool_off(model, True):
+        pass
+
+
+def test_a_pyramid_without_dilated_branches_has_no_taps() -> None:
+    model = small("deeplabv3", rates=(1,))
+    probe = deeplabv3_probes.taps()
+    with torch.no_grad(), probe.attach(model) as captured:
+        model.scores(picture())
+    with pytest.raises(ValueError, match="no dilated branch"):
+        probe.map(captured, Query(y=0.0, x=0.0))
+
+
+@pytest.mark.parametrize(
+    ("values", "absent"),
+    [
+        ({"arrangement": "parallel", "image_pool": True}, set()),
+        ({"arrangement": "parallel", "image_pool": False}, {"image_pool_off"}),
+        ({"arrangement": "cascaded", "image_pool": True}, {"image_pool_off", "taps"}),
+    ],
+)
+def test_parts_are_declared_where_the_arrangement_has_them(values: dict[str, Any], absent: set[str]) -> None:
+    assert absent_parts(ENTRY, values) == absent
 
 
 def test_cascade_on_a_plain_backbone_says_what_it_needs() -> None:
@@ -216,6 +370,33 @@ def test_decoder_switch_off_classifies_the_encoder() -> None:
     assert off.shape[-2:] == (6, 8) and before.shape[-2:] == (11, 15)
 
 
+def test_deeplabv3plus_projects_by_the_papers_1x1() -> None:
+    model, image = small("deeplabv3plus", projection="1x1"), picture()
+    assert model.decode_head.bottleneck.conv.kernel_size == (1, 1)
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    assert deeplabv3plus.infer_options(shapes)["projection"] == "1x1"
+    usual = small("deeplabv3plus")
+    assert usual.decode_head.bottleneck.conv.kernel_size == (3, 3)
+    usual_shapes = {key: tuple(value.shape) for key, value in usual.state_dict().items()}
+    assert deeplabv3plus.infer_options(usual_shapes).get("projection", "3x3") == "3x3"
+    with torch.no_grad():
+        before = model(image)
+        model.optimise_for_inference()
+        assert torch.equal(model(image), before)
+    with pytest.raises(ValueError, match="projection must be"):
+        small("deeplabv3plus", projection="5x5")
+
+
+def test_state_dicts_tell_projection_and_length_of_a_cascade() -> None:
+    model = create_model("deeplabv3plus_r18-d8", num_classes=4, projection="1x1")
+    found = identify(model.state_dict())[0]
+    assert (found.name, found.num_classes) == ("deeplabv3plus_r18-d8", 4)
+    assert found.options == {"projection": "1x1"}
+    cascade = _cascade(cascade_grid=(1, 2))
+    shapes = {key: tuple(value.shape) for key, value in cascade.state_dict().items()}
+    assert deeplabv3.infer_options(shapes)["cascade_grid"] == (1, 1)
+
+
 def test_published_mg124_has_the_rates_of_its_configuration() -> None:
     model = create_model("deeplabv3_r101-d16-mg124_4xb2-40k_cityscapes-512x1024")
     assert [block.conv2.dilation[0] for block in model.backbone.layer4] == [1, 2, 4]
@@ -228,6 +409,7 @@ def test_published_mg124_has_the_rates_of_its_configuration() -> None:
         ("deeplabv3", {}),
         ("deeplabv3", {"projection": "1x1+3x3", "image_pool": False}),
         ("deeplabv3plus", {}),
+        ("deeplabv3plus", {"projection": "1x1"}),
         ("deeplabv3plus", {"separable_aspp": False, "separable_decoder": False}),
         ("fcn", {}),
         ("fcn", {"levels": "all", "num_convs": 1, "concat_input": False}),

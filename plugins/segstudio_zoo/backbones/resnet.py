@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from segstudio.plugin_api import FeatureInfo
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.detectron_layout import residual_rules
-from segstudio_zoo.layers.residual import BasicBlock, Bottleneck, residual_stage
+from segstudio_zoo.layers.residual import BasicBlock, Bottleneck, dilated_convs, residual_stage, set_rates
 
 DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -96,6 +96,8 @@ class ResNet(nn.Module):
             width = channels * block.expansion
             features.append(FeatureInfo(width, total))
         self.features = tuple(features)
+        self.multi_grid = None if multi_grid is None else tuple(multi_grid)
+        self.unit_rate = dilation  # the last stage's own, which multi-grid multiplies
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(N, in_channels, H, W) -> four maps, high resolution first."""
@@ -155,17 +157,20 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 
 @contextmanager
 def other_multi_grid(model: nn.Module, value: str) -> Iterator[None]:
-    """Switch: other dilation factors for the last stage, "1,2,4"; "as built" leaves them."""
+    """Switch: other dilation factors, "1,2,4", on the last stage's rate; "as built" leaves them.
+
+    They also multiply in a cascade behind it, `decode_head.block5` to `block7`, whose unit rates double.
+    """
     trunk = next(module for module in model.modules() if isinstance(module, ResNet))
-    blocks = list(trunk.layer4)
-    convs = [block.conv1 if isinstance(block, BasicBlock) else block.conv2 for block in blocks]
+    head = getattr(model, "decode_head", None)
+    blocks = [getattr(head, f"block{number}", None) for number in (5, 6, 7)]
+    stages = [trunk.layer4, *(block for block in blocks if block is not None)]
+    convs = [conv for stage in stages for conv in dilated_convs(stage)]
     before = [(conv.dilation, conv.padding) for conv in convs]
     if value != "as built":
-        unit = max(32 // trunk.features[-1].stride, 1)
         factors = [int(text) for text in str(value).split(",")]
-        factors += [factors[-1]] * (len(convs) - len(factors))
-        for conv, factor in zip(convs, factors, strict=False):
-            conv.dilation = conv.padding = (unit * factor, unit * factor)
+        for doublings, stage in enumerate(stages):
+            set_rates(stage, trunk.unit_rate * 2**doublings, factors)
     try:
         yield
     finally:

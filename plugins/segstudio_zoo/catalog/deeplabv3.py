@@ -82,7 +82,7 @@ ENTRY = SegmentorEntry(
             "what follows the pyramid (the paper has 1x1)",
             choices=("3x3", "1x1", "1x1+3x3"),
         ),
-        Option("cascade_grid", "ints", (1, 1, 1), "Multi_Grid of the cascaded blocks"),
+        Option("cascade_grid", "ints", None, "Multi_Grid of blocks 5 to 7; multi_grid unless given"),
         Option("auxiliary", "bool", True, "auxiliary head on the feature before the last"),
         Option("auxiliary_channels", "int", 256, "width of the auxiliary head", minimum=8),
     ),
@@ -102,9 +102,19 @@ ENTRY = SegmentorEntry(
             "Gridding",
             f"{_PROBES}:gridding",
             group="Atrous pyramid",
-            options=(Option("rate", "int", 0, "rate of the pyramid's branch; 0 = the last stage alone"),),
+            options=(
+                Option("rate", "int", 0, "rate of the pyramid's branch; 0 = what comes before it alone"),
+                Option(
+                    "start",
+                    "choice",
+                    "dilated",
+                    "from the first dilated convolution, or all since the last stride",
+                    choices=("dilated", "last stride"),
+                ),
+            ),
             rows_sum_to_one=True,
-            help="Along how many ways each cell reaches this pixel through the dilated convolutions.",
+            help="Along how many ways each cell reaches this pixel through the convolutions on the "
+            "last grid, with blocks 5 to 7 of a cascade.",
         ),
     ),
     switches=(
@@ -116,17 +126,22 @@ ENTRY = SegmentorEntry(
             trained=False,
         ),
     ),
+    only_with=(
+        ("taps", "arrangement", "parallel"),
+        ("image_pool_off", "arrangement", "parallel"),
+        ("image_pool_off", "image_pool", True),
+    ),
     side_outputs=("auxiliary",),
     parts=(
         "atrous spatial pyramid: 1x1, three dilated 3x3, image pooling; rates 6, 12, 18 at stride 16, "
         "doubled at 8",
         "cascaded: blocks 5 to 7, copies of block 4 dilated so that the stride stays",
-        "Multi_Grid on the rates inside a block",
+        "Multi_Grid on the rates inside a block (option multi_grid: one for blocks 4 to 7 of the cascade)",
     ),
     look_at=("valid taps at a corner", "gridding of one rate", "image pooling off"),
     deviations=(
         "Published configurations named mg124 take 1, 2, 4 as the rates themselves; the paper multiplies "
-        "them with the stage's rate (option multiply_multi_grid).",
+        "them with the stage's rate (option multiply_multi_grid; the cascade always does).",
     ),
     expects="The pyramid takes any backbone; the cascade a residual network.",
     reference_checked=True,

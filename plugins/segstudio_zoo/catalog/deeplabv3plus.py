@@ -38,6 +38,13 @@ ENTRY = SegmentorEntry(
         Option("channels", "int", 512, "width of the head (256 in the paper)", minimum=8),
         Option("skip_channels", "int", 48, "width of the low-level skip", minimum=1),
         Option("rates", "ints", None, "rates of the pyramid, 1 for the 1x1; by output stride unless given"),
+        Option(
+            "projection",
+            "choice",
+            "3x3",
+            "what follows the pyramid (the paper has 1x1)",
+            choices=("3x3", "1x1"),
+        ),
         Option("separable_aspp", "bool", True, "separable atrous convolutions in the pyramid"),
         Option("separable_decoder", "bool", True, "separable convolutions in the decoder"),
         Option("auxiliary", "bool", True, "auxiliary head on the feature before the last"),
@@ -66,6 +73,7 @@ ENTRY = SegmentorEntry(
         "decoder: 48-channel skip from stride 4, two separable 3x3",
     ),
     look_at=("decoder off: difference in a band along the borders",),
+    deviations=("A 3x3 follows the pyramid, as in published weights; the paper has a 1x1 (`projection`).",),
     expects="It needs a feature at stride 4 for its decoder.",
     reference_checked=True,
 )

@@ -43,7 +43,12 @@ ENTRY = BackboneEntry(
         NamedModel("torchvision_resnet101", backbone="resnet101", listed=False),
     ),
     options=(
-        Option("multi_grid", "ints", None, "dilation rates of the last stage's blocks"),
+        Option(
+            "multi_grid",
+            "ints",
+            None,
+            "dilation rates of the last stage's blocks (in DeepLabV3's cascade: factors)",
+        ),
         Option("multiply_multi_grid", "bool", False, "take them as factors on the stage's own rate (paper)"),
         Option("stem_channels", "int", 64, "what a deep stem gives (128 in some authors' files)", minimum=2),
         Option("stage_dilations", "ints", None, "the four stages' dilation rates, whatever their strides"),
@@ -59,7 +64,11 @@ ENTRY = BackboneEntry(
             "segstudio_zoo.backbones.resnet:other_multi_grid",
             choices=("as built", "1,1,1", "1,2,1", "1,2,4"),
             trained="as built",
-            help="Factors on the dilation of the last stage's blocks (DeepLabV3, section 3.1.1).",
+            help="Factors, block by block, on the last stage's rate: 2 at output stride 16, 4 at 8 "
+            "(DeepLabV3, section 3.2.1); in DeepLabV3's cascade also in blocks 5 to 7. They equal what was "
+            "trained only where the network was built with these factors: 1,2,4 is that of DANet's authors "
+            "(rates 4, 8, 16 at stride 8), 1,1,1 that of a network without dilation. Other dilated networks "
+            "start with half the rate, and those named mg124 have 1, 2, 4 as rates: none equals theirs.",
         ),
     ),
     parts=(

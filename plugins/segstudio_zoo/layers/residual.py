@@ -84,6 +84,21 @@ class Bottleneck(nn.Module):
         return self.relu(out + shortcut)
 
 
+def dilated_convs(stage: nn.Sequential) -> list[nn.Conv2d]:
+    """The 3x3 that has its block's rate, block by block: the first of a basic block, a bottleneck's one."""
+    return [block.conv1 if isinstance(block, BasicBlock) else block.conv2 for block in stage]
+
+
+def set_rates(stage: nn.Sequential, unit: int, factors: Sequence[int]) -> None:
+    """Multi-grid: the blocks' rates become `unit` times `factors`, whose last one repeats.
+
+    Chen et al., arXiv 1706.05587, section 3.2.1.
+    """
+    for index, conv in enumerate(dilated_convs(stage)):
+        rate = unit * factors[min(index, len(factors) - 1)]
+        conv.dilation = conv.padding = (rate, rate)
+
+
 def residual_stage(
     block: type[BasicBlock] | type[Bottleneck],
     in_channels: int,

@@ -10,6 +10,7 @@ Behind the pyramid, publishers differ: a 3x3 (mmsegmentation), the paper's 1x1, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,7 +25,7 @@ from segstudio_zoo.layers.conv import ConvNormAct
 from segstudio_zoo.layers.encoding_layout import conv_norm, encoding_maps
 from segstudio_zoo.layers.fcn_head import auxiliary_fcn
 from segstudio_zoo.layers.joined_conv import JoinedConv
-from segstudio_zoo.layers.residual import BasicBlock, Bottleneck, residual_stage
+from segstudio_zoo.layers.residual import BasicBlock, Bottleneck, residual_stage, set_rates
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead
 
 
@@ -115,7 +116,7 @@ def build(
     rates: Sequence[int] | None = None,
     image_pool: bool = True,
     projection: str = "3x3",
-    cascade_grid: Sequence[int] = (1, 1, 1),
+    cascade_grid: Sequence[int] | None = None,
     auxiliary: bool = True,
     auxiliary_channels: int = 256,
     auxiliary_index: int | None = None,
@@ -123,6 +124,9 @@ def build(
     """DeepLabV3 on any backbone ("parallel") or on a residual one ("cascaded").
 
     `rates` include the 1 of the 1x1 branch; by default those of the backbone's output stride.
+
+    In the cascade the backbone's `multi_grid` are factors on the rates inside blocks 4 to 7 (section 3.2.1),
+    whether or not `multiply_multi_grid` says so; `cascade_grid` gives blocks 5 to 7 factors of their own.
     """
     last = backbone.features[-1]
     head: SegmentationHead
@@ -140,12 +144,16 @@ def build(
         blocks = [m for m in backbone.modules() if isinstance(m, BasicBlock | Bottleneck)]
         if not blocks:
             raise ValueError("cascaded blocks copy a residual network's block 4")
+        unit_rate = getattr(backbone, "unit_rate", max(32 // last.stride, 1))
+        multi_grid = getattr(backbone, "multi_grid", None)
+        if multi_grid is not None:
+            set_rates(backbone.layer4, unit_rate, multi_grid)
         head = CascadeHead(
             last.channels,
             num_classes,
             block=type(blocks[-1]),
-            unit_rate=max(32 // last.stride, 1),
-            multi_grid=cascade_grid,
+            unit_rate=unit_rate,
+            multi_grid=cascade_grid or _of_three(multi_grid or (1,)),
             align_corners=align_corners,
         )
     else:
@@ -162,13 +170,20 @@ def build(
     return EncoderDecoder(backbone, head, side, num_classes=num_classes, align_corners=align_corners)
 
 
+def _of_three(factors: Sequence[int]) -> list[int]:
+    """Factors of a block's three units; the last one repeats."""
+    return [factors[min(index, len(factors) - 1)] for index in range(3)]
+
+
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """Arrangement, projection, widths and optional parts from tensor shapes; rates leave no trace."""
     options: dict[str, Any] = {"auxiliary": "auxiliary_head.conv_seg.weight" in shapes}
     if options["auxiliary"]:
         options["auxiliary_channels"] = shapes["auxiliary_head.conv_seg.weight"][1]
     if "decode_head.block5.0.conv1.weight" in shapes:
-        return {**options, "arrangement": "cascaded"}
+        units = sum(bool(re.fullmatch(r"decode_head\.block5\.\d+\.conv1\.weight", key)) for key in shapes)
+        own = {} if units == 3 else {"cascade_grid": (1,) * units}
+        return {**options, "arrangement": "cascaded", **own}
     options["channels"] = shapes.get("decode_head.conv_seg.weight", (0, 512))[1]
     if "decode_head.refine.conv.weight" in shapes:
         options["projection"] = "1x1+3x3"
@@ -181,8 +196,16 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 
 @contextmanager
 def image_pool_off(model: nn.Module, value: bool) -> Iterator[None]:
-    """Switch: zeros in place of the pooled image."""
-    model.decode_head.pool_off = bool(value)
+    """Switch: zeros in place of the pooled image. ValueError where none is pooled."""
+    if not value:
+        yield
+        return
+    if getattr(model.decode_head, "image_pool", None) is None:
+        raise ValueError(
+            "This DeepLabV3 has no image pooling (arrangement='cascaded', or image_pool=False), "
+            "so it cannot be turned off."
+        )
+    model.decode_head.pool_off = True
     try:
         yield
     finally:

@@ -26,6 +26,7 @@ from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead, low
 class SeparableASPPHead(SegmentationHead):
     """Pyramid, 3x3, enlarged beside the projected low-level feature, two 3x3, classifier.
 
+    `projection` behind the pyramid: "3x3" (published weights) or "1x1" (figure 2).
     `decoder` (a switch) is "on", "no skip" (zeros for the low-level feature) or "off" (the classifier
     reads the encoder's output, as in DeepLabV3).
     """
@@ -42,14 +43,18 @@ class SeparableASPPHead(SegmentationHead):
         rates: Sequence[int],
         separable_aspp: bool = True,
         separable_decoder: bool = True,
+        projection: str = "3x3",
         align_corners: bool = False,
     ) -> None:
+        if projection not in ("3x3", "1x1"):
+            raise ValueError(f'projection must be "3x3" or "1x1", not {projection!r}')
         super().__init__(channels, num_classes, align_corners=align_corners)
         self.low_index, self.rates = low_index, tuple(rates)
         self.pool_off, self.decoder = False, "on"
         self.image_pool = image_pooling(in_channels, channels)
         self.aspp_modules = atrous_branches(in_channels, channels, self.rates, separable=separable_aspp)
-        self.bottleneck: nn.Module = ConvNormAct(channels * (len(self.rates) + 1), channels, 3)
+        joined = channels * (len(self.rates) + 1)
+        self.bottleneck: nn.Module = ConvNormAct(joined, channels, int(projection[0]))
         self.c1_bottleneck = ConvNormAct(low_channels, skip_channels, 1)
         conv = DepthwiseSeparableConv if separable_decoder else ConvNormAct
         self.sep_bottleneck = nn.Sequential(
@@ -71,6 +76,8 @@ class SeparableASPPHead(SegmentationHead):
 
     def split_joins(self) -> None:
         """For inference: the 3x3 convolution apart over the branches and the pooled image."""
+        if self.bottleneck.conv.kernel_size != (3, 3):
+            return
         channels = self.aspp_modules[0].conv.out_channels
         self.bottleneck = JoinedConv(self.bottleneck, channels, coarse_first=True)
 
@@ -85,6 +92,7 @@ def build(
     rates: Sequence[int] | None = None,
     separable_aspp: bool = True,
     separable_decoder: bool = True,
+    projection: str = "3x3",
     auxiliary: bool = True,
     auxiliary_channels: int = 256,
 ) -> EncoderDecoder:
@@ -101,6 +109,7 @@ def build(
         rates=rates or rates_for(last.stride),
         separable_aspp=separable_aspp,
         separable_decoder=separable_decoder,
+        projection=projection,
         align_corners=align_corners,
     )
     side = None
@@ -112,7 +121,7 @@ def build(
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """Widths, separable parts and the auxiliary head from tensor shapes."""
+    """Widths, projection, separable parts and the auxiliary head from tensor shapes."""
     head = "decode_head."
     options: dict[str, Any] = {"auxiliary": "auxiliary_head.conv_seg.weight" in shapes}
     if options["auxiliary"]:
@@ -121,6 +130,8 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
         options["channels"] = shapes[f"{head}conv_seg.weight"][1]
     if f"{head}c1_bottleneck.conv.weight" in shapes:
         options["skip_channels"] = shapes[f"{head}c1_bottleneck.conv.weight"][0]
+    if tuple(shapes.get(f"{head}bottleneck.conv.weight", (3, 3)))[-1] == 1:
+        options["projection"] = "1x1"
     options["separable_aspp"] = f"{head}aspp_modules.1.conv.weight" not in shapes
     options["separable_decoder"] = f"{head}sep_bottleneck.0.conv.weight" not in shapes
     return options
