@@ -106,7 +106,7 @@ class Winograd:
         inputs = (_kronecker(_B) @ flat).reshape(36, -1, channels)
         products = torch.bmm(inputs, weight)
         if self.conv.bias is not None:
-            # The second column of A^T is all ones: what is added to that product of both axes is added to all outputs.
+            # The second column of A^T is all ones: what that product of both axes gets, all 16 outputs get.
             products[7] += self.conv.bias
         y = (_kronecker(_A) @ products.reshape(36, -1)).reshape(4, 4, n, rows, columns, -1)
         return y.permute(2, 3, 0, 4, 1, 5)
