@@ -74,6 +74,12 @@ class ClassSpace:
     def get(self, index: int) -> SharedClass | None:
         return self._classes.get(index)
 
+    def index_of(self, name: str) -> int | None:
+        """Where a model's class of this name belongs: None where it is unknown or chosen to be unlabelled."""
+        key = plain(name)
+        index = self._chosen.get(key, self._by_name.get(key))
+        return None if index is None or index < 0 else index
+
     def colors(self) -> list[Color]:
         """The colour of index 0, 1, ...; grey where an index has no class."""
         return [self._classes[i].color if i in self._classes else (128, 128, 128) for i in range(self.size)]

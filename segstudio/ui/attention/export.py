@@ -15,7 +15,9 @@ from segstudio.core import atomic_file
 from segstudio.core.errors import UserError
 from segstudio.runtime.attention import ProbeResult, ProbeSlot
 from segstudio.runtime.inspection import Inspection
-from segstudio.ui.attention.figures import Look, paint_answer
+from segstudio.ui.attention.bars import BarChart, chart_size
+from segstudio.ui.attention.figures import Look, paint_answer, paint_vector
+from segstudio.ui.attention.multiples import ChartOf
 from segstudio.ui.canvas.layers import ImageLayer
 from segstudio.ui.room import Services
 
@@ -31,11 +33,14 @@ class MapExport:
         inspection: Inspection,
         picture: ImageLayer,
         look: Callable[[], Look],
+        chart_of: ChartOf,
         over: QWidget,
     ) -> None:
-        """`picture` lies under the map, drawn as `look()` says; `over` is where the question appears."""
+        """`picture` lies under the map, drawn as `look()` says; `chart_of` names the bars of a vector;
+        `over` is where the question appears."""
         self._session, self._status = services.session, services.status
         self._inspection, self._picture, self._look, self._over = inspection, picture, look, over
+        self._chart_of = chart_of
 
     def export(self, kind: str) -> None:
         """Asks for a file of this kind, "png" or "npy"."""
@@ -60,6 +65,8 @@ class MapExport:
         try:
             if path.suffix == ".npy":
                 write_values(path, result)
+            elif result.kind == "vector" and slot is not None:
+                write_bars(path, self._chart_of(slot, result))
             else:
                 write_picture(path, result, self._picture, size, self._look())
         except UserError as error:
@@ -87,7 +94,15 @@ def write_picture(path: Path, result: ProbeResult, picture: ImageLayer, image: Q
     """The map over the picture at the picture's own size (at most 4096 pixels a side) as .png."""
     scale = min(1.0, LARGEST / max(image.width(), image.height(), 1))
     size = QSize(max(1, round(image.width() * scale)), max(1, round(image.height() * scale)))
-    drawn: QImage = paint_answer(result, result.kind, picture, image, size, look)
+    _write_image(path, paint_answer(result, result.kind, picture, image, size, look))
+
+
+def write_bars(path: Path, chart: BarChart) -> None:
+    """Every bar of a vector with its name and value as .png, as large as that needs."""
+    _write_image(path, paint_vector(chart, chart_size(chart)))
+
+
+def _write_image(path: Path, drawn: QImage) -> None:
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     drawn.save(buffer, "PNG")

@@ -1,17 +1,19 @@
-"""Paints a probe's answer into any rectangle: maps over the picture, matrices, vectors, boxes, points."""
+"""Paints a probe's answer into any rectangle: maps over the picture, matrices, bars, boxes, points."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPen
+from PySide6.QtGui import QBrush, QColor, QImage, QPainter, QPainterPath, QPen
 
 from segstudio.runtime.attention import ProbeResult
 from segstudio.ui import theme
+from segstudio.ui.attention.bars import BarChart, chart_of, lay_out, paint_bars
 from segstudio.ui.canvas.color_maps import color_table
 from segstudio.ui.canvas.frame import Frame
 from segstudio.ui.canvas.heat_layer import HeatLayer, HeatScale
@@ -67,6 +69,8 @@ def paint_map(
     if result is not None and result.kind == "map":
         layer = heat_layer(result, look)
         layer.render(painter, frame, clip)
+        painter.setClipRect(clip)
+        paint_beyond(painter, result, frame.to_device)
     elif result is not None and result.kind in ("regions", "points"):
         painter.setClipRect(clip)
         paint_marks(painter, result, lambda point: frame.to_device(point), frame.scale, look)
@@ -82,6 +86,53 @@ def heat_layer(result: ProbeResult, look: Look) -> HeatLayer:
     layer.set_interpolate(look.interpolate)
     layer.set_cells(result.values, stride=result.stride, offset=result.offset, signed=result.signed)
     return layer
+
+
+def beyond_reach(result: ProbeResult) -> tuple[QRectF, QRectF] | None:
+    """The grid and the part of it that a map holds offsets for, in cells (`extras["reach"]`: y0, x0, y1, x1).
+
+    None where the map reaches every cell.
+    """
+    reach = result.extras.get("reach")
+    if result.kind != "map" or "window" in result.extras or not reach:
+        return None
+    y0, x0, y1, x1 = (float(side) for side in reach)
+    height, width = result.values.shape
+    grid, held = QRectF(0, 0, width, height), QRectF(x0, y0, max(0.0, x1 - x0), max(0.0, y1 - y0))
+    return None if held.contains(grid) else (grid, held)
+
+
+def paint_beyond(painter: QPainter, result: ProbeResult, place: Callable[[QPointF], QPointF]) -> None:
+    """Hatches the cells beyond the map. `place` maps image points to the painter's."""
+    found = beyond_reach(result)
+    if found is None:
+        return
+    (down, across), (top, left) = result.stride, result.offset
+
+    def placed(cells: QRectF) -> QRectF:
+        corners = (cells.topLeft(), cells.bottomRight())
+        first, last = (place(QPointF(left + at.x() * across, top + at.y() * down)) for at in corners)
+        return QRectF(first, last)
+
+    hatch(painter, placed(found[0]), placed(found[1]))
+
+
+def hatch(painter: QPainter, whole: QRectF, free: QRectF) -> None:
+    """Dims `whole` but for `free` and draws diagonal lines over it, which no colour of a map looks like."""
+    path = QPainterPath()
+    path.addRect(whole)
+    if not free.isEmpty():
+        kept = QPainterPath()
+        kept.addRect(free)
+        path = path.subtracted(kept)
+    painter.save()
+    painter.fillPath(path, QColor(0, 0, 0, 90))
+    painter.fillPath(path, QBrush(QColor(235, 235, 235, 150), Qt.BrushStyle.BDiagPattern))
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setPen(QPen(QColor("#F2F2F2"), 1.5))
+    if not free.isEmpty():
+        painter.drawRect(free)
+    painter.restore()
 
 
 def paint_marks(painter: QPainter, result: ProbeResult, place, scale: float, look: Look) -> None:  # type: ignore[no-untyped-def]
@@ -121,36 +172,23 @@ def paint_matrix(result: ProbeResult, size: QSize, look: Look) -> QImage:
     painter = QPainter(drawn)
     painter.drawImage(area, image)
     window = result.extras.get("window")
-    if window and result.values.shape == values.shape:
-        across, down = area.width() / width, area.height() / height
+    if window:  # offsets outside it point beyond the picture
+        across, down = area.width() / result.values.shape[1], area.height() / result.values.shape[0]
         y0, x0, y1, x1 = (float(v) for v in window)
-        painter.setPen(QPen(QColor("#F2F2F2"), 1.5))
-        painter.drawRect(
-            QRectF(area.x() + x0 * across, area.y() + y0 * down, (x1 - x0) * across, (y1 - y0) * down)
-        )
+        inside = QRectF(area.x() + x0 * across, area.y() + y0 * down, (x1 - x0) * across, (y1 - y0) * down)
+        hatch(painter, QRectF(area), inside)
     painter.end()
     return drawn
 
 
-def paint_vector(result: ProbeResult, size: QSize) -> QImage:
-    """A vector as bars from a zero line, largest first where entries have names."""
+def paint_vector(chart: BarChart, size: QSize, ratio: float = 1.0) -> QImage:
+    """The bars of a vector with names and values; `ratio` device pixels for one of the text's."""
     drawn = QImage(size, QImage.Format.Format_RGB32)
     drawn.fill(theme.color("base"))
-    values = result.values.astype(float).ravel()
-    if values.size == 0:
-        return drawn
-    order = np.argsort(-np.abs(values)) if result.labels else np.arange(values.size)
-    order = order[: max(1, size.width() // 3)]
-    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
-    span = (high - low) or 1.0
     painter = QPainter(drawn)
-    zero = 6 + (size.height() - 12) * high / span
-    pitch = (size.width() - 12) / len(order)
-    for place, index in enumerate(order):
-        length = (size.height() - 12) * values[index] / span
-        bar = QRectF(6 + place * pitch, zero - max(length, 0), max(1.0, pitch - 1), abs(length))
-        painter.fillRect(bar, theme.color("accent" if values[index] >= 0 else "warn"))
-    painter.fillRect(QRectF(6, zero, size.width() - 12, 1), theme.color("line2"))
+    painter.scale(ratio, ratio)
+    room = QSize(round(size.width() / ratio), round(size.height() / ratio))
+    paint_bars(painter, lay_out(chart, room))
     painter.end()
     return drawn
 
@@ -179,9 +217,20 @@ def paint_images(result: ProbeResult, size: QSize, look: Look) -> QImage:
 
 
 def paint_answer(
-    result: ProbeResult | None, kind: str, picture: ImageLayer, image: QSize, size: QSize, look: Look
+    result: ProbeResult | None,
+    kind: str,
+    picture: ImageLayer,
+    image: QSize,
+    size: QSize,
+    look: Look,
+    *,
+    chart: BarChart | None = None,
+    ratio: float = 1.0,
 ) -> QImage:
-    """Any answer; `kind` is what the probe declares, for the time before it answered."""
+    """Any answer; `kind` is what the probe declares, for the time before it answered.
+
+    `chart` has the names of a vector's bars; `ratio` device pixels are one of the text's.
+    """
     shown = result.kind if result is not None else kind
     if shown in ("map", "regions", "points") and not (result is not None and "window" in result.extras):
         return paint_map(result, picture, image, size, look)
@@ -190,7 +239,7 @@ def paint_answer(
         drawn.fill(theme.color("canvas"))
         return drawn
     if shown == "vector":
-        return paint_vector(result, size)
+        return paint_vector(chart if chart is not None else chart_of(result), size, ratio)
     if shown == "images":
         return paint_images(result, size, look)
     return paint_matrix(result, size, look)

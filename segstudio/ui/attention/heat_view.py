@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from segstudio.runtime.attention import ProbeResult, ProbeSlot
 from segstudio.runtime.inspection import Inspection, Pin
 from segstudio.ui import theme
-from segstudio.ui.attention.figures import Look, paint_answer, paint_marks
-from segstudio.ui.attention.multiples import short_name
+from segstudio.ui.attention.bars import BarChart, figure, lay_out
+from segstudio.ui.attention.figures import (
+    Look,
+    beyond_reach,
+    paint_answer,
+    paint_beyond,
+    paint_marks,
+    paint_vector,
+)
+from segstudio.ui.attention.multiples import ChartOf, short_name, tap_counts
 from segstudio.ui.attention.query_tool import QueryTool
-from segstudio.ui.attention.scale_bar import figure
 from segstudio.ui.canvas.heat_layer import HeatLayer
 from segstudio.ui.canvas.layers import ImageLayer
 from segstudio.ui.canvas.readout import Readout, chip_size, paint_chip
 from segstudio.ui.canvas.view import CanvasView
 from segstudio.ui.canvas.viewport import Viewport
 from segstudio.ui.widgets.labels import ElidedLabel, label, tag
+
+_MARGIN = 24
 
 ClassAt = Callable[[int, int], tuple[str, tuple[int, int, int]] | None]
 
@@ -46,12 +55,31 @@ class HeatCanvas(CanvasView):
             painter.save()
             paint_marks(painter, result, self.to_view, self.viewport.scale, self._look)
             painter.restore()
-        if self.sentence:
-            readout = Readout(self.sentence)
+        if result is not None and beyond_reach(result) is not None:
+            painter.save()
+            frame = QRectF(self.to_view(QPointF(0, 0)), self.to_view(self._far_corner()))
+            painter.setClipRect(frame)
+            paint_beyond(painter, result, self.to_view)
+            painter.restore()
+        readouts = [Readout(name, value=words) for name, words in self.tap_words()]
+        readouts += [Readout(self.sentence)] if self.sentence else []
+        bottom = self.height() - 8
+        for readout in reversed(readouts):
             size = chip_size(readout)
-            paint_chip(painter, readout, QPointF(8 + size.width(), self.height() - 8))
+            paint_chip(painter, readout, QPointF(8 + size.width(), bottom))
+            bottom -= size.height() + 4
         if result is not None and result.kind == "map":
             self._paint_cell_chip(painter, result)
+
+    def tap_words(self) -> list[tuple[str, str]]:
+        """How many taps of each rate fall on the map."""
+        if self.result is None:
+            return []
+        return [(name, f"{held} of {count} taps on the map") for name, held, count in tap_counts(self.result)]
+
+    def _far_corner(self) -> QPointF:
+        size = self.viewport.image_size
+        return QPointF(size.width(), size.height())
 
     def _paint_cell_chip(self, painter: QPainter, result: ProbeResult) -> None:
         """Cell, value, class and, where hops are composed, the two links of the target."""
@@ -101,6 +129,9 @@ class HeatCanvas(CanvasView):
         lines: list[tuple[str, str, tuple[int, int, int] | None]] = [
             (f"cell {cell[1]}, {cell[0]}", words, found[1] if found is not None else None)
         ]
+        beyond = beyond_reach(result)
+        if beyond is not None and not beyond[1].contains(QPointF(cell[1] + 0.5, cell[0] + 0.5)):
+            lines.append(("", "beyond the map: no offset of its own", None))
         target, corners = result.extras.get("target_cell"), result.extras.get("corners")
         if target and corners and tuple(target) == cell:
             for corner, legs in zip(corners, result.extras.get("legs", ()), strict=False):
@@ -116,19 +147,82 @@ class _Figure(QWidget):
         self._result: ProbeResult | None = None
         self._kind = "matrix"
         self._look = Look()
+        self._chart: BarChart | None = None
+        self._drawn: tuple[tuple[QSize, float, bool], QImage] | None = None
+        self._cursor: QPointF | None = None
+        self.setMouseTracking(True)
 
-    def show_result(self, result: ProbeResult | None, kind: str, look: Look) -> None:
-        self._result, self._kind, self._look = result, kind, look
+    def show_result(
+        self, result: ProbeResult | None, kind: str, look: Look, chart: BarChart | None = None
+    ) -> None:
+        """`chart` for a vector: its bars by name."""
+        self._result, self._kind, self._look, self._chart = result, kind, look, chart
+        self._drawn = None
         self.update()
+
+    def read_labels(self, slot: ProbeSlot | None, chart_of: ChartOf) -> None:
+        """Names the bars of the answer anew."""
+        if self._chart is not None and slot is not None and self._result is not None:
+            self._chart, self._drawn = chart_of(slot, self._result), None
+            self.update()
+
+    @property
+    def chart(self) -> BarChart | None:
+        return self._chart
+
+    @property
+    def body(self) -> QRect:
+        """Where the answer is drawn."""
+        return self.rect().adjusted(_MARGIN, _MARGIN, -_MARGIN, -_MARGIN)
+
+    @property
+    def pointed(self) -> Readout | None:
+        """What the chip at the pointer says of a bar."""
+        if self._chart is None or self._cursor is None:
+            return None
+        bar = lay_out(self._chart, self.body.size()).bar_at(self._cursor - QPointF(self.body.topLeft()))
+        if bar is None:
+            return None
+        truth = "" if bar.present is None else "labelled here" if bar.present else "not labelled"
+        return Readout(bar.name, bar.color, self._chart.exact_words(bar), truth)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.fillRect(self.rect(), theme.color("canvas"))
-        margin = 24
-        size = QSize(max(1, self.width() - 2 * margin), max(1, self.height() - 2 * margin))
-        drawn = paint_answer(self._result, self._kind, ImageLayer(), QSize(), size, self._look)
-        painter.drawImage(margin, margin, drawn)
+        has_bars = self._chart is not None
+        painter.fillRect(self.rect(), theme.color("base" if has_bars else "canvas"))
+        body = self.body
+        if has_bars:
+            painter.drawImage(body, self._bars_drawn(body.size()))
+        else:
+            size = body.size().expandedTo(QSize(1, 1))
+            drawn = paint_answer(self._result, self._kind, ImageLayer(), QSize(), size, self._look)
+            painter.drawImage(body.topLeft(), drawn)
+        readout = self.pointed
+        if readout is not None and self._cursor is not None:
+            size = chip_size(readout)
+            right = self._cursor.x() + 16 + size.width()
+            right = right if right < self.width() else self._cursor.x() - 12
+            bottom = max(self._cursor.y() - 8, float(size.height()))
+            paint_chip(painter, readout, QPointF(max(right, size.width()), bottom))
         painter.end()
+
+    def _bars_drawn(self, size: QSize) -> QImage:
+        """The bars as they were drawn last, where nothing changed but the pointer."""
+        assert self._chart is not None
+        ratio = self.devicePixelRatioF()
+        at = (size, ratio, theme.appearance().dark)
+        if self._drawn is None or self._drawn[0] != at:
+            device = QSize(round(size.width() * ratio), round(size.height() * ratio)).expandedTo(QSize(1, 1))
+            self._drawn = (at, paint_vector(self._chart, device, ratio))
+        return self._drawn[1]
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        self._cursor = event.position()
+        self.update()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._cursor = None
+        self.update()
 
 
 class HeatView(QFrame):
@@ -137,11 +231,17 @@ class HeatView(QFrame):
     value_under_cursor = Signal(object)
 
     def __init__(
-        self, viewport: Viewport, inspection: Inspection, picture: ImageLayer, class_at: ClassAt
+        self,
+        viewport: Viewport,
+        inspection: Inspection,
+        picture: ImageLayer,
+        class_at: ClassAt,
+        chart_of: ChartOf,
     ) -> None:
         super().__init__()
         self._inspection = inspection
         self._picture = picture
+        self._chart_of = chart_of
         self.heat = HeatLayer(self)
         self.tool = QueryTool(inspection)
         self.tool.setParent(self)
@@ -218,7 +318,13 @@ class HeatView(QFrame):
         self._grid.setText(_grid(result))
         self.canvas.sentence = sentence
         self.canvas.show_result(result if on_picture else None, look)
-        self.figure.show_result(result, slot.spec.kind if slot is not None else "matrix", look)
+        is_vector = slot is not None and result is not None and result.kind == "vector"
+        chart = self._chart_of(slot, result) if is_vector else None
+        self.figure.show_result(result, slot.spec.kind if slot is not None else "matrix", look, chart)
+
+    def read_labels(self) -> None:
+        """The labels of the picture changed: what is marked as present may have."""
+        self.figure.read_labels(self._inspection.front_slot, self._chart_of)
 
     def _hovered(self, pixel: tuple[int, int] | None) -> None:
         cell = self.heat.cell_at(pixel[0] + 0.5, pixel[1] + 0.5) if pixel is not None else None
@@ -236,12 +342,15 @@ def _lies_on_picture(slot: ProbeSlot, result: ProbeResult | None) -> bool:
 def _detail(slot: ProbeSlot | None, pin: Pin | None, result: ProbeResult | None) -> str:
     if slot is None or result is None:
         return ""
+    if "window" in result.extras:
+        return "hatched: offsets beyond the picture"
     if slot.spec.query != "pixel":
         return "the same for every pixel" if slot.spec.query == "global" else "of the class at the query"
     name = pin.name if pin is not None else "the query"
+    hatched = " · hatched: beyond the map" if beyond_reach(result) is not None else ""
     if result.rows_sum_to_one:
-        return f"row of {name} · sums to {float(result.values.sum()):.3f}"
-    return f"of {name}"
+        return f"row of {name} · sums to {float(result.values.sum()):.3f}{hatched}"
+    return f"of {name}{hatched}"
 
 
 def _grid(result: ProbeResult | None) -> str:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QPointF, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
-from PySide6.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QSize, Qt, Signal
+from PySide6.QtGui import (
+    QHelpEvent,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
 from segstudio.core.attention_measures import entropy_bits, shares
 from segstudio.core.errors import UserError
 from segstudio.runtime.attention import ProbeResult, ProbeSlot
 from segstudio.runtime.inspection import Inspection
 from segstudio.ui import theme
+from segstudio.ui.attention.bars import BarChart, lay_out
 from segstudio.ui.attention.figures import Look, fitted, paint_answer, paint_ring
 from segstudio.ui.canvas.layers import ImageLayer
 from segstudio.ui.widgets.first_frames import first_frames
@@ -25,6 +35,8 @@ HEAD = 22
 GAP = 6
 LEAST_WIDTH = 176
 _NEARLY_ALL = 0.995
+
+ChartOf = Callable[[ProbeSlot, ProbeResult], BarChart]
 
 
 def short_name(title: str) -> str:
@@ -40,14 +52,25 @@ def spread_words(values: NDArray[np.float32]) -> str:
     return f"{entropy_bits(values):.2f} bits"
 
 
+def tap_counts(result: ProbeResult) -> list[tuple[str, int, int]]:
+    """For each rate of dilated taps: its name, the taps on the map, and all (`extras["valid"]`)."""
+    valid = result.extras.get("valid")
+    if result.kind != "points" or not isinstance(valid, Mapping):
+        return []
+    named = ((f"rate {rate}", int(held)) for rate, held in valid.items())
+    return [(name, held, result.labels.count(name) or 9) for name, held in named]
+
+
 class MapTile(QWidget):
     """One map with its title and a figure; a press shows it large."""
 
     pressed = Signal(object)
 
-    def __init__(self, slot: ProbeSlot) -> None:
+    def __init__(self, slot: ProbeSlot, chart_of: ChartOf) -> None:
         super().__init__()
         self.slot = slot
+        self._chart_of = chart_of
+        self._chart: BarChart | None = None
         self.result: ProbeResult | None = None
         self._error = ""
         self._picture: ImageLayer | None = None
@@ -70,7 +93,16 @@ class MapTile(QWidget):
 
     def show_result(self, result: ProbeResult | None, query: tuple[int, int] | None) -> None:
         self.result, self._query, self._error = result, query, ""
+        self.read_labels()
         self.redraw()
+
+    def read_labels(self) -> None:
+        """Names the bars anew: what is labelled in the picture may have changed."""
+        is_vector = self.result is not None and self.result.kind == "vector"
+        chart = self._chart_of(self.slot, self.result) if self.result is not None and is_vector else None
+        if chart != self._chart:
+            self._chart = chart
+            self.redraw()
 
     def show_error(self, error: UserError) -> None:
         self._error = error.what
@@ -96,6 +128,9 @@ class MapTile(QWidget):
             return "whole map"
         if result.kind == "map" and result.rows_sum_to_one:
             return spread_words(result.values)
+        taps = tap_counts(result)
+        if taps:
+            return f"{', '.join(str(held) for _, held, _ in taps)} of {taps[0][2]} taps"
         if result.kind == "matrix":
             rows = result.values.shape[0]
             step = max(1, -(-max(result.values.shape) // 128))
@@ -123,7 +158,14 @@ class MapTile(QWidget):
             self._is_stale = False
             size = QSize(round(body.width() * ratio), round(body.height() * ratio))
             self._drawn = paint_answer(
-                self.result, self.slot.spec.kind, self._picture, self._image, size, self._look
+                self.result,
+                self.slot.spec.kind,
+                self._picture,
+                self._image,
+                size,
+                self._look,
+                chart=self._chart,
+                ratio=ratio,
             )
         if self._drawn is not None:
             painter.drawImage(body, self._drawn)
@@ -146,6 +188,23 @@ class MapTile(QWidget):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRect(self.rect().adjusted(1, 1, -1, -1))
         painter.end()
+
+    def event(self, event: QEvent) -> bool:
+        """The tip over a bar is its name and value."""
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent) and self._chart is not None:
+            words = self.words_at(event.pos())
+            if words:
+                QToolTip.showText(event.globalPos(), words, self)
+                return True
+        return super().event(event)
+
+    def words_at(self, point: QPoint) -> str:
+        """Name and value of the bar under a point, "" beside the bars."""
+        if self._chart is None:
+            return ""
+        layout = lay_out(self._chart, QSize(self.width(), self.height() - HEAD))
+        bar = layout.bar_at(QPointF(point) - QPointF(0, HEAD))
+        return f"{bar.name}: {self._chart.exact_words(bar)}" if bar is not None else ""
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton:
@@ -193,10 +252,11 @@ class Multiples(QScrollArea):
 
     chosen = Signal(object)
 
-    def __init__(self, inspection: Inspection, picture: ImageLayer) -> None:
+    def __init__(self, inspection: Inspection, picture: ImageLayer, chart_of: ChartOf) -> None:
         super().__init__()
         self._inspection = inspection
         self._picture = picture
+        self._chart_of = chart_of
         self._image = QSize()
         self._look = Look()
         self._groups: list[_Group] = []
@@ -227,7 +287,7 @@ class Multiples(QScrollArea):
         for model in self._inspection.models:
             tiles = []
             for slot in self._inspection.slots_of(model):
-                tile = MapTile(slot)
+                tile = MapTile(slot, self._chart_of)
                 tile.show_picture(self._picture, self._image, self._look)
                 tile.set_chosen(slot == front)
                 tile.pressed.connect(self.chosen)
@@ -255,6 +315,11 @@ class Multiples(QScrollArea):
     def refresh(self) -> None:
         for slot in self._tiles:
             self.show_answer(slot)
+
+    def read_labels(self) -> None:
+        """The labels of the picture changed."""
+        for tile in self._tiles.values():
+            tile.read_labels()
 
     def show_answer(self, slot: ProbeSlot) -> None:
         """Brings one tile up to date."""

@@ -15,6 +15,7 @@ from segstudio.runtime.actions import ActionSpec
 from segstudio.runtime.attention import ProbeSlot
 from segstudio.runtime.inspection import Inspection
 from segstudio.runtime.predictions import Predictions
+from segstudio.ui.attention.bar_names import BarNames
 from segstudio.ui.attention.export import MapExport
 from segstudio.ui.attention.figures import GREY_BRIGHTNESS, Look
 from segstudio.ui.attention.heat_view import HeatView
@@ -56,6 +57,7 @@ class AttentionRoom(QObject):
         self.inspection = Inspection(services.session, shelf, predictions, worker, self)
         self._picture = ImageLayer(self)
         self._picture.set_grey(True, GREY_BRIGHTNESS)
+        self._names = BarNames(services.session, predictions)
         self._errors: dict[ProbeSlot, UserError] = {}
         self._card: SwitchesCard | None = None
         self._is_front = False
@@ -97,7 +99,9 @@ class AttentionRoom(QObject):
         self._pages.addWidget(split)
         left = _splitter(Qt.Orientation.Vertical)
         split.addWidget(left)
-        self.view = HeatView(self._services.viewport, self.inspection, self._picture, self._class_at)
+        self.view = HeatView(
+            self._services.viewport, self.inspection, self._picture, self._class_at, self._names.chart_of
+        )
         left.addWidget(self.view)
         left.setStretchFactor(0, 1)
         yield
@@ -123,7 +127,7 @@ class AttentionRoom(QObject):
         self.cost = CostTags()
         beside.addWidget(self.cost)
         yield
-        self.multiples = Multiples(self.inspection, self._picture)
+        self.multiples = Multiples(self.inspection, self._picture, self._names.chart_of)
         beside.addWidget(self.multiples, 1)
         yield
         self.mass = MassPanel()
@@ -134,7 +138,12 @@ class AttentionRoom(QObject):
         yield
         self.bar = AttentionBar(self.inspection)
         self.maps = MapExport(
-            self._services, self.inspection, self._picture, lambda: self.scale.look, self._pages
+            self._services,
+            self.inspection,
+            self._picture,
+            lambda: self.scale.look,
+            self._names.chart_of,
+            self._pages,
         )
         yield
         self._connect()
@@ -163,6 +172,7 @@ class AttentionRoom(QObject):
         session.current_changed.connect(self._image_changed)
         session.labels_loaded.connect(self._figures_later)
         session.labels_changed.connect(self._figures_later)
+        session.counts_changed.connect(self._figures_later)
         self._predictions.ready.connect(self._figures_later)
         self.scale.changed.connect(self._look_changed)
         self.multiples.chosen.connect(self._enlarge)
@@ -291,6 +301,8 @@ class AttentionRoom(QObject):
         space = self._predictions.space
         self.pins.refresh(self.inspection, space, labels)
         self.mass.refresh(self.inspection, space, labels, source)
+        self.multiples.read_labels()
+        self.view.read_labels()
 
     def _labels(self) -> tuple[NDArray[Any] | None, str]:
         """What tells classes apart: the ground truth, else the mask of the model in front."""

@@ -9,6 +9,7 @@ from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent, QResiz
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QHBoxLayout, QMenu, QSizePolicy, QWidget
 
 from segstudio.ui import theme
+from segstudio.ui.attention.bars import figure
 from segstudio.ui.attention.figures import Look
 from segstudio.ui.canvas.color_maps import COLOR_MAPS
 from segstudio.ui.canvas.heat_layer import HeatLayer, HeatScale, ScaleKind
@@ -169,11 +170,3 @@ class ScaleBar(QFrame):
         """Marks the value under the cursor."""
         position = None if value is None else layer.scale.position(value, layer.top, signed=layer.signed)
         self.bar.set_mark(position)
-
-
-def figure(value: float, *, shares: bool) -> str:
-    """A value in three figures, or as per cent."""
-    if shares and 0 < value < 1e-5:
-        return "< 0.001 %"
-    text = f"{100 * value:.3g} %" if shares else f"{value:.3g}"
-    return text.replace("-", "\u2212")
