@@ -45,6 +45,7 @@ def token_probes(module: str) -> tuple[ProbeSpec, ...]:
             query="global",
             options=(BLOCK, HEAD),
             group="Self-attention",
+            help="How much the class token looks at each patch, in one block.",
             rows_sum_to_one=False,
         ),
         ProbeSpec(

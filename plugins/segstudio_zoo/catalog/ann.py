@@ -76,7 +76,6 @@ ENTRY = SegmentorEntry(
         "keys and values sampled by pyramid pooling 1, 3, 6, 8: 110 anchors",
     ),
     look_at=("anchors as boxes, per level", "pyramid (1) against (1, 3, 6, 8)", "AFNB off"),
-    deviations=("Keys and values are sampled, not keys and queries as the survey says.",),
     expects="two features, best both at stride 8",
     search_aliases=("AFNB", "APNB", "pyramid pooling attention"),
     reference_checked=True,

@@ -59,6 +59,7 @@ ENTRY = SegmentorEntry(
             kind="vector",
             options=(_GATE,),
             group="ARM and FFM",
+            help="the gate of every channel, 0 to 1, the largest first",
             rows_sum_to_one=False,
         ),
         ProbeSpec(
@@ -69,6 +70,7 @@ ENTRY = SegmentorEntry(
             kind="images",
             options=(_GATE, Option("count", "int", 8, "how many", minimum=1, maximum=64)),
             group="ARM and FFM",
+            help="what these channels show, before the gate",
             rows_sum_to_one=False,
         ),
     ),

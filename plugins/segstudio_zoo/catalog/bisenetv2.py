@@ -63,6 +63,7 @@ _SEGMENTOR = SegmentorEntry(
                 Option("channel", "int", -1, "one channel; -1: their mean"),
             ),
             group="Guided aggregation",
+            help="what the semantic branch lets through of the detail, 0 to 1; the mean or one channel",
             rows_sum_to_one=False,
         ),
     ),

@@ -61,7 +61,6 @@ ENTRIES = (
             "effective receptive field per stage beside ResNet-50's",
             "masks against ResNet under the same UPerNet",
         ),
-        deviations=("The stage ratio 3:3:9:3 is Swin's (section 2.2), not ResNet's 3:4:6:3.",),
         reference_checked=True,
     ),
     BackboneEntry(

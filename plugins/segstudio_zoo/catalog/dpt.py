@@ -75,6 +75,7 @@ ENTRY = SegmentorEntry(
                 Option("head", "int", 0, "head, counted from 1; 0 is the mean of all", minimum=0),
             ),
             group="Read-out",
+            help="How much the read-out token looks at each patch, in the block that a tap reads.",
             rows_sum_to_one=False,
         ),
     ),

@@ -48,6 +48,7 @@ ENTRY = SegmentorEntry(
                 Option("codeword", "int", -1, "-1: bars for the clicked pixel; else the map of one codeword"),
             ),
             group="Context encoding",
+            help="how a pixel is shared out among the codewords; or where one codeword is",
         ),
         ProbeSpec(
             "presence",
@@ -66,6 +67,7 @@ ENTRY = SegmentorEntry(
             query="global",
             kind="vector",
             group="Context encoding",
+            help="the gate of every channel, 0 to 1, from the encoding of the whole picture",
             rows_sum_to_one=False,
         ),
     ),

@@ -12,6 +12,7 @@ from pathlib import Path
 from segstudio.plugin_api import Option, ProbeSpec, SwitchSpec
 from segstudio_zoo import catalog
 from segstudio_zoo.catalog.entry import BackboneEntry, Entry, SegmentorEntry
+from segstudio_zoo.catalog.losses import LOSSES, PRETRAINING, LossFact
 from segstudio_zoo.catalog.published import Published, published
 from segstudio_zoo.names import list_models
 
@@ -46,6 +47,10 @@ def page(entry: Entry) -> str:
     lines += _list("Parts", entry.parts)
     lines += _names(entry)
     lines += _options(entry.options)
+    if isinstance(entry, SegmentorEntry):
+        lines += _losses("Losses", LOSSES[entry.id])
+    else:
+        lines += _losses("Losses of pre-training", PRETRAINING.get(entry.id, ()))
     lines += _probes(entry.probes)
     lines += _switches(entry.switches)
     if isinstance(entry, SegmentorEntry):
@@ -104,9 +109,22 @@ def _options(options: Sequence[Option]) -> list[str]:
     if not options:
         return []
     lines = ["## Options", "", "| option | default | meaning |", "| --- | --- | --- |"]
-    for option in options:
-        choices = f" ({', '.join(map(str, option.choices))})" if option.choices else ""
-        lines.append(f"| `{option.name}` | {_value(option.default)} | {option.help}{choices} |")
+    lines += [f"| `{option.name}` | {_value(option.default)} | {_meaning(option)} |" for option in options]
+    return [*lines, ""]
+
+
+def _meaning(option: Option) -> str:
+    choices = f" ({', '.join(map(_value, option.choices))})" if option.choices else ""
+    return f"{option.help}{choices}"
+
+
+def _losses(title: str, losses: Sequence[LossFact]) -> list[str]:
+    if not losses:
+        return []
+    lines = [f"## {title}", "", "| loss | weight | what it compares | with |", "| --- | --- | --- | --- |"]
+    for loss in losses:
+        needs = "" if loss.needs is None else f"`{loss.needs[0]}` {_value(loss.needs[1])}"
+        lines.append(f"| `{loss.name}` | {loss.weight:g} | {loss.meaning} | {needs} |")
     return [*lines, ""]
 
 
@@ -125,7 +143,19 @@ def _probes(probes: Sequence[ProbeSpec]) -> list[str]:
         return []
     lines = ["## Attention", "", "| probe | asked with | shows |", "| --- | --- | --- |"]
     lines += [f"| {probe.title} (`{probe.id}`) | {probe.query} | {probe.help} |" for probe in probes]
+    if any(probe.options for probe in probes):
+        lines += ["", "| probe | option | default | meaning |", "| --- | --- | --- | --- |"]
+    for probe in probes:
+        lines += [
+            f"| `{probe.id}` | `{option.name}` | {_chosen(option)} | {_meaning(option)} |"
+            for option in probe.options
+        ]
     return [*lines, ""]
+
+
+def _chosen(option: Option) -> str:
+    """A probe's option without a default is one that a person gives or leaves out."""
+    return "none" if option.default is None else _value(option.default)
 
 
 def _switches(switches: Sequence[SwitchSpec]) -> list[str]:

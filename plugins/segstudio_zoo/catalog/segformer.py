@@ -49,7 +49,10 @@ ENTRY = SegmentorEntry(
         "levels enlarged to stride 4, concatenated, fused by a linear layer with batch norm and ReLU",
         "linear classifier at stride 4",
     ),
-    look_at=("masks at several test sizes beside Segmenter's: there are no position embeddings to resize",),
+    look_at=(
+        "masks of small and large pictures beside Segmenter's in Compare: there are no position embeddings "
+        "to resize",
+    ),
     deviations=(
         "mmsegmentation's weights have batch norm and ReLU after each level's linear layer; the paper has "
         "neither.",

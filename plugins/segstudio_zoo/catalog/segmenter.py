@@ -94,7 +94,6 @@ ENTRY = SegmentorEntry(
         "linear decoder",
     ),
     look_at=("class token to patches, products before and after the norm", "linear against mask decoder"),
-    deviations=("The survey swaps the two: there are N patches and K classes.",),
     search_aliases=("SegFormer #18",),
     expects="one map, best that of a plain transformer",
     preprocess=_HALF,
