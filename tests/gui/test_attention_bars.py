@@ -143,6 +143,8 @@ def test_presence_names_classes_and_marks_those_that_are_labelled(qtbot, room):
     ground = drawn[3, 3]
     assert abs(dots["Car"] - ground).sum() > 60, "a dot is filled"
     assert abs(dots["Tree"] - ground).sum() < 20, "a ring is empty"
+    small = lay_out(chart, QSize(tile.width(), tile.height() - HEAD))
+    assert small.foot_words in ("", f"first {len(small.places)} of 11")
     row = lay_out(chart, QSize(tile.width(), tile.height() - HEAD)).places[0].row
     at = (row.center() + QPointF(0, HEAD)).toPoint()
     QApplication.sendEvent(tile, QHelpEvent(QEvent.Type.ToolTip, at, tile.mapToGlobal(at)))
@@ -302,8 +304,8 @@ def test_names_values_and_truth_of_a_vector():
 def test_drawing_many_bars_fits_a_frame(qapp):
     result, size, drawn_in = vector(np.random.default_rng(0).random(2048)), QSize(800, 600), []
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = time.thread_time()  # the tests share their cores
         drawn = paint_vector(chart_of(result), size)
-        drawn_in.append(time.perf_counter() - begun)
+        drawn_in.append(time.thread_time() - begun)
     assert drawn.size() == size
     assert min(drawn_in) < 0.016

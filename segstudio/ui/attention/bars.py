@@ -130,7 +130,8 @@ class BarLayout:
     def foot_words(self) -> str:
         """How many of the bars have a row."""
         count = len(self.chart.bars)
-        return f"largest {len(self.places)} of {count}" if len(self.places) < count else ""
+        which = "largest" if count > FEW else "first"
+        return f"{which} {len(self.places)} of {count}" if len(self.places) < count else ""
 
     def bar_at(self, point: QPointF) -> Bar | None:
         """The bar of the row, or of the line of the strip, under a point."""
@@ -182,6 +183,8 @@ def lay_out(chart: BarChart, size: QSize) -> BarLayout:
                 QRectF(row.right() - words, row.y(), words, pitch),
             )
         )
+    if not is_cut:
+        foot.moveTop(inner.y() + rows * pitch + 4)  # the legend right below the bars
     return BarLayout(chart, tuple(places), strip, foot)
 
 

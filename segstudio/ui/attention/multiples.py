@@ -189,6 +189,11 @@ class MapTile(QWidget):
             painter.drawRect(self.rect().adjusted(1, 1, -1, -1))
         painter.end()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Drawn anew: words must not be stretched."""
+        super().resizeEvent(event)
+        self._is_stale = True
+
     def event(self, event: QEvent) -> bool:
         """The tip over a bar is its name and value."""
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent) and self._chart is not None:

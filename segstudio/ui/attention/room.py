@@ -270,7 +270,7 @@ class AttentionRoom(QObject):
         self.view.show_answer(slot, pin, result, self.scale.look, self._sentence(slot))
         shares = bool(result is not None and result.rows_sum_to_one)
         self.scale.show_range(self.view.heat, shares=shares)
-        self.scale.bar.setVisible(result is None or result.kind != "vector")
+        self.scale.show_bar(result is None or result.kind != "vector")
         self.cost.show_cost(result)
 
     def _sentence(self, slot: ProbeSlot | None) -> str:

@@ -135,6 +135,11 @@ class ScaleBar(QFrame):
         )
         self.changed.emit(self._look)
 
+    def show_bar(self, visible: bool) -> None:
+        """The colours and the values at their ends; bars have none."""
+        for part in (self.bar, self._low, self._high):
+            part.setVisible(visible)
+
     def show_range(self, layer: HeatLayer, *, shares: bool) -> None:
         """The values at both ends; `shares` writes them as per cent of the query's attention."""
         self.bar.show_map(layer.color_map)
