@@ -1,10 +1,12 @@
 """torchvision's own segmentation networks, through the same door as anybody's plugin.
 
-Only metadata are read here: neither torch nor torchvision is imported before a network is built.
+Only metadata are read here: neither torch nor torchvision is imported before a network is built, or before
+the process that lists this plugin calls `loading_problem`.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import re
@@ -78,8 +80,28 @@ def unavailable_reason() -> str:
     return ""
 
 
+def loading_problem() -> str:
+    """Why torchvision's networks cannot run here, or an empty string. Imports torchvision, and torch with it.
+
+    Metadata do not tell of a native library that is missing or was built for something else.
+    """
+    reason = unavailable_reason()
+    if reason:
+        return reason
+    try:
+        importlib.import_module("torchvision.models.segmentation")
+    except Exception as error:  # noqa: BLE001 - a broken native library raises more than ImportError
+        vision, torch = importlib.metadata.version("torchvision"), importlib.metadata.version("torch")
+        words = " ".join(str(error).split()) or type(error).__name__
+        return f"torchvision {vision} does not load beside torch {torch}: {words}"
+    return ""
+
+
 def build(name: str, *, num_classes: int | None = None) -> Any:
     """A torchvision network in evaluation mode. Raises ImportError where torchvision does not load."""
+    reason = loading_problem()
+    if reason:
+        raise ImportError(reason)
     from segstudio_torchvision.segmentor import TorchvisionSegmentor
 
     return TorchvisionSegmentor(name, num_classes or 21).eval()
@@ -139,7 +161,9 @@ def _plugin() -> Plugin:
         )
         for name, title, family, year, file, miou in _NETWORKS
     )
-    return Plugin(NAME, "torchvision", models, version="1", load=f"{NAME}:load")
+    return Plugin(
+        NAME, "torchvision", models, version="1", load=f"{NAME}:load", check=f"{NAME}:loading_problem"
+    )
 
 
 PLUGIN = _plugin()

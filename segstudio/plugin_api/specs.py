@@ -154,6 +154,8 @@ class Plugin:
 
     `identify` ("module:function") is called as `identify(state_dict)` and `load` as
     `load(model, state_dict, strict=True)`; both are empty where a plugin has no checkpoints of its own.
+    `check` is called as `check()` when the plugin is listed, in a process of its own, and may import what the
+    models need: it gives one sentence where none of them can run on this computer, else "".
     """
 
     name: str
@@ -163,6 +165,7 @@ class Plugin:
     identify: str = ""
     load: str = ""
     notes: tuple[str, ...] = ()
+    check: str = ""
 
 
 def plugin_to_json(plugin: Plugin) -> dict[str, Any]:

@@ -6,6 +6,8 @@ Reads and writes files and thousands of small facts, so it is called on a thread
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from segstudio.core import atomic_file
@@ -22,7 +24,9 @@ def kept_plugin(source: PluginSource) -> Plugin | None:
     try:
         document = json.loads(_cache_path(source).read_bytes())
         if (document["version"], document["key"]) == (_CACHE_VERSION, source.key):
-            return plugin_from_json(document["plugin"])
+            plugin = plugin_from_json(document["plugin"])
+            lacks = any(spec.unavailable for spec in plugin.models)
+            return None if lacks and document.get("environment") != _environment() else plugin
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return None
@@ -47,10 +51,20 @@ def listed_plugin(output: bytes, source: PluginSource, errors: str, seconds: flo
 
 def _keep(source: PluginSource, plugin: object) -> None:
     document = {"version": _CACHE_VERSION, "key": source.key, "plugin": plugin}
+    document["environment"] = _environment()
     try:
         atomic_file.write_bytes(_cache_path(source), json.dumps(document).encode("utf-8", "surrogatepass"))
     except OSError:
         return  # a full disk costs the next start a listing, nothing else
+
+
+def _environment() -> list[list[str | int]]:
+    """Changes when a package is installed or removed: what a model lacked may be there now."""
+    found: list[list[str | int]] = []
+    for folder in sys.path:
+        with suppress(OSError):
+            found.append([folder, Path(folder).stat().st_mtime_ns])
+    return [entry for entry in found if str(entry[0]).endswith("-packages")]
 
 
 def _cache_path(source: PluginSource) -> Path:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 import segstudio_torchvision as adapter
-from segstudio.plugin_api import conformance
+from segstudio.core.program import child_environment, program_command
+from segstudio.plugin_api import ModelSpec, conformance, plugin_from_json
 
 RUNS = adapter.unavailable_reason() == ""
 
@@ -52,6 +59,69 @@ def test_another_networks_file_is_refused_and_changes_nothing() -> None:
         adapter.load(model, state)
     assert model.aux_classifier is not None
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A folder with a torchvision that fits torch by its metadata, and whose native library does not load."""
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    package.joinpath("__init__.py").write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist')"
+    )
+    facts = tmp_path / "torchvision-9.9.0.dist-info"
+    facts.mkdir()
+    _, plus, build = metadata.version("torch").partition("+")
+    version = f"9.9.0{plus}{build}"
+    facts.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: torchvision\nVersion: {version}\n")
+    return tmp_path
+
+
+def test_a_broken_native_library_is_listed_as_the_reason(broken: Path) -> None:
+    found = subprocess.run(
+        [*program_command("worker", "--list", adapter.NAME, "--memory-limit", str(4 * 2**30))],
+        env={**child_environment(), "PYTHONPATH": str(broken)},
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    plugin = plugin_from_json(json.loads(found.stdout)["plugin"])
+    assert len(plugin.models) == 6
+    for spec in plugin.models:
+        assert "does not load" in spec.unavailable and "torchvision::nms" in spec.unavailable
+
+
+def test_a_broken_native_library_is_named_where_a_network_is_built(
+    broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(broken))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert adapter.unavailable_reason() == "", "metadata do not tell"
+    with pytest.raises(ImportError, match=r"torchvision 9\.9\.0.* does not load beside torch .*nms"):
+        adapter.build("fcn_resnet50")
+
+
+@pytest.mark.skipif(not RUNS, reason=adapter.unavailable_reason())
+@pytest.mark.parametrize("spec", adapter.PLUGIN.models, ids=lambda spec: spec.name)
+def test_the_key_layout_is_that_of_torchvisions_own_network(spec: ModelSpec) -> None:
+    from torchvision.models import get_model, get_model_weights
+
+    (checkpoint,) = spec.checkpoints
+    (weights,) = [entry for entry in get_model_weights(spec.name) if entry.url == checkpoint.url]
+    keywords = {} if spec.family == "lraspp" else {"aux_loss": True}
+    number = len(weights.meta["categories"])
+    own = get_model(spec.name, weights=None, weights_backbone=None, num_classes=number, **keywords)
+    model = adapter.build(spec.name)
+    assert checkpoint.layout_checked and number == checkpoint.num_classes == model.num_classes
+    assert {key: value.shape for key, value in model.state_dict().items()} == {
+        key: value.shape for key, value in own.state_dict().items()
+    }
+    report = adapter.load(model, own.state_dict())
+    assert set(report.loaded) == set(own.state_dict()) and not report.missing
+    image = torch.randn(1, 3, 65, 49)
+    with torch.no_grad():
+        assert torch.equal(model(image), own.eval()(image)["out"])
 
 
 @pytest.mark.skipif(not RUNS, reason=adapter.unavailable_reason())
