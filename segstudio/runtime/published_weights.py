@@ -174,13 +174,19 @@ class PublishedWeights(QObject):
         self._look()
         fresh = set(self._files) - set(before)
         for offer in self.offers:
-            if offer.key in self._failed and offer.file is not None and offer.file.name in fresh:
+            if offer.key in self._failed and offer.file is not None and self._is_new(offer, fresh):
                 del self._failed[offer.key]
                 self._standings.pop(offer.key, None)
         if self._files != before:
             self._shelf.weights_changed()
         self._is_watched = True
         self._check_new()
+
+    def _is_new(self, offer: Offer, fresh: set[str]) -> bool:
+        """Whether another file than before lies under the published name."""
+        path, checkpoint = offer.file, offer.checkpoint
+        assert path is not None and checkpoint is not None
+        return path.name in fresh or (path.name in self._files and known_finding(checkpoint, path) is None)
 
     # -- verbs ---------------------------------------------------------------------------------------
 

@@ -201,6 +201,9 @@ def test_a_wrong_file_put_there_by_hand_is_told_apart_kept_and_not_offered(
     again = PublishedWeights(bench.shelf, bench.worker, bench.jobs)
     assert again.standing(bench.offer("wrong")).kind == "failed", "known from the last time"
     again.close()
+    path.write_bytes(path.read_bytes()[:-1] + server.files["good.pth"][-1:])  # the right one in its place
+    bench.weights.refresh()
+    qtbot.waitUntil(lambda: bench.kind("wrong") == "here", timeout=SECONDS)
 
 
 def test_compare_takes_a_file_put_there_by_hand_only_after_its_check(
