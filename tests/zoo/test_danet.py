@@ -164,7 +164,7 @@ def test_equation_3_is_the_plain_softmax_of_the_energy() -> None:
         expected = 0.7 * (weights @ flat).reshape(x.shape) + x
         assert torch.allclose(head.cam(x), expected, atol=1e-4)
     assert np.allclose(probe.map(captured, Query("global")).values, weights.numpy(), atol=1e-4)
-    with pytest.raises(ValueError, match="channel_softmax.*maximum"):
+    with pytest.raises(ValueError, match=r"channel_softmax.*maximum"):
         small("danet", channel_softmax="maximum")
 
 

@@ -383,7 +383,7 @@ def test_deeplabv3plus_projects_by_the_papers_1x1() -> None:
         before = model(image)
         model.optimise_for_inference()
         assert torch.equal(model(image), before)
-    with pytest.raises(ValueError, match="projection.*5x5"):
+    with pytest.raises(ValueError, match=r"projection.*5x5"):
         small("deeplabv3plus", projection="5x5")
 
 

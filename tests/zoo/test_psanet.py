@@ -234,5 +234,5 @@ def test_every_parameter_gets_a_gradient(direction: str) -> None:
 
 
 def test_unknown_direction_is_refused() -> None:
-    with pytest.raises(ValueError, match="direction.*sideways"):
+    with pytest.raises(ValueError, match=r"direction.*sideways"):
         create_model("psanet_r50-d8", direction="sideways")
