@@ -8,10 +8,15 @@ tell; `shapes` has the network's own keys. This module applies both.
 
 from __future__ import annotations
 
+import pickle
 import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segstudio.plugin_api import LoadReport
@@ -267,14 +272,27 @@ def best_plan(model: nn.Module, state: StateDict) -> Plan:
 
 
 def read_checkpoint(path: Any) -> dict[str, Any]:
-    """A file's content: safetensors, else `torch.load(weights_only=True)`. Nothing in it is executed."""
+    """A file's content: safetensors, else `torch.load(weights_only=True)`. Nothing in it is executed.
+
+    Where torch refuses objects that lie beside the tensors (histories, configurations), the tensors alone are
+    read, by SegStudio's own reader. Raises ValueError with one sentence where that fails too.
+    """
     import torch
+    from safetensors.torch import load_file
 
     if str(path).endswith(".safetensors"):
-        from safetensors.torch import load_file
-
         return dict(load_file(str(path)))
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder, "copy.safetensors")
+            # In a process of its own, as a plugin knows nothing of the program but its interface.
+            command = [sys.executable, "-m", "segstudio", "weights", "convert", str(path), str(copy)]
+            run = subprocess.run(command, capture_output=True, text=True, check=False)
+            if run.returncode or not copy.exists():
+                raise ValueError(run.stderr.strip() or f"{path} cannot be read") from None
+            return dict(load_file(str(copy)))
     return content if isinstance(content, dict) else {}
 
 

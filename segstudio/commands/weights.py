@@ -1,4 +1,4 @@
-"""Looks into files of weights, lists and fetches published ones."""
+"""Looks into files of weights, converts them, lists and fetches published ones."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     identify = verbs.add_parser("identify", help="which network a file belongs to")
     identify.add_argument("file", type=Path, metavar="FILE")
     identify.add_argument("--json", action="store_true", help="print one JSON document")
+    convert = verbs.add_parser(
+        "convert", help="write a safetensors copy; objects beside tensors are left out"
+    )
+    convert.add_argument("file", type=Path, metavar="FILE")
+    convert.add_argument("copy", type=Path, metavar="COPY.safetensors")
     listing = verbs.add_parser("list", help="the published weights of a network, or of all")
     listing.add_argument("model", nargs="?", default="", metavar="NAME")
     listing.add_argument("--json", action="store_true", help="print one JSON document")
@@ -26,7 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.what == "identify":
         return _identify(arguments)
+    if arguments.what == "convert":
+        return _convert(arguments)
     return _list(arguments) if arguments.what == "list" else _fetch(arguments)
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from segstudio.worker.checkpoints import read_weights, write_weights
+
+    if arguments.copy.exists():
+        raise UserError("There is a file already", where=f"at {arguments.copy}", action="Choose another name")
+    found = read_weights(arguments.file)
+    write_weights(arguments.copy, found.tensors, found.facts)
+    for note in found.notes:
+        print(note)
+    print(f"{arguments.copy}: {len(found.tensors)} tensors, {found.values:,} values")
+    return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:

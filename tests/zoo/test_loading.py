@@ -91,6 +91,22 @@ def test_auxiliary_head_that_a_model_lacks_is_unused() -> None:
     assert report.unused and all(key.startswith("auxiliary_head.") for key in report.unused)
 
 
+class History:
+    """What training loops leave beside the tensors."""
+
+
+def test_a_file_with_objects_beside_its_tensors_loads_without_them(tmp_path: Path) -> None:
+    path = tmp_path / "trained.pth"
+    source = tiny()
+    torch.save({"state_dict": source.state_dict(), "history": [History()]}, path)
+    target = tiny()
+    assert load_checkpoint(target, path).missing == ()
+    assert all(torch.equal(value, source.state_dict()[key]) for key, value in target.state_dict().items())
+    torch.save(History(), path)
+    with pytest.raises(ValueError, match="trained.pth holds no"):
+        load_checkpoint(target, path)
+
+
 @needs_shared
 def test_backbone_weights_load_into_a_segmentor_without_strictness() -> None:
     model = create_model("ccnet", backbone="mobilenet-v2-d16", channels=16)

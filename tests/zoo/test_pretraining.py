@@ -148,6 +148,8 @@ def test_block_masks_are_made_of_blocks_and_differ() -> None:
     assert blocky > 0.8 > scattered
     grid = draw_mask("grid", (14, 14), 0.75, rng)
     assert (~grid).sum() == 49 and not grid[::2, ::2].any()
+    few = draw_mask("grid", (14, 14), 0.25, rng)
+    assert few.sum() == 49 and few[::2, ::2].all()
 
 
 @pytest.mark.parametrize("recover", ["masked", "all"])

@@ -74,10 +74,11 @@ def blockwise_mask(
 
 
 def _grid_mask(size: tuple[int, int], ratio: float) -> NDArray[np.bool_]:
-    """Visible patches as evenly spread as the ratio allows."""
-    step = max(round(math.sqrt(1.0 / max(1.0 - ratio, 1e-6))), 1)
-    mask = np.ones(size, np.bool_)
-    mask[::step, ::step] = False
+    """The rarer of visible and hidden patches as evenly spread as the ratio allows."""
+    rarer = max(min(ratio, 1.0 - ratio), 1e-6)
+    step = max(round(math.sqrt(1.0 / rarer)), 1)
+    mask = np.full(size, ratio > 0.5, np.bool_)
+    mask[::step, ::step] = ratio <= 0.5
     return mask
 
 
