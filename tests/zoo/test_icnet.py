@@ -74,7 +74,7 @@ def test_the_papers_auxiliary_classifiers_read_before_the_dilated_convolution() 
     with torch.no_grad():
         ours, theirs = again.side_outputs(image), model.side_outputs(image)
     assert all(torch.equal(ours[name].logits, theirs[name].logits) for name in theirs)
-    with pytest.raises(ValueError, match="convolved, enlarged"):
+    with pytest.raises(ValueError, match=r"convolved.*enlarged"):
         small(guided_by="nothing")
 
 
