@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -40,6 +40,7 @@ def build_model(
         if option not in valid:
             known = ", ".join(sorted(valid))
             raise TypeError(f"{found.name} has no option {option!r}; its options are {known}.")
+    _check_choices(found, options, head_options)
     chosen = {key: value for key, value in found.settings.items() if key in valid}
     if num_classes is None:
         stated = found.settings.get("num_classes", DEFAULT_CLASSES)
@@ -47,6 +48,19 @@ def build_model(
         num_classes = stated
     chosen.update(options)
     return _assemble(found, num_classes, chosen, trunk_options, head_options)
+
+
+def _check_choices(found: Resolved, options: Mapping[str, Any], head_options: set[str]) -> None:
+    """Raises ValueError for a value that is none of its option's choices; an option that head and backbone
+    share is the head's."""
+    for part in (found.segmentor, found.backbone):
+        for option in part.options if part is not None else ():
+            if option.name not in options or (part is found.backbone and option.name in head_options):
+                continue
+            value = options[option.name]
+            if option.choices and value != option.default and value not in option.choices:
+                known = ", ".join(map(repr, option.choices))
+                raise ValueError(f"{found.name}: option {option.name!r} is one of {known}, not {value!r}.")
 
 
 def _assemble(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,34 @@ def test_declared_options_are_those_of_the_builder_with_its_defaults(name: str) 
             default = parameters[option.name].default
             assert default == option.default, option.name
             assert not option.choices or option.default in option.choices, option.name
+
+
+CHOICES = [
+    (entry, option)
+    for entry in catalog.entries()
+    for option in entry.options
+    if option.kind == "choice" and option.choices
+]
+
+
+@pytest.mark.parametrize(
+    ("entry", "option"), CHOICES, ids=lambda part: getattr(part, "id", None) or part.name
+)
+def test_a_value_that_is_none_of_the_choices_is_refused_with_the_choices(entry: Any, option: Any) -> None:
+    segmentor = isinstance(entry, catalog.SegmentorEntry)
+    name = entry.id if segmentor else entry.variants[0].name
+    with pytest.raises(ValueError, match=re.escape(repr(option.choices[0]))) as raised:
+        create_model(name, **{option.name: "foo"})
+    assert repr(option.name) in str(raised.value) and "'foo'" in str(raised.value)
+
+
+def test_settings_of_published_names_are_among_the_choices() -> None:
+    for entry in catalog.entries():
+        choices = {option.name: option.choices for option in entry.options if option.choices}
+        variants = entry.variants if isinstance(entry, catalog.BackboneEntry) else ()
+        for named in (*entry.models, *variants):
+            for option, value in named.settings:
+                assert option not in choices or value in choices[option], (named.name, option)
 
 
 @pytest.mark.parametrize("name", MODELS)
