@@ -224,3 +224,19 @@ def test_every_parameter_gets_a_gradient_and_options_are_inferred(coarse: str) -
         assert p.grad.abs().sum() > 0, name
     found = infer_options({key: tuple(value.shape) for key, value in model.state_dict().items()})
     assert found == {"coarse": coarse, "point_channels": 8, "point_layers": 3}
+
+
+def test_steps_may_be_automatic_by_word() -> None:
+    assert small(subdivision_steps="auto").decode_head[1].steps == small().decode_head[1].steps == 2
+
+
+def test_points_of_a_wide_picture_stay_in_place_in_half_precision() -> None:
+    doubt = torch.zeros(1, 2, 512, dtype=torch.bfloat16)
+    doubt[0, 1, 301] = 1
+    indices, points = uncertain_cells(doubt, 1)
+    assert indices.tolist() == [[512 + 301]]
+    assert points[0, 0].tolist() == pytest.approx([301.5 / 512, 0.75])
+    x = torch.zeros(1, 1, 2, 512, dtype=torch.bfloat16)
+    x[0, 0, 1, 301] = 1
+    assert sample_points(x, points).dtype is torch.bfloat16
+    assert sample_points(x, points).item() == 1

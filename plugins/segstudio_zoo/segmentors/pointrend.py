@@ -33,9 +33,10 @@ Keep = Callable[[int, Tensor, Tensor], None]
 
 def sample_points(x: Tensor, points: Tensor, *, align_corners: bool = False, nearest: bool = False) -> Tensor:
     """Map (N, C, H, W) at `points` (N, P, 2), x and y in 0..1 of the picture -> (N, C, P)."""
-    grid = 2 * points[:, :, None] - 1
+    grid = 2 * points[:, :, None].float() - 1
     mode = "nearest" if nearest else "bilinear"
-    return F.grid_sample(x, grid, mode=mode, align_corners=align_corners)[..., 0]
+    # In float32: half precision cannot hold the cells of a wide picture.
+    return F.grid_sample(x.float(), grid, mode=mode, align_corners=align_corners)[..., 0].to(x.dtype)
 
 
 def uncertainty(logits: Tensor) -> Tensor:
@@ -52,11 +53,11 @@ def training_points(
 ) -> Tensor:
     """Importance sampling of section 3.1: (N, count, 2), the uncertain share first."""
     batch, wanted = logits.shape[0], int(count * importance)
-    drawn = torch.rand(batch, int(count * oversample), 2, device=logits.device, dtype=logits.dtype)
+    drawn = torch.rand(batch, int(count * oversample), 2, device=logits.device)
     doubt = uncertainty(sample_points(logits, drawn, align_corners=align_corners))
     chosen = doubt.topk(wanted, dim=1).indices
     points = drawn.gather(1, chosen[..., None].expand(-1, -1, 2))
-    uniform = torch.rand(batch, count - wanted, 2, device=logits.device, dtype=logits.dtype)
+    uniform = torch.rand(batch, count - wanted, 2, device=logits.device)
     return torch.cat([points, uniform], dim=1)
 
 
@@ -64,8 +65,8 @@ def uncertain_cells(doubt: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """(N, h, w) -> indices (N, P) of the most uncertain cells, and their centres (N, P, 2), x and y."""
     height, width = doubt.shape[1:]
     indices = doubt.flatten(1).topk(min(height * width, count), dim=1).indices
-    x = (indices % width).to(doubt.dtype) / width + 0.5 / width
-    y = (indices // width).to(doubt.dtype) / height + 0.5 / height
+    x = (indices % width).float() / width + 0.5 / width
+    y = (indices // width).float() / height + 0.5 / height
     return indices, torch.stack([x, y], dim=2)
 
 
@@ -124,7 +125,7 @@ class PointHead(nn.Module):
             indices, points = uncertain_cells(doubt, self.points)
             if self.keep is not None:
                 self.keep(step, doubt, indices)
-            logits = self.at(features, previous, points)
+            logits = self.at(features, previous, points).to(refined.dtype)
             where = indices[:, None].expand(-1, classes, -1)
             refined = refined.flatten(2).scatter(2, where, logits).reshape(batch, classes, height, width)
         return refined
@@ -195,17 +196,19 @@ def build(
     align_corners: bool = False,
     coarse: str = "semantic_fpn",
     coarse_norm: str = "batch",
-    subdivision_steps: int = 0,
+    subdivision_steps: int | str = 0,
     subdivision_points: int = 8196,
     training_points: int = 2048,
     point_channels: int = 256,
     point_layers: int = 3,
 ) -> PointRend:
     """`coarse` "semantic_fpn" (with `coarse_norm` "batch" or the paper's "group") or "deeplabv3".
-    `subdivision_steps` 0: until the picture's own size.
+    `subdivision_steps` "auto" or 0: until the picture's own size.
 
     Raises ValueError where the backbone has no feature at stride 4 to take fine features from.
     """
+    if subdivision_steps == "auto":
+        subdivision_steps = 0
     infos = backbone.features
     finest = pyramid_indices(infos, (4,))[0]
     if finest != 0:
@@ -234,7 +237,7 @@ def build(
         point_channels,
         num_classes,
         layers=point_layers,
-        steps=subdivision_steps or (stride - 1).bit_length(),
+        steps=int(subdivision_steps) or (stride - 1).bit_length(),
         points=subdivision_points,
         training_count=training_points,
         align_corners=align_corners,
