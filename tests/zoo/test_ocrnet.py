@@ -133,6 +133,19 @@ def test_relations_and_regions_are_those_the_network_used() -> None:
         region_probe().map(captured, Query(kind="class", index=4))
 
 
+def test_with_true_regions_the_probes_show_the_truth() -> None:
+    model = small()
+    model.region_truth = torch.full((1, 64, 64), 2)
+    model.region_truth[:, :32] = 1
+    with torch.no_grad(), use_true_regions(model, "truth"), relation_probe().attach(model) as captured:
+        model.scores(torch.randn(1, 3, 64, 64))
+    assert relation_probe().map(captured, Query(y=10, x=10)).values.tolist() == [0, 1, 0, 0]
+    below = relation_map_probe().map(captured, Query(kind="class", index=2)).values
+    assert (below[:4] == 0).all() and (below[4:] == 1).all()
+    region = region_probe().map(captured, Query(kind="class", index=2)).values
+    assert region.sum() == pytest.approx(1) and (region[:4] == 0).all()
+
+
 def _as_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Our keys under the names of the authors' repository, with the two biases that it has."""
     table = [

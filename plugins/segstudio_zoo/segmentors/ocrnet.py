@@ -63,7 +63,8 @@ class ObjectContextBlock(AttentionModule):
         value = self.value_project(points)[..., 0].transpose(1, 2)
         query = self.query_project(x).flatten(2).transpose(1, 2)
         scale = query.shape[2] ** -0.5
-        self.remember(query, key, scale=scale, query_grid=(height, width), regions=soft_regions[0])
+        given = {} if relation is None else {"relation": relation[0]}
+        self.remember(query, key, scale=scale, query_grid=(height, width), regions=soft_regions[0], **given)
         if relation is None:
             context = attend(query, key, value, scale=scale)
         else:
@@ -317,9 +318,15 @@ class RelationProbe:
     def map(self, captured: DenseCapture, query: Query, **options: Any) -> ProbeMap:
         record = captured.record()
         cell = grid_of(captured, record.query_grid).cell_of(query)
-        values = record.row(cell[0] * record.query_grid[1] + cell[1])
+        relation = record.extra.get("relation")
+        index = cell[0] * record.query_grid[1] + cell[1]
+        values = record.row(index) if relation is None else relation[:, cell[0], cell[1]]
         return ProbeMap(
-            values.float().cpu().numpy(), "vector", rows_sum_to_one=True, query_cell=cell, signed=False
+            values.float().cpu().numpy(),
+            "vector",
+            rows_sum_to_one=relation is None,
+            query_cell=cell,
+            signed=False,
         )
 
 
@@ -333,7 +340,9 @@ class RelationMapProbe:
         record = captured.record()
         _check_class(query.index, record.key.shape[0])
         grid = grid_of(captured, record.query_grid)
-        values = record.column(query.index).reshape(grid.size).float().cpu().numpy()
+        relation = record.extra.get("relation")
+        column = record.column(query.index) if relation is None else relation[query.index]
+        values = column.reshape(grid.size).float().cpu().numpy()
         return ProbeMap(values, stride=grid.stride, offset=grid.offset)
 
 
@@ -344,12 +353,20 @@ class RegionProbe:
         return _attend_over_classes(model)
 
     def map(self, captured: DenseCapture, query: Query, **options: Any) -> ProbeMap:
-        scores = captured.record().extra["regions"]
+        extra = captured.record().extra
+        scores = extra["regions"]
         _check_class(query.index, scores.shape[0])
         grid = grid_of(captured, (scores.shape[1], scores.shape[2]))
-        values = scores[query.index].flatten().softmax(0).reshape(grid.size)
+        if "relation" in extra:
+            member = extra["relation"][query.index]
+            values = member / member.sum().clamp(min=1)
+        else:
+            values = scores[query.index].flatten().softmax(0).reshape(grid.size)
         return ProbeMap(
-            values.float().cpu().numpy(), stride=grid.stride, offset=grid.offset, rows_sum_to_one=True
+            values.float().cpu().numpy(),
+            stride=grid.stride,
+            offset=grid.offset,
+            rows_sum_to_one=bool(values.any()),
         )
 
 
