@@ -136,3 +136,17 @@ def test_every_parameter_gets_a_gradient_and_options_are_inferred(preset: str, p
     found = infer_options({key: tuple(value.shape) for key, value in model.state_dict().items()})
     again = create_model("gcnet_r18-d8", num_classes=3, **found)
     again.load_state_dict(model.state_dict())
+
+
+def test_the_context_may_multiply_only() -> None:
+    model = create_model("gcnet_r18-d8", num_classes=3, preset="gc_multiply")
+    block = model.decode_head.gc_block
+    assert block.channel_add_conv is None
+    x = torch.randn(1, 512, 3, 4)
+    with torch.no_grad():
+        torch.nn.init.normal_(block.channel_mul_conv[-1].weight)
+        context = (x.flatten(2) * block.weights(x)[:, None]).sum(2)[..., None, None]
+        expected = x * block.channel_mul_conv(context).sigmoid()
+        assert torch.allclose(block(x), expected, atol=1e-5)
+    found = infer_options({key: tuple(value.shape) for key, value in model.state_dict().items()})
+    assert found["preset"] == "gc_multiply"

@@ -20,8 +20,8 @@ ENTRY = SegmentorEntry(
             "preset",
             "choice",
             "gc",
-            "Fig. 4: global context, simplified Non-local, squeeze-excitation, or add and multiply",
-            choices=("gc", "snl", "se", "gc_add_multiply"),
+            "Fig. 4: global context, simplified Non-local, squeeze-excitation, multiply, or add and multiply",
+            choices=("gc", "snl", "se", "gc_multiply", "gc_add_multiply"),
         ),
         Option(
             "placement",

@@ -40,6 +40,7 @@ PRESETS = {
     "gc": Preset("attention", "bottleneck", ("add",)),
     "snl": Preset("attention", "linear", ("add",)),
     "se": Preset("average", "plain_bottleneck", ("multiply",)),
+    "gc_multiply": Preset("attention", "bottleneck", ("multiply",)),
     "gc_add_multiply": Preset("attention", "bottleneck", ("multiply", "add")),
 }
 
@@ -178,7 +179,7 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     inner, channels = shapes[f"{transform}0.weight"][:2]
     preset = "se"
     if f"{root}conv_mask.weight" in shapes:
-        preset = "gc_add_multiply" if multiplies else "gc"
+        preset = ("gc_add_multiply" if adds else "gc_multiply") if multiplies else "gc"
         if f"{transform}3.weight" not in shapes:
             preset = "snl"
     found: dict[str, Any] = {"preset": preset, "channels": shapes["decode_head.conv_seg.weight"][1]}
