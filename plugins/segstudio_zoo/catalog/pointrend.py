@@ -77,7 +77,7 @@ ENTRY = SegmentorEntry(
                 Option("show", "choice", "class", "what is shown", choices=("class", "uncertainty")),
             ),
             group="Subdivision",
-            help="the paper's rendering of one object, with this network's point head",
+            help="a square around the click, rendered as the paper renders one object",
             rows_sum_to_one=False,
         ),
     ),

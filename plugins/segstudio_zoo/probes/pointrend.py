@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
 from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
-from segstudio_zoo.segmentors.pointrend import PointHead, uncertain_cells, uncertainty
+from segstudio_zoo.segmentors.pointrend import PointHead, sample_points, uncertain_cells, uncertainty
 
 BOX_GRIDS = (7, 14, 28, 56, 112, 224)
 """Section 4, "inference": a box starts at 7x7 and is doubled up to 224x224."""
@@ -126,16 +126,13 @@ class BoxProbe(_StepProbe):
         images, labels = [], []
         for size in BOX_GRIDS:
             if logits is None:
-                count = size * size
-                doubt = captured.fine.new_zeros(1, size, size)
-                logits = captured.fine.new_zeros(1, captured.coarse.shape[1], size, size)
+                logits = _coarse_box(captured, size, start, extent)
             else:
                 logits = F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
-                count, doubt = BOX_POINTS, uncertainty(logits)
-            indices, points = uncertain_cells(doubt, count)
-            predicted = captured.head.at([captured.fine], captured.coarse, start + points * extent)
-            where = indices[:, None].expand(-1, logits.shape[1], -1)
-            logits = logits.flatten(2).scatter(2, where, predicted).reshape(logits.shape)
+                indices, points = uncertain_cells(uncertainty(logits), BOX_POINTS)
+                predicted = captured.head.at([captured.fine], captured.coarse, start + points * extent)
+                where = indices[:, None].expand(-1, logits.shape[1], -1)
+                logits = logits.flatten(2).scatter(2, where, predicted).reshape(logits.shape)
             shown = uncertainty(logits) if show == "uncertainty" else logits.argmax(1).float()
             largest = (BOX_GRIDS[-1], BOX_GRIDS[-1])
             images.append(F.interpolate(shown[:, None].float(), size=largest, mode="nearest")[0, 0])
@@ -149,6 +146,16 @@ class BoxProbe(_StepProbe):
             labels=tuple(labels),
             signed=show == "uncertainty",
         )
+
+
+def _coarse_box(captured: CapturedSteps, size: int, start: Tensor, extent: Tensor) -> Tensor:
+    """The coarse logits (1, K, size, size) read at the cells of the box, where rendering begins."""
+    assert captured.coarse is not None and captured.head is not None
+    cells = (torch.arange(size, device=captured.coarse.device) + 0.5) / size
+    y, x = torch.meshgrid(cells, cells, indexing="ij")
+    points = start + torch.stack([x, y], dim=-1).reshape(1, -1, 2) * extent
+    sampled = sample_points(captured.coarse, points, align_corners=captured.head.align_corners)
+    return sampled.reshape(1, -1, size, size)
 
 
 def uncertainty_probe() -> UncertaintyProbe:
