@@ -15,9 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     identify = verbs.add_parser("identify", help="which network a file belongs to")
     identify.add_argument("file", type=Path, metavar="FILE")
     identify.add_argument("--json", action="store_true", help="print one JSON document")
-    convert = verbs.add_parser(
-        "convert", help="write a safetensors copy; objects beside tensors are left out"
-    )
+    convert = verbs.add_parser("convert", help="write a safetensors copy of a file's tensors")
     convert.add_argument("file", type=Path, metavar="FILE")
     convert.add_argument("copy", type=Path, metavar="COPY.safetensors")
     listing = verbs.add_parser("list", help="the published weights of a network, or of all")

@@ -56,6 +56,17 @@ def test_transition_from_all_scales_adds_to_the_published_one() -> None:
         assert torch.equal(new(branches), expected)
 
 
+def test_a_muted_branch_is_missing_from_the_top_one() -> None:
+    model = create_model("hrnet-w18-small", representation="top")
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        (whole,) = model(image)
+        for value in ("without 8", "without 16", "without 32"):
+            with mute_branch(model, value):
+                assert not torch.equal(model(image)[0], whole), value
+        assert torch.equal(model(image)[0], whole)
+
+
 def test_top_representation_is_the_first_branch_of_all() -> None:
     every = create_model("hrnet-w18-small")
     top = create_model("hrnet-w18-small", representation="top")

@@ -103,7 +103,7 @@ def test_a_file_with_objects_beside_its_tensors_loads_without_them(tmp_path: Pat
     assert load_checkpoint(target, path).missing == ()
     assert all(torch.equal(value, source.state_dict()[key]) for key, value in target.state_dict().items())
     torch.save(History(), path)
-    with pytest.raises(ValueError, match="trained.pth holds no"):
+    with pytest.raises(ValueError, match=r"trained\.pth holds no"):
         load_checkpoint(target, path)
 
 

@@ -84,8 +84,11 @@ class ExchangeUnit(nn.Module):
             return x
         return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
-    def forward(self, branches: list[Tensor]) -> list[Tensor]:
+    def forward(self, branches: list[Tensor], muted: int | None = None) -> list[Tensor]:
+        """`muted`: a branch that does not enter the sums."""
         branches = [branch(x) for branch, x in zip(self.branches, branches, strict=True)]
+        if muted is not None:
+            branches[muted] = torch.zeros_like(branches[muted])
         if len(branches) == 1:
             return branches
         fused = []
@@ -208,8 +211,13 @@ class HRNet(nn.Module):
                 path(branches) if isinstance(path, NewBranch) else path(branches[b])
                 for b, path in enumerate(paths)  # type: ignore[arg-type]
             ]
-            for unit in self.get_submodule(f"stage{number}"):  # type: ignore[attr-defined]
-                branches = unit(branches)
+            units = list(self.get_submodule(f"stage{number}"))  # type: ignore[call-overload]
+            for unit in units:
+                last = number == self.stage_numbers[-1] and unit is units[-1]
+                # Where only the first branch leaves, the others count by what they add to it.
+                branches = unit(
+                    branches, self.muted_branch if last and self.representation == "top" else None
+                )
         if self.muted_branch is not None and self.muted_branch < len(branches):
             branches[self.muted_branch] = torch.zeros_like(branches[self.muted_branch])
         return branches
