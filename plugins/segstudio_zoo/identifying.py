@@ -11,9 +11,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -22,21 +23,27 @@ from torch.overrides import TorchFunctionMode
 
 from segstudio_zoo import catalog, signatures
 from segstudio_zoo.building import build_model, builder, option_names
-from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, SegmentorEntry
+from segstudio_zoo.catalog.entry import BackboneEntry, SegmentorEntry
 from segstudio_zoo.key_map import OWN, KeyMap, key_maps, plan, tables_of_any_size, through_backbone, unwrap
 from segstudio_zoo.names import Resolved, UnknownModel, list_models, normal, resolve
+from segstudio_zoo.option_search import Misfit, fitting_options
 
 CLASSIFIER = r"decode_head(\.\d+)?\.(conv_seg|cls_seg|fc_seg|classifier)\.weight"
 
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """`create_model(name, num_classes=num_classes, **options)` and a load is that checkpoint."""
+    """`create_model(name, num_classes=num_classes, **options)` and a load is that checkpoint.
+
+    `note` says, as a sentence, which parts of the function its keys leave open (from the network file's
+    `untold(shapes)`).
+    """
 
     name: str
     num_classes: int | None
     layout: str
     options: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
 
 
 def identify(state_dict: Mapping[str, Any]) -> list[Identified]:
@@ -51,12 +58,13 @@ def identify(state_dict: Mapping[str, Any]) -> list[Identified]:
     if not state:
         return []
     found = list(_as_listed(state))
-    if not found:
-        for segmentor in catalog.segmentors():
-            found.extend(_as_segmentor(segmentor, state))
-    if not found:
-        for backbone in catalog.backbones():
-            found.extend(_as_backbone(backbone, state))
+    for searching in (False, True):  # options are tried out where no network's file infers them
+        if not found:
+            for segmentor in catalog.segmentors():
+                found.extend(_as_segmentor(segmentor, state, searching=searching))
+        if not found:
+            for backbone in catalog.backbones():
+                found.extend(_as_backbone(backbone, state, searching=searching))
     unique: dict[str, Identified] = {}
     for item in found:
         unique.setdefault(item.name, item)
@@ -123,22 +131,32 @@ def _alike(own: frozenset[str], given: set[str], share: float = 0.6) -> bool:
     return common >= share * len(own) and common >= share * len(given)
 
 
-def _trunk_alike(entry: BackboneEntry, trunk: Mapping[str, Tensor]) -> bool:
-    given = signatures.patterns(trunk)
-    return any(_alike(form, given) for form in signatures.trunk_forms(entry.id))
-
-
 def _plausible_variants(entry: BackboneEntry, trunk: Mapping[str, Tensor], *, any_width: bool) -> set[str]:
-    """The variants that `trunk` equals; else those of nearly its keys and, unless `any_width`, its shapes."""
-    if not trunk:
-        return {variant.name for variant in entry.variants}
+    """The variants that `trunk` equals; else those of nearly its keys and, unless `any_width`, its shapes.
+
+    Where there is none, the nearest: an option may have changed every key or shape.
+    """
     shapes = {key: tuple(value.shape) for key, value in trunk.items()}
     equal = () if any_width else signatures.listed_like(shapes)
     if equal:
         return {resolve(name).variant.name for name in equal}
     given = {key for key in trunk if not key.endswith("num_batches_tracked")}
     alike = (variant.name for variant in entry.variants if _variant_alike(variant.name, given))
-    return {name for name in alike if any_width or _same_shapes(name, trunk)}
+    found = {name for name in alike if any_width or _same_shapes(name, trunk)}
+    return found or _nearest_variants(entry, shapes)
+
+
+def _nearest_variants(entry: BackboneEntry, shapes: Mapping[str, tuple[int, ...]], most: int = 2) -> set[str]:
+    """The variants that have the most keys of `shapes`, of those the most of the same shape."""
+
+    def common(name: str) -> tuple[int, int]:
+        own = skeleton(name).state_dict()
+        shared = own.keys() & shapes.keys()
+        same = sum(tuple(own[key].shape) == shapes[key] for key in shared)
+        return 2 * len(shared) - len(own), same
+
+    names = [variant.name for variant in entry.variants]
+    return set(sorted(names, key=common, reverse=True)[:most])
 
 
 def _variant_alike(variant: str, given: set[str], share: float = 0.85) -> bool:
@@ -175,7 +193,9 @@ def _as_listed(state: Mapping[str, Tensor]) -> Iterator[Identified]:
             yield match
 
 
-def _as_segmentor(entry: SegmentorEntry, state: Mapping[str, Tensor]) -> Iterator[Identified]:
+def _as_segmentor(
+    entry: SegmentorEntry, state: Mapping[str, Tensor], *, searching: bool
+) -> Iterator[Identified]:
     file = _file(entry.build)
     prefix = _trunk_prefix(file)
     for key_map in _layouts(file, state):
@@ -183,7 +203,7 @@ def _as_segmentor(entry: SegmentorEntry, state: Mapping[str, Tensor]) -> Iterato
             continue  # a bare backbone: spares building every family to compare heads
         renamed = _renamed(state, key_map)
         heads = signatures.patterns(k for k in renamed if not k.startswith(("backbone.", "auxiliary_head.")))
-        if not heads or not any(_alike(form, heads) for form in signatures.head_forms(entry.id)):
+        if not signatures.head_vocabulary(entry.id).speaks(heads):
             continue
         for backbone in catalog.backbones():
             whole = key_map
@@ -193,9 +213,9 @@ def _as_segmentor(entry: SegmentorEntry, state: Mapping[str, Tensor]) -> Iterato
                 whole = through_backbone(key_map, _file(backbone.build))
                 renamed = _renamed(state, whole)
             trunk = {k.removeprefix(prefix): v for k, v in renamed.items() if k.startswith(prefix)}
-            if trunk and not _trunk_alike(backbone, trunk):
+            if not signatures.trunk_vocabulary(backbone.id).speaks(signatures.patterns(trunk), known=0.7):
                 continue
-            yield from _matching_pairs(entry, backbone, state, whole, renamed, trunk)
+            yield from _matching_pairs(entry, backbone, state, whole, renamed, trunk, searching=searching)
 
 
 def _matching_pairs(
@@ -205,6 +225,8 @@ def _matching_pairs(
     key_map: KeyMap,
     renamed: Mapping[str, Tensor],
     trunk: Mapping[str, Tensor],
+    *,
+    searching: bool,
 ) -> Iterator[Identified]:
     classes = _num_classes(entry, renamed)
     options = {
@@ -215,9 +237,11 @@ def _matching_pairs(
     classes = options.pop("num_classes", classes)
     any_width = bool(_inferred(_file(backbone.build), trunk)) or key_map.transform is not None
     variants = _plausible_variants(backbone, trunk, any_width=any_width)
-    for name in _candidate_names(entry, backbone):
-        if resolve(name).variant.name not in variants:
-            continue
+    names = [name for name in _candidate_names(entry, backbone) if resolve(name).variant.name in variants]
+    if searching:
+        yield from _searched(names, classes, options, state, key_map)
+        return
+    for name in names:
         match = _fitting(name, classes, options, state, key_map)
         if match is not None:
             yield match
@@ -239,8 +263,58 @@ def _fitting(
         before.append(chosen)
         model = _build(name, classes, chosen)
         if model is not None and plan(model, state, key_map).problems == 0:
-            return Identified(name, classes, key_map.layout, chosen)
+            return _noted(Identified(name, classes, key_map.layout, chosen), model)
     return None
+
+
+def _noted(found: Identified, model: nn.Module) -> Identified:
+    segmentor = resolve(found.name).segmentor
+    untold = getattr(importlib.import_module(_file(segmentor.build)), "untold", None) if segmentor else None
+    if untold is None:
+        return found
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    return replace(found, note=untold(shapes))
+
+
+def _searched(
+    names: list[str],
+    classes: int | None,
+    options: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    key_map: KeyMap,
+) -> Iterator[Identified]:
+    """The nearest of the named networks with the declared options that make `state` fit, if any do."""
+
+    def misfit(name: str, chosen: Mapping[str, Any]) -> Misfit | None:
+        model = _build(name, classes, {**chosen, **key_map.options})
+        if model is None:
+            return None
+        planned = plan(model, state, key_map)
+        report = planned.report
+        lengths = Counter(n for key in report.mismatched if key in state for n in state[key].shape)
+        idle = sum(key.startswith("auxiliary_head.") for key in report.unused)
+        return Misfit(planned.problems + idle, lengths, planned.problems == 0)
+
+    starts = []
+    for name in names:
+        for start in ({}, _needed(name, options, options)):
+            found = misfit(name, start)
+            if found is not None:
+                starts.append((found.problems, name, start))
+    if not starts:
+        return
+    problems, name, start = min(starts, key=lambda item: item[0])
+    if 2 * problems > len(state):  # another network altogether
+        return
+    resolved = resolve(name)
+    declared = (*(resolved.segmentor.options if resolved.segmentor else ()), *resolved.backbone.options)
+    chosen = fitting_options(declared, start, partial(misfit, name))
+    if chosen is None:
+        return
+    needed = {**_needed(name, chosen, chosen), **_needed(name, key_map.options, key_map.options)}
+    model = _build(name, classes, needed)
+    if model is not None:
+        yield _noted(Identified(name, classes, key_map.layout, needed), model)
 
 
 def _candidate_names(entry: SegmentorEntry, backbone: BackboneEntry) -> Iterator[str]:
@@ -255,7 +329,11 @@ def _candidate_names(entry: SegmentorEntry, backbone: BackboneEntry) -> Iterator
     dilated = any("-d8" in name for name in published) and 8 in backbone.output_strides
     for variant in backbone.variants:
         if variant.name not in taken:
-            yield f"{entry.id}_{variant.segmentor_suffix}{'-d8' if dilated else ''}"
+            stride = "-d8" if dilated else ""
+            short = f"{entry.id}_{variant.segmentor_suffix}{stride}"
+            told = _known(short)  # a family may mean another variant by the short name
+            same = told is not None and told.variant is variant
+            yield short if same else f"{entry.id}_{variant.name}{stride}"
 
 
 def _known(name: str) -> Resolved | None:
@@ -294,6 +372,11 @@ def _known_options(found: Resolved) -> set[str]:
     return known if found.segmentor is None else known | option_names(found.segmentor.build)
 
 
+def optioned(name: str, options: Mapping[str, Any]) -> nn.Module | None:
+    """The named network with `options` on the meta device, or None where there is no such network."""
+    return _build(name, None, options)
+
+
 def _build(name: str, num_classes: int | None, options: Mapping[str, Any]) -> nn.Module | None:
     known = _known_options(resolve(name))
     usable = {key: value for key, value in options.items() if key in known}
@@ -318,31 +401,37 @@ def _inferred(file: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
         return {}  # another family's keys: the comparison that follows rejects them
 
 
-def _as_backbone(entry: BackboneEntry, state: Mapping[str, Tensor]) -> Iterator[Identified]:
+def _as_backbone(
+    entry: BackboneEntry, state: Mapping[str, Tensor], *, searching: bool
+) -> Iterator[Identified]:
     for key_map in _layouts(_file(entry.build), state):
         renamed = _renamed(state, key_map)
-        if not renamed or not _trunk_alike(entry, renamed):
+        if not signatures.trunk_vocabulary(entry.id).speaks(signatures.patterns(renamed)):
             continue
         inferred = _inferred(_file(entry.build), renamed)
         options = {**inferred, **key_map.options}
         options.pop("num_classes", None)
         any_width = bool(inferred) or key_map.transform is not None
         variants = _plausible_variants(entry, renamed, any_width=any_width)
-        for variant in (v for v in entry.variants if v.name in variants):
+        names = [variant.name for variant in entry.variants if variant.name in variants]
+        if searching:
+            yield from _searched([_bare_name(name) for name in names], None, options, state, key_map)
+            continue
+        for name in names:
             before: list[dict[str, Any]] = []
             for tried in ({}, options):
-                chosen = {**_needed(variant.name, tried, options), **key_map.options}
+                chosen = {**_needed(name, tried, options), **key_map.options}
                 if chosen in before:
                     continue
                 before.append(chosen)
-                model = _build(variant.name, None, chosen)
+                model = _build(name, None, chosen)
                 if model is not None and plan(model, state, key_map).problems == 0:
-                    yield Identified(_bare_name(variant), None, key_map.layout, chosen)
+                    yield Identified(_bare_name(name), None, key_map.layout, chosen)
                     break
 
 
-def _bare_name(variant: BackboneVariant) -> str:
-    return resolve(normal(variant.name)).name
+def _bare_name(variant: str) -> str:
+    return resolve(normal(variant)).name
 
 
 __all__ = ["Identified", "identify"]

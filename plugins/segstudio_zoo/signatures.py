@@ -1,8 +1,9 @@
 """What tells networks apart by their state dicts, written down so that nothing has to be built to ask.
 
 `signatures.json` holds, of every listed name, a digest of its keys and one of its backbone's shapes, and of
-every segmentor and backbone the key patterns its forms have. A state dict that equals a listed network is
-found at once; only others need networks built and compared.
+every segmentor and backbone the key patterns that its named models and each of its declared options can
+bring ("all"), and those that none of them lacks ("core"). A state dict that equals a listed network is found
+at once; only others need networks built and compared.
 
     python -m segstudio_zoo.signatures      writes the file anew, after networks or names have changed
 """
@@ -12,12 +13,16 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from segstudio.plugin_api import Option
+from segstudio.plugin_api.specs import OptionValue
 from segstudio_zoo import catalog
+from segstudio_zoo.catalog.entry import BackboneEntry, Entry, SegmentorEntry
 from segstudio_zoo.names import list_models, resolve
 
 FILE = Path(__file__).with_name("signatures.json")
@@ -75,16 +80,35 @@ def listed_like(shapes: Shapes) -> tuple[str, ...]:
     return _by_digests().get((keys_digest(shapes), trunk_digest(shapes)), ())
 
 
-@cache
-def head_forms(segmentor_id: str) -> tuple[frozenset[str], ...]:
-    """Key patterns outside the backbone and auxiliary heads, of each form that a family's models have."""
-    return tuple(frozenset(form) for form in _stored()["heads"][segmentor_id])
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Key patterns that a family's forms have, and those common to all of them."""
+
+    patterns: frozenset[str]
+    core: frozenset[str]
+
+    def speaks(self, given: Collection[str], known: float = 0.8, common: float = 0.6) -> bool:
+        """Whether nearly all of `given` are patterns of the family, and most of the core is there."""
+        if not given or len(self.patterns.intersection(given)) < known * len(given):
+            return False
+        return len(self.core.intersection(given)) >= common * len(self.core)
 
 
 @cache
-def trunk_forms(backbone_id: str) -> tuple[frozenset[str], ...]:
-    """Key patterns of each form that a backbone's variants have."""
-    return tuple(frozenset(form) for form in _stored()["trunks"][backbone_id])
+def head_vocabulary(segmentor_id: str) -> Vocabulary:
+    """Of a family's keys outside the backbone and auxiliary heads."""
+    return _vocabulary(_stored()["heads"][segmentor_id])
+
+
+@cache
+def trunk_vocabulary(backbone_id: str) -> Vocabulary:
+    """Of a bare backbone's keys."""
+    return _vocabulary(_stored()["trunks"][backbone_id])
+
+
+def _vocabulary(stored: Mapping[str, Sequence[str]]) -> Vocabulary:
+    core = frozenset(stored["core"])
+    return Vocabulary(core | frozenset(stored["more"]), core)
 
 
 def trunk_size(variant: str) -> int:
@@ -93,13 +117,43 @@ def trunk_size(variant: str) -> int:
     return size
 
 
-def _distinct(sets: Iterator[set[str]]) -> list[list[str]]:
-    found: list[list[str]] = []
-    for one in sets:
-        form = sorted(one)
-        if form not in found:
-            found.append(form)
-    return found
+def trial_values(option: Option) -> tuple[OptionValue, ...]:
+    """Values of an option that may change a network's keys: every choice, the ends of a small range."""
+    if option.kind == "bool":
+        return (False, True)
+    if option.kind == "choice":
+        return option.choices
+    if option.kind == "float" and option.default is None:
+        return (None, 1.0)
+    if option.kind != "int":
+        return ()
+    low = 0 if option.minimum is None else int(option.minimum)
+    if option.maximum is not None and option.maximum - low < 10:
+        return tuple(range(low, int(option.maximum) + 1))
+    default = option.default if isinstance(option.default, int) else 0
+    return tuple(sorted({low, 2 * max(default, low, 1)}))
+
+
+def declared(entry: Entry) -> str:
+    """A digest of the options that may change an entry's keys, as the catalog declares them."""
+    return _digest(f"{option.name} {trial_values(option)}" for option in entry.options)
+
+
+def _core_and_more(forms: Iterator[set[str]]) -> dict[str, list[str]]:
+    every = list(forms)
+    core = set.intersection(*every)
+    return {"core": sorted(core), "more": sorted(set.union(*every) - core)}
+
+
+def _with_each_option(name: str, options: Iterable[Option]) -> Iterator[Iterable[str]]:
+    """The keys of the named network with each value of each option alone, where it can be built."""
+    from segstudio_zoo.identifying import optioned
+
+    for option in options:
+        for value in trial_values(option):
+            model = optioned(name, {option.name: value}) if value != option.default else None
+            if model is not None:
+                yield model.state_dict()
 
 
 def written() -> dict[str, Any]:
@@ -114,22 +168,33 @@ def written() -> dict[str, Any]:
         if resolve(name).segmentor is None:
             sizes[name] = sum(not key.endswith("num_batches_tracked") for key in shapes)
 
-    def heads(segmentor: str) -> Iterator[set[str]]:
-        entry = next(e for e in catalog.segmentors() if e.id == segmentor)
-        unlisted = (model.name for model in entry.models if not model.listed)
-        for name in (*list_models(segmentor), *unlisted):
-            keys = skeleton(name).state_dict()
+    def smallest(names: Iterable[str]) -> str:
+        return min(names, key=lambda name: sizes[resolve(name).variant.name])
+
+    def heads(entry: SegmentorEntry) -> Iterator[set[str]]:
+        names = (*list_models(entry.id), *(model.name for model in entry.models if not model.listed))
+        on: dict[str, list[str]] = {}
+        for name in names:
+            on.setdefault(resolve(name).backbone.id, []).append(name)
+        forms: list[Iterable[str]] = [skeleton(name).state_dict() for name in names]
+        for same_backbone in on.values():
+            forms.extend(_with_each_option(smallest(same_backbone), entry.options))
+        for keys in forms:
             yield patterns(k for k in keys if not k.startswith(("backbone.", "auxiliary_head.")))
 
-    def trunks(backbone: str) -> Iterator[set[str]]:
-        for name in list_models(backbone):
-            yield patterns(skeleton(name).state_dict())
+    def trunks(entry: BackboneEntry) -> Iterator[set[str]]:
+        names = list_models(entry.id)
+        forms: list[Iterable[str]] = [skeleton(name).state_dict() for name in names]
+        for keys in (*forms, *_with_each_option(smallest(names), entry.options)):
+            yield patterns(keys)
 
+    segmentors, backbones = catalog.segmentors(), catalog.backbones()
     return {
         "models": models,
         "sizes": sizes,
-        "heads": {entry.id: _distinct(heads(entry.id)) for entry in catalog.segmentors()},
-        "trunks": {entry.id: _distinct(trunks(entry.id)) for entry in catalog.backbones()},
+        "heads": {entry.id: _core_and_more(heads(entry)) for entry in segmentors},
+        "trunks": {entry.id: _core_and_more(trunks(entry)) for entry in backbones},
+        "options": {entry.id: declared(entry) for entry in (*segmentors, *backbones)},
     }
 
 

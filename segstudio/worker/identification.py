@@ -23,6 +23,7 @@ def identify_file(registry: Registry, path: Path) -> Mapping[str, Any]:
     """
     weights = read_weights(path)
     found = []
+    open_points: list[str] = []
     for plugin, entry in identify(registry, weights.tensors):
         wanted = _plain(str(entry.name))
         ids = [spec.id for spec in plugin.models if wanted in map(_plain, (spec.name, *spec.search_aliases))]
@@ -35,6 +36,7 @@ def identify_file(registry: Registry, path: Path) -> Mapping[str, Any]:
                 "options": dict(entry.options),
             }
         )
+        open_points.append(str(getattr(entry, "note", "")))
     return {
         "path": str(path),
         "format": weights.format,
@@ -48,7 +50,7 @@ def identify_file(registry: Registry, path: Path) -> Mapping[str, Any]:
         "model": weights.facts.model,
         "classes": [{"name": entry.name, "color": list(entry.color)} for entry in weights.facts.classes],
         "published": _published(registry, path),
-        "notes": list(weights.notes),
+        "notes": [*weights.notes, *filter(None, open_points[:1])],
     }
 
 

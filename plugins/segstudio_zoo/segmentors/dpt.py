@@ -382,3 +382,10 @@ def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
         if widths != WIDTHS.get(int(projects[0][1])):  # type: ignore[index]
             options["widths"] = widths
     return options
+
+
+def untold(shapes: Mapping[str, Any]) -> str:
+    """What tensor shapes leave open, in words."""
+    if "decode_head.reassemble_blocks.readout_projects.3.0.weight" in shapes:
+        return ""
+    return "The file's keys do not tell if the class token is ignored or added (readout; ignore is assumed)."

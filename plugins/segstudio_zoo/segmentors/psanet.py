@@ -329,6 +329,18 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     return options
 
 
+def untold(shapes: Mapping[str, Sequence[int]]) -> str:
+    """What tensor shapes leave open, in words."""
+    if "decode_head.attention.1.weight" not in shapes:
+        return ""
+    kernel = shapes["decode_head.attention.1.weight"][0]
+    open_points = []
+    if "decode_head.attention_p.1.weight" not in shapes:
+        open_points.append("whether the one branch collects or distributes (direction; collect is assumed)")
+    open_points.append(f"whether the {kernel} values are offsets or cells (compact; offsets are assumed)")
+    return f"The file's keys do not tell {' and '.join(open_points)}."
+
+
 @contextmanager
 def branch(model: nn.Module, value: str) -> Iterator[None]:
     """Switch: "both", or only "collect" or "distribute", the other one's context set to zero.
