@@ -96,7 +96,7 @@ ENTRY = BackboneEntry(
             "segstudio_zoo.backbones.hrnet:mute_branch",
             choices=("all", "without 4", "without 8", "without 16", "without 32"),
             trained="all",
-            help="zeroes the last stage's branch at one stride; where only the top branch is used, in the last sum",
+            help="zeroes the last stage's branch at one stride; with the top branch alone, in its last sum",
         ),
     ),
     parts=(
