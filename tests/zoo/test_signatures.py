@@ -116,10 +116,11 @@ def _values(option: Option) -> tuple[Any, ...]:
     if option.kind == "choice":
         return tuple(choice for choice in option.choices if choice != option.default)
     if option.kind == "int":
-        most = option.maximum or 10_000
         default = option.default if isinstance(option.default, int) else 8
-        other = max(default * 2 + (8 if default >= 8 else 1), int(option.minimum or 0))
-        return (int(other) if other <= most else default - 1,)
+        other = int(max(2 * default or 3, option.minimum or 0))
+        if option.maximum is not None:
+            other = min(other, int(option.maximum))
+        return (other,) if other != default else (default - 1,)
     return ()
 
 
