@@ -128,6 +128,7 @@ class PSAHead(SegmentationHead):
         self.shrink_factor, self.normalization_factor = shrink_factor, normalization_factor
         self.softmax = softmax
         self.zeroed: str | None = None
+        self.only_on_grid = False
         offsets = self._mask_size[0] * self._mask_size[1]
         if compact and self.grid_size is not None:
             offsets = self.grid_size[0] * self.grid_size[1]
@@ -193,13 +194,20 @@ class PSAHead(SegmentationHead):
         return out.reshape(n, c, h, w) * (1.0 / (self.normalization_factor or h * w))
 
     def _predicted_logits(self, x: Tensor, predictor: nn.Sequential, direction: str) -> Tensor:
-        """`logits` of the map that `predictor` gives; of the whole map where somebody keeps or learns it."""
+        """`logits` of the map that `predictor` gives, or, once optimised, of what of it lies on the grid.
+
+        Where somebody keeps the map (a probe), learns or exports, it is made whole all the same.
+        """
         watched = any(part._forward_hooks or part._forward_pre_hooks for part in (predictor, *predictor))
         whole = watched or torch.is_grad_enabled() or torch.compiler.is_exporting()
-        if self.compact or whole or torch.onnx.is_in_onnx_export():
+        if not self.only_on_grid or whole or torch.onnx.is_in_onnx_export():
             return self.logits(predictor(x), direction)
         maps = by_offset_on_grid(predictor[0](x), predictor[1].weight, self.mask_size)
         return maps.permute(0, 3, 4, 1, 2) if direction == "collect" else maps
+
+    def split_joins(self) -> None:
+        """For inference: offsets that lead off the grid are not predicted."""
+        self.only_on_grid = not self.compact
 
     def _inputs(self, x: Tensor) -> list[tuple[str, Tensor, nn.Sequential]]:
         """(direction, reduced and shrunk features, what predicts the map) of each branch."""
