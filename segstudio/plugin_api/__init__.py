@@ -14,6 +14,7 @@ from segstudio.plugin_api.predicting import (
     Scores,
     Segmentor,
 )
+from segstudio.plugin_api.pretraining import Pictures, PretrainingModel
 from segstudio.plugin_api.probing import Captured, Probe, ProbeMap, Query
 from segstudio.plugin_api.specs import (
     Checkpoint,
@@ -21,6 +22,7 @@ from segstudio.plugin_api.specs import (
     Option,
     Plugin,
     Preprocess,
+    PretrainingSpec,
     ProbeSpec,
     SwitchSpec,
     plugin_from_json,
@@ -41,10 +43,13 @@ __all__ = [
     "Loss",
     "ModelSpec",
     "Option",
+    "Pictures",
     "Plugin",
     "Prediction",
     "Predictor",
     "Preprocess",
+    "PretrainingModel",
+    "PretrainingSpec",
     "Probe",
     "ProbeMap",
     "ProbeSpec",

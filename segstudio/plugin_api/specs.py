@@ -15,13 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-OptionKind = Literal["int", "float", "bool", "choice", "str", "ints"]
+OptionKind = Literal["int", "float", "bool", "choice", "str", "ints", "weights"]
 OptionValue = bool | int | float | str | tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing a person may choose when a model is built. `choices` are listed for kind "choice"."""
+    """One thing a person may choose when a model is built. `choices` are listed for kind "choice".
+
+    The value of kind "weights" is the path of a file of weights; in its place `build` gets its tensors by
+    name, read where nothing in the file can run, or None where no file was chosen.
+    """
 
     name: str
     kind: OptionKind
@@ -149,6 +153,41 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PretrainingSpec:
+    """One way of training a network on pictures without labels. `id` is "<plugin>/<name>" and is stable.
+
+    `build` is called in the training program as `build(name, **options)` and gives a `PretrainingModel`. An
+    option called "image_size" (height, width in pixels) is always given: it is the size of the recipe's
+    crops, and its default, the trained size, is what a new recipe begins with.
+    `size_divisor` is what both sides must be divisible by. `backbones` are backbones of the plugin that can
+    start from the weights it leaves. `rate` is the learning rate a new recipe begins with, for AdamW.
+    """
+
+    id: str
+    title: str
+    system: str = ""
+    paper: str = ""
+    year: int = 0
+    build: str = ""
+    options: tuple[Option, ...] = ()
+    preprocess: Preprocess = Preprocess()
+    size_divisor: int = 1
+    rate: float = 0.0001
+    backbones: tuple[str, ...] = ()
+    paper_title: str = ""
+    authors: str = ""
+    venue: str = ""
+    parts: tuple[str, ...] = ()
+    search_aliases: tuple[str, ...] = ()
+    unavailable: str = ""
+
+    @property
+    def name(self) -> str:
+        """The last part of the id: what a person types."""
+        return self.id.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
 class Plugin:
     """What an entry point of the group "segstudio.plugins", or `PLUGIN` in a single file, names.
 
@@ -166,6 +205,7 @@ class Plugin:
     load: str = ""
     notes: tuple[str, ...] = ()
     check: str = ""
+    pretraining: tuple[PretrainingSpec, ...] = ()
 
 
 def plugin_to_json(plugin: Plugin) -> dict[str, Any]:

@@ -366,6 +366,7 @@ def test_real_weights_are_recognised_added_and_compared(bench: Bench, tmp_path: 
     bench.press("Show in Compare")
     until(lambda: is_in_front(bench.window, "Compare"))
     room = bench.window.rooms.current
+    until(lambda: any(each.key.startswith(f"file:{path}") for each in room.comparison.models))
     pane = next(each for each in room.comparison.models if each.key.startswith(f"file:{path}"))
     until(lambda: room.stage.result(pane) is not None)
     assert pane.runnable.class_names[15] == "person"
