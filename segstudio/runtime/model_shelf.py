@@ -21,7 +21,7 @@ from segstudio.core.errors import UserError
 from segstudio.core.plugin_sources import PluginSource, find_sources, give_consent
 from segstudio.core.program import child_environment, program_command
 from segstudio.core.settings import Settings
-from segstudio.plugin_api import ModelSpec, Plugin
+from segstudio.plugin_api import ModelSpec, Plugin, PretrainingSpec
 from segstudio.runtime.plugin_listing import kept_plugin, listed_plugin
 from segstudio.runtime.runnable_models import RunnableModel, find_runnable
 
@@ -79,6 +79,11 @@ class ModelShelf(QObject):
     @property
     def specs(self) -> tuple[ModelSpec, ...]:
         return self._specs
+
+    @property
+    def pretraining(self) -> tuple[PretrainingSpec, ...]:
+        """Ways of training without labels, of all plugins listed."""
+        return tuple(spec for plugin in self.plugins for spec in plugin.pretraining)
 
     @property
     def plugin_files(self) -> tuple[Path, ...]:
