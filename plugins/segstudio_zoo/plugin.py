@@ -8,7 +8,7 @@ from segstudio.plugin_api import ModelSpec, Option, Plugin
 from segstudio_zoo import catalog
 from segstudio_zoo.catalog.entry import SegmentorEntry
 from segstudio_zoo.catalog.published import checkpoints_of
-from segstudio_zoo.names import Resolved, UnknownModel, list_models, resolve
+from segstudio_zoo.names import Resolved, UnknownModel, list_models, parse_backbone, resolve
 
 NAME = "segstudio_zoo"
 
@@ -26,6 +26,7 @@ def _spec(entry: SegmentorEntry, name: str) -> ModelSpec:
     )
     values = {option.name: option.default for option in options}
     absent = absent_parts(entry, values)
+    outputs = tuple(output for output in _side_outputs(entry, options) if output not in absent)
     classes = settings.get("num_classes")
     preprocess = found.model.preprocess if found.model and found.model.preprocess else entry.preprocess
     return ModelSpec(
@@ -41,7 +42,8 @@ def _spec(entry: SegmentorEntry, name: str) -> ModelSpec:
         switches=tuple(
             switch for switch in (*entry.switches, *found.backbone.switches) if switch.id not in absent
         ),
-        side_outputs=tuple(name for name in _side_outputs(entry, options) if name not in absent),
+        side_outputs=outputs,
+        optional_outputs=tuple(output for output in entry.side_outputs if output not in outputs),
         min_size=max(entry.min_size, found.backbone.min_size),
         size_divisor=max(entry.size_divisor, found.backbone.size_divisor),
         num_classes=classes if isinstance(classes, int) else None,
@@ -105,8 +107,10 @@ def _title(entry: SegmentorEntry, found: Resolved) -> str:
     stride = f" /{found.output_stride}" if unusual else ""
     if found.name == entry.id or found.variant.name.startswith(entry.id):
         return entry.title + found.name.removeprefix(entry.id).replace("-", " ")
-    form = found.name.partition("_")[2].partition("_")[2]  # "mask" of "segmenter_vit-t_mask"
-    return f"{entry.title} · {short}{stride}{f', {form}' if form else ''}"
+    words = found.name.removeprefix(entry.id).split("_")[1:]
+    forms = [word for word in words if parse_backbone(word) is None]  # "mask" of "segmenter_vit-t_mask"
+    titles = {other.id: other.title for other in catalog.segmentors()}
+    return f"{entry.title} · {short}{stride}" + "".join(f", {titles.get(form, form)}" for form in forms)
 
 
 def _side_outputs(entry: SegmentorEntry, options: tuple[Option, ...]) -> tuple[str, ...]:

@@ -220,7 +220,7 @@ def _check_spec(plugin: Plugin, spec: ModelSpec) -> list[str]:
         ("option", [option.name for option in spec.options]),
         ("probe", [probe.id for probe in spec.probes]),
         ("switch", [switch.id for switch in spec.switches]),
-        ("side output", list(spec.side_outputs)),
+        ("side output", list(spec.outputs)),
         ("checkpoint", [checkpoint.id for checkpoint in spec.checkpoints]),
     ):
         problems += [f"{spec.id}: {kind} {name!r} occurs twice" for name in names if names.count(name) > 1][

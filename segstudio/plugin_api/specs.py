@@ -116,8 +116,10 @@ class ModelSpec:
 
     `build` is resolved in a worker only and called as `build(name, num_classes=..., **options)`.
     `min_size` and `size_divisor` are pixels; the worker pads (by reflection) and crops, never the model.
-    `unavailable` holds one sentence where the model cannot run on this computer. `paper` is an address;
-    `system` is what the family is called in print, `parts` are the paper's own terms.
+    `side_outputs` are supervised outputs that the model has as its options are by default, `optional_outputs`
+    those that other options or weights bring. `unavailable` holds one sentence where the model cannot run on
+    this computer. `paper` is an address; `system` is what the family is called in print, `parts` are the
+    paper's own terms.
     """
 
     id: str
@@ -145,11 +147,17 @@ class ModelSpec:
     authors: str = ""
     venue: str = ""
     parts: tuple[str, ...] = ()
+    optional_outputs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The last part of the id: what a person types."""
         return self.id.rpartition("/")[2]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Every side output that a model of this spec may have."""
+        return (*self.side_outputs, *self.optional_outputs)
 
 
 @dataclass(frozen=True, slots=True)

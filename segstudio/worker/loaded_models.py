@@ -278,8 +278,8 @@ def require_output(loaded: LoadedModel, output: str) -> None:
     spec = loaded.spec
     if not output or output in loaded.outputs_there:
         return
-    if output not in spec.side_outputs or not loaded.is_torch:
-        raise no_output(spec.title, output, spec.side_outputs if loaded.is_torch else ())
+    if output not in spec.outputs or not loaded.is_torch:
+        raise no_output(spec.title, output, spec.outputs if loaded.is_torch else ())
     image = example_image(spec).to(loaded.device, torch.float32 if loaded.autocast else loaded.dtype)
     lowered = torch.autocast(loaded.device.type, dtype=loaded.dtype) if loaded.autocast else nullcontext()
     try:

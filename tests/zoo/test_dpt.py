@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from segstudio.core.errors import UserError
 from segstudio.plugin_api import Query
+from segstudio.worker.engine import Engine
+from segstudio.worker.model_ref import ModelRef
 from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.backbones.vit import build as build_vit
 from segstudio_zoo.backbones.vit_hybrid import StandardisedConv
+from segstudio_zoo.plugin import PLUGIN
 from segstudio_zoo.probes import dpt as probes
 from segstudio_zoo.segmentors import dpt
 from tests.zoo.reference import check_reference, mean_over_valid_pixels, reference
@@ -161,3 +167,21 @@ def test_standardised_convolution_equals_its_equation() -> None:
             window = padded[:, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
             expected[:, row, column] = flat @ window.ravel()
     np.testing.assert_allclose(conv(x)[0].detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_auxiliary_head_is_declared_as_an_output_that_an_option_brings() -> None:
+    spec = next(spec for spec in PLUGIN.models if spec.name == "dpt_vit-b16")
+    assert (spec.side_outputs, spec.optional_outputs, spec.outputs) == ((), ("auxiliary",), ("auxiliary",))
+    with torch.no_grad():
+        sides = _small(auxiliary=True).side_outputs(torch.randn(1, 3, 64, 64))
+        plain = _small().side_outputs(torch.randn(1, 3, 64, 64))
+    assert set(sides) == set(spec.outputs) and set(plain) == set(spec.side_outputs)
+
+
+def test_the_auxiliary_head_is_shown_where_the_network_has_it() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    built = ModelRef("segstudio_zoo/dpt_vit-b16", num_classes=3, untrained=True, output="auxiliary")
+    with pytest.raises(UserError, match=r"no output 'auxiliary'.*It has only the final one"):
+        Engine(device="cpu").predict(built, picture)
+    with_head = dataclasses.replace(built, options={"auxiliary": True})
+    assert Engine(device="cpu").predict(with_head, picture).label_map.shape == (64, 64)

@@ -10,7 +10,7 @@ import torch
 
 from segstudio.plugin_api import Query
 from segstudio.worker.folding import fold_batch_norms
-from segstudio_zoo import create_model
+from segstudio_zoo import create_model, identify
 from segstudio_zoo.probes.pointrend import box_probe, points_probe, set_steps, uncertainty_probe
 from segstudio_zoo.segmentors import pointrend
 from segstudio_zoo.segmentors.pointrend import (
@@ -226,8 +226,42 @@ def test_every_parameter_gets_a_gradient_and_options_are_inferred(coarse: str) -
     assert found == {"coarse": coarse, "point_channels": 8, "point_layers": 3}
 
 
-def test_steps_may_be_automatic_by_word() -> None:
+def test_steps_are_automatic_or_as_many_as_asked_for_and_none_gives_the_coarse_map() -> None:
     assert small(subdivision_steps="auto").decode_head[1].steps == small().decode_head[1].steps == 2
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        shapes = {steps: small(subdivision_steps=steps).scores(image).logits.shape[2:] for steps in (0, 1, 3)}
+        assert shapes == {0: (16, 24), 1: (32, 48), 3: (128, 192)}
+        model = small(subdivision_steps=0)
+        assert torch.equal(model.scores(image).logits, model.side_outputs(image)["decode.0"].logits)
+        with points_probe().attach(model) as captured:
+            model.scores(image)
+    with pytest.raises(ValueError, match="no subdivision steps"):
+        points_probe().map(captured, Query())
+    losses = model.train().losses(image, torch.randint(0, 4, (1, 64, 96)), mean_over_all_pixels)
+    assert set(losses) == {"decode_0.loss_ce", "decode_1.pointloss_ce"}
+
+
+@pytest.mark.parametrize("points", [1, 8096, 8196])
+def test_a_step_predicts_as_many_points_as_built_for(points: int) -> None:
+    head = small(subdivision_points=points).decode_head[1]
+    counts = []
+    head.keep = lambda step, doubt, indices: counts.append(indices.shape[1])
+    with torch.no_grad():
+        head([torch.randn(1, 256, 32, 48)], torch.randn(1, 4, 32, 48))
+    assert counts == [min(points, 64 * 96), min(points, 128 * 192)]
+
+
+def test_the_named_network_on_deeplabv3_reads_the_pyramid_at_stride_sixteen() -> None:
+    model = create_model("pointrend_deeplabv3_r50-d16", num_classes=4, point_channels=8)
+    assert [info.stride for info in model.backbone.features] == [4, 8, 16, 16]
+    assert isinstance(model.decode_head[0], pointrend.AtrousCoarseHead) and model.neck is None
+    assert model.decode_head[1].steps == 4
+    assert model.decode_head[1].fcs[0].conv.weight.shape[1] == 256 + 4
+    state = model.state_dict()
+    found = identify({key: value.to("meta") for key, value in state.items()})[0]
+    assert (found.name, found.num_classes) == ("pointrend_deeplabv3_r50-d16", 4)
+    assert found.options == {"point_channels": 8}
 
 
 def test_points_of_a_wide_picture_stay_in_place_in_half_precision() -> None:
@@ -240,3 +274,25 @@ def test_points_of_a_wide_picture_stay_in_place_in_half_precision() -> None:
     x[0, 0, 1, 301] = 1
     assert sample_points(x, points).dtype is torch.bfloat16
     assert sample_points(x, points).item() == 1
+
+
+def test_subdivision_of_a_wide_map_in_half_precision_reads_the_same_places() -> None:
+    """A map of 64 x 512: bfloat16 cannot number its columns, so points must be placed in float32."""
+    torch.manual_seed(0)
+    head = small(subdivision_points=2000, subdivision_steps=1).decode_head[1]
+    with torch.no_grad():
+        for name, parameter in head.named_parameters():
+            parameter.normal_(std=0.1) if name.endswith("weight") else parameter.zero_()
+    fine, coarse = torch.randn(1, 256, 64, 512), 3 * torch.randn(1, 4, 64, 512)
+    chosen: list[torch.Tensor] = []
+    head.keep = lambda step, doubt, indices: chosen.append(indices[0])
+    with torch.no_grad():
+        exact = head([fine], coarse)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = head([fine.bfloat16()], coarse.bfloat16())
+    assert half.dtype is torch.bfloat16 and half.shape == exact.shape == (1, 4, 128, 1024)
+    both = torch.tensor(sorted(set(chosen[0].tolist()) & set(chosen[1].tolist())))
+    assert len(both) > 1500
+    assert (both % 1024 > 512).sum() > 500
+    expected, got = exact.flatten(2)[..., both], half.float().flatten(2)[..., both]
+    assert float((got - expected).abs().max()) < 0.1 * float(expected.std())

@@ -1,7 +1,7 @@
 """PointRend: facts."""
 
 from segstudio.plugin_api import Option, ProbeSpec, SwitchSpec
-from segstudio_zoo.catalog.entry import Paper, SegmentorEntry
+from segstudio_zoo.catalog.entry import NamedModel, Paper, SegmentorEntry
 
 _PROBES = "segstudio_zoo.probes.pointrend"
 _STEP = Option("step", "int", 0, "subdivision step, from 1; 0 is the last", minimum=0)
@@ -18,6 +18,16 @@ ENTRY = SegmentorEntry(
     ),
     build="segstudio_zoo.segmentors.pointrend:build",
     backbones=("r50", "r101"),
+    models=(
+        NamedModel("pointrend_r50", backbone="r50"),
+        NamedModel("pointrend_r101", backbone="r101"),
+        NamedModel(
+            "pointrend_deeplabv3_r50-d16",
+            backbone="r50-d16",
+            settings=(("coarse", "deeplabv3"),),
+            aliases=("pointrend_r50-d16_deeplabv3",),
+        ),
+    ),
     options=(
         Option(
             "coarse",
@@ -34,7 +44,11 @@ ENTRY = SegmentorEntry(
             choices=("batch", "group"),
         ),
         Option(
-            "subdivision_steps", "int", 0, "doublings; 0 goes on to the picture's size", minimum=0, maximum=6
+            "subdivision_steps",
+            "choice",
+            "auto",
+            "doublings in inference; auto goes on to the picture's size, 0 gives the coarse map",
+            choices=("auto", 0, 1, 2, 3, 4, 5, 6),
         ),
         Option("subdivision_points", "int", 8196, "points a step; the paper has 8096", minimum=1),
         Option("training_points", "int", 2048, "points of the point loss", minimum=1),

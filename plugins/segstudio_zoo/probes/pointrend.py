@@ -48,7 +48,9 @@ class CapturedSteps:
     def step(self, number: int) -> tuple[Tensor, Tensor]:
         """Step `number` counts from 1; 0 is the last."""
         if not self.doubts:
-            raise ValueError("nothing was kept yet: run the network first, with at least one step")
+            if self.head is not None and not self.head.steps:
+                raise ValueError("this network has no subdivision steps: its mask is the coarse map")
+            raise ValueError("nothing was kept yet: run the network first")
         if not 0 <= number <= len(self.doubts):
             raise ValueError(f"there are {len(self.doubts)} subdivision steps; {number} is none of them")
         return self.doubts[number - 1], self.chosen[number - 1]

@@ -196,19 +196,18 @@ def build(
     align_corners: bool = False,
     coarse: str = "semantic_fpn",
     coarse_norm: str = "batch",
-    subdivision_steps: int | str = 0,
+    subdivision_steps: int | str = "auto",
     subdivision_points: int = 8196,
     training_points: int = 2048,
     point_channels: int = 256,
     point_layers: int = 3,
 ) -> PointRend:
     """`coarse` "semantic_fpn" (with `coarse_norm` "batch" or the paper's "group") or "deeplabv3".
-    `subdivision_steps` "auto" or 0: until the picture's own size.
+    `subdivision_steps` doublings of `subdivision_points` points each (section 3.1, inference): "auto" until
+    the picture's own size, 0 for the coarse map as it is. In training neither counts.
 
     Raises ValueError where the backbone has no feature at stride 4 to take fine features from.
     """
-    if subdivision_steps == "auto":
-        subdivision_steps = 0
     infos = backbone.features
     finest = pyramid_indices(infos, (4,))[0]
     if finest != 0:
@@ -237,7 +236,7 @@ def build(
         point_channels,
         num_classes,
         layers=point_layers,
-        steps=int(subdivision_steps) or (stride - 1).bit_length(),
+        steps=(stride - 1).bit_length() if subdivision_steps == "auto" else int(subdivision_steps),
         points=subdivision_points,
         training_count=training_points,
         align_corners=align_corners,

@@ -274,12 +274,10 @@ class CompareRoom(QObject):
         if was == number or pane is None or pane.runnable is None or view is None:
             return
         spec = self._shelf.find(str(pane.runnable.ref["model"]))
-        if spec is None or not (spec.switches or spec.side_outputs):
+        if spec is None or not (spec.switches or spec.outputs):
             return
         output = pane.runnable.output
-        card = SwitchesCard(
-            spec.switches, pane.switches, self.stage, outputs=spec.side_outputs, output=output
-        )
+        card = SwitchesCard(spec.switches, pane.switches, self.stage, outputs=spec.outputs, output=output)
         card.changed.connect(lambda values: self._change(number, switches=values))
         card.output_chosen.connect(lambda name: self._change(number, output=name))
         card.show()

@@ -337,7 +337,7 @@ class CompareStage(QWidget):
             view.header.set_name(
                 letter,
                 name,
-                opens=bool(spec and (spec.switches or spec.side_outputs)),
+                opens=bool(spec and (spec.switches or spec.outputs)),
                 changed=bool(pane.switches),
             )
             result = self.result(pane)
