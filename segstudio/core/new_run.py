@@ -128,12 +128,24 @@ def run_classes(project: Project) -> tuple[tuple[RunClass, ...], dict[int, int]]
 
 def labelled_images(project: Project) -> list[tuple[ImageRecord, Split]]:
     """Images with any label, each with its split: the person's choice, else every fifth is validation."""
+    return _divided(
+        [
+            record
+            for record in project.images()
+            if record.status != "none"
+            and not record.problem
+            and any(project.class_pixels(record.id).values())
+        ]
+    )
+
+
+def readable_images(project: Project) -> list[tuple[ImageRecord, Split]]:
+    """All images that can be read, labelled or not, each with its split as in `labelled_images`."""
+    return _divided([record for record in project.images() if not record.problem])
+
+
+def _divided(records: list[ImageRecord]) -> list[tuple[ImageRecord, Split]]:
     chosen: list[tuple[ImageRecord, Split]] = []
-    records = [
-        record
-        for record in project.images()
-        if record.status != "none" and not record.problem and any(project.class_pixels(record.id).values())
-    ]
     undecided = sorted(
         (record for record in records if not record.split),
         key=lambda record: zlib.crc32(record.path.encode("utf-8", "surrogateescape")),

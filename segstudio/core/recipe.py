@@ -22,6 +22,7 @@ RECIPE_VERSION = 1
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("32", "bf16", "16")
 CLASS_WEIGHTS = ("none", "frequency")
+TASKS = ("segmentation", "pretraining")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class RunClass:
 class Recipe:
     """What is trained, on what, and how. Sizes are (width, height) in pixels, rates per optimiser step.
 
+    `task` is "segmentation" (masks, from labels) or "pretraining" (from pictures alone, without classes).
+
     `steps_per_epoch` 0 means once over the training images. `crop` is cut from the image after scaling by
     a factor drawn log-uniformly from `scale`. `color` is the strength of brightness, contrast, saturation
     and hue changes, 0 for none. `ohem` is the share of hardest pixels kept, 1 for all of them.
@@ -45,6 +48,7 @@ class Recipe:
 
     model: str
     classes: tuple[RunClass, ...]
+    task: str = "segmentation"
     options: dict[str, Any] = field(default_factory=dict)
     view: dict[str, Any] = field(default_factory=dict)
     title: str = ""
@@ -111,9 +115,12 @@ def _first_problem(recipe: Recipe) -> str:
         ("optimizer", OPTIMIZERS),
         ("precision", PRECISIONS),
         ("class_weights", CLASS_WEIGHTS),
+        ("task", TASKS),
     ):
         if getattr(recipe, name) not in choices:
             return f"{name} is {getattr(recipe, name)!r}, expected one of {', '.join(choices)}"
+    if recipe.task == "pretraining":
+        return ""
     if recipe.num_classes < 2:
         return f"there are {recipe.num_classes} classes, expected at least 2"
     if 0 <= recipe.ignore < recipe.num_classes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from segstudio.core.new_run import Split, labelled_images, run_classes
+from segstudio.core.new_run import Split, labelled_images, readable_images, run_classes
 from segstudio.core.project import Project
 from segstudio.core.records import ImageRecord
 
@@ -34,13 +34,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """`train` and `val` count images; `classes` are what a run would learn."""
+    """`train` and `val` count images; `classes` are what a run would learn.
+
+    `pictures` counts the images of a run that needs no labels, for training and for validation.
+    """
 
     train: int
     val: int
     classes: int
     findings: tuple[Finding, ...]
     size: tuple[int, int] | None = None
+    pictures: tuple[int, int] = (0, 0)
 
     @property
     def can_train(self) -> bool:
@@ -68,7 +72,15 @@ def check_dataset(project: Project) -> DatasetReport:
     sizes = Counter((r.width, r.height) for r, _ in chosen if r.width and r.height)
     common = sizes.most_common(1)[0][0] if sizes else None
     size = (common[0], common[1]) if common and common[0] and common[1] else None
-    return DatasetReport(counts["train"], counts["val"], len(names), tuple(findings), size)
+    every = Counter(split for _, split in readable_images(project))
+    return DatasetReport(
+        counts["train"],
+        counts["val"],
+        len(names),
+        tuple(findings),
+        size=size,
+        pictures=(every["train"], every["val"]),
+    )
 
 
 def _labelled(chosen: list[tuple[ImageRecord, Split]], total: int, classes: int) -> Finding:
