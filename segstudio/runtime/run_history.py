@@ -39,7 +39,11 @@ class Series:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A finished epoch. Fractions in 0..1; None where there was no validation."""
+    """A finished epoch. Fractions in 0..1; None where there was no validation.
+
+    `previews` holds the score of each preview: its mIoU, or its error where the run is pre-training, whose
+    pictures are `views` by name. `val_losses` are the validation losses by name, where there are several.
+    """
 
     number: int
     step: int
@@ -49,6 +53,8 @@ class Epoch:
     iou: tuple[float | None, ...]
     seconds: float
     previews: Mapping[int, float | None]
+    views: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    val_losses: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,12 @@ class RunHistory:
     def best(self) -> Epoch | None:
         known = [epoch for epoch in self.epochs if epoch.miou is not None]
         return max(known, key=lambda epoch: (epoch.miou or 0.0, -epoch.number)) if known else None
+
+    @property
+    def lowest(self) -> Epoch | None:
+        """The epoch with the lowest validation loss, which is the best one of pre-training."""
+        known = [(epoch.val_loss, epoch.number, epoch) for epoch in self.epochs if epoch.val_loss is not None]
+        return min(known)[2] if known else None
 
     def feed(self, events: Iterable[Mapping[str, Any]]) -> bool:
         """Takes further events; True where something that is shown has changed."""
@@ -129,6 +141,7 @@ class RunHistory:
     def _epoch(self, event: Mapping[str, Any]) -> None:
         number = int(event["epoch"])
         self.epochs = [epoch for epoch in self.epochs if epoch.number < number]
+        previews = event.get("previews", ())
         self.epochs.append(
             Epoch(
                 number=number,
@@ -138,7 +151,9 @@ class RunHistory:
                 miou=_number(event.get("miou")),
                 iou=tuple(_number(value) for value in event.get("iou", ())),
                 seconds=float(event.get("seconds", 0.0)),
-                previews={int(one["index"]): _number(one["miou"]) for one in event.get("previews", ())},
+                previews={int(one["index"]): _number(one.get("miou", one.get("error"))) for one in previews},
+                views={int(one["index"]): tuple(map(str, one.get("views", ()))) for one in previews},
+                val_losses={str(name): float(v) for name, v in (event.get("val_losses") or {}).items()},
             )
         )
 

@@ -39,12 +39,25 @@ class RunView:
     memory: int
     created: float
     has_best: bool
+    task: str = "segmentation"
+    best_loss: float | None = None  # what pre-training is judged by
 
     @property
     def number(self) -> str:
         """ "7" for run-0007, the whole name for folders that are called otherwise."""
         head, _, number = self.name.partition("-")
         return number.lstrip("0") or "0" if head == "run" and number.isdigit() else self.name
+
+    @property
+    def is_pretraining(self) -> bool:
+        return self.task == "pretraining"
+
+    @property
+    def best_words(self) -> str:
+        """ "73.9" for a mIoU in per cent, "0.412" for a loss; "" before the first validation."""
+        if self.is_pretraining:
+            return "" if self.best_loss is None else f"{self.best_loss:.3f}"
+        return "" if self.best is None else f"{100 * self.best:.1f}"
 
     @property
     def fraction(self) -> float | None:
@@ -129,6 +142,8 @@ def judge(
         memory=int(document.get("memory") or 0),
         created=float(document.get("created") or 0.0),
         has_best=(folder.checkpoints / "best.safetensors").exists(),
+        task=str(getattr(recipe, "task", "segmentation")),
+        best_loss=best.get("loss"),
     )
     return view, alive
 

@@ -185,7 +185,7 @@ def test_of_a_hundred_thousand_steps_no_more_points_are_drawn_than_can_be_seen(q
     charts.show()
     qtbot.waitExposed(charts)
     charts.set_smooth(smooth)
-    view = SimpleNamespace(name="run-0001", number="1", epochs=100, steps=100_000)
+    view = SimpleNamespace(name="run-0001", number="1", epochs=100, steps=100_000, is_pretraining=False)
     history = long_history(0)
     charts.show_run(view, history)
     QApplication.processEvents()
@@ -202,7 +202,7 @@ def test_every_loss_has_a_curve_of_its_own(qtbot):
         losses = {"decode.loss_ce": 1.0 / step, "aux.loss_ce": 0.4 / step}
         event = {"kind": "step", "step": step, "loss": sum(losses.values()), "losses": losses}
         history.feed([{**event, "lr": 0.1, "images_per_s": 2.0, "memory": 0}])
-    view = SimpleNamespace(name="run-0001", number="1", epochs=4, steps=40)
+    view = SimpleNamespace(name="run-0001", number="1", epochs=4, steps=40, is_pretraining=False)
     charts.show_run(view, history)
     qtbot.waitUntil(lambda: [line.name for line in charts.loss.lines] == ["train"])
     charts.set_quantity("parts")

@@ -78,7 +78,7 @@ def room_of(window):
 def test_an_empty_tab_says_what_will_appear_and_offers_one_button(window, qtbot):
     room = room_of(window)
     assert room._table_stack.currentWidget() is room._empty
-    assert room._made_form is None, "entering the tab does not wait for the form"
+    assert room.making.made is None, "entering the tab does not wait for the form"
     QTest.mouseClick(room._empty.button, Qt.MouseButton.LeftButton)
     assert room.form.isVisible()
     qtbot.waitUntil(lambda: room.form.model.count() > 0, timeout=60_000)
@@ -213,10 +213,10 @@ def test_a_crop_that_a_person_chose_stays_when_the_data_are_looked_at_again(wind
     room = room_of(window)
     qtbot.waitUntil(lambda: room.check.report is not None)
     fields = room.form.fields
-    room._show_data()
+    room.making.show_data()
     assert (fields.crop_width.value(), fields.crop_height.value()) == (32, 32)
     fields.crop_width.setFocus()
     QTest.keyClick(fields.crop_width, Qt.Key.Key_Up)
     assert fields.crop_width.value() == 33
-    room._show_data()
+    room.making.show_data()
     assert fields.crop_width.value() == 33

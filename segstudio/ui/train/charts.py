@@ -1,4 +1,5 @@
-"""The two charts of the tab: what the bar asks for at the left, mean IoU at the right; one run or two."""
+"""The two charts of the tab: what the bar asks for at the left, at the right how good it is on validation
+images (mean IoU, or the losses of pre-training); one run or two."""
 
 from __future__ import annotations
 
@@ -57,8 +58,8 @@ class Charts(QSplitter):
         self.scale.set_current(1)
         self.scale.changed.connect(lambda index: self.loss.set_log(index == 1))
         self.addWidget(_boxed([self._title, self.loss_legend, self.scale], self.loss))
-        title = label("Mean IoU", size=12, strong=600)
-        self.addWidget(_boxed([title, self.miou_legend], self.miou))
+        self._goal = label("Mean IoU", size=12, strong=600)
+        self.addWidget(_boxed([self._goal, self.miou_legend], self.miou))
         self.setSizes([1000, 1000])
         for chart in (self.loss, self.miou):
             chart.cursor_moved.connect(lambda epoch: self.cursor_moved.emit(round(epoch)))
@@ -189,6 +190,11 @@ class Charts(QSplitter):
         return made
 
     def _draw_miou(self, view: RunView, history: RunHistory, epochs: int) -> None:
+        self._goal.setText("Validation loss" if view.is_pretraining else "Mean IoU")
+        self.miou.setAccessibleName(self._goal.text())
+        if view.is_pretraining:
+            self._draw_validation(view, history, epochs)
+            return
         lines = []
         mark = None
         best = history.best
@@ -199,6 +205,33 @@ class Charts(QSplitter):
             lines.append(_miou(*self._other, compared=True))
         self.miou.show_lines(lines, x_max=epochs, mark=mark, from_zero=True)
         self.miou_legend.show_lines(lines)
+
+    def _draw_validation(self, view: RunView, history: RunHistory, epochs: int) -> None:
+        """The loss on the validation images, and each part of it where there are several."""
+        lines = []
+        mark = None
+        best = history.lowest
+        if best is not None and best.val_loss is not None:
+            lines.append(_val_loss(view, history))
+            mark = Mark(best.number, best.val_loss, f"{best.val_loss:.3f} at {best.number}")
+        names = list(dict.fromkeys(name for epoch in history.epochs for name in epoch.val_losses))
+        for name, role in zip(
+            names if len(names) > 1 else (), itertools.cycle(_PART_ROLES[1:]), strict=False
+        ):
+            known = [
+                (epoch.number, epoch.val_losses[name]) for epoch in history.epochs if name in epoch.val_losses
+            ]
+            lines.append(Line(name, *_columns(known), role))
+        if self._other is not None and self._other[1].lowest is not None:
+            lines.append(_val_loss(*self._other, compared=True))
+        self.miou.show_lines(lines, x_max=epochs, mark=mark)
+        self.miou_legend.show_lines(lines)
+
+
+def _val_loss(view: RunView, history: RunHistory, *, compared: bool = False) -> Line:
+    known = [(epoch.number, epoch.val_loss) for epoch in history.epochs if epoch.val_loss is not None]
+    role = "t3" if compared else "accent"
+    return Line(f"run {view.number}", *_columns(known), role, dashed=compared)
 
 
 def _miou(view: RunView, history: RunHistory, *, compared: bool = False) -> Line:

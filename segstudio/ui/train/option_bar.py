@@ -7,6 +7,7 @@ from typing import Literal
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
+from segstudio.runtime.run_view import RunView
 from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.labels import label
 from segstudio.ui.widgets.segmented import SegmentedControl
@@ -42,6 +43,8 @@ class TrainBar(QWidget):
         self.compare.hide()
         row.addWidget(self.compare)
 
-    def show_best(self, there: bool) -> None:
-        """Whether the run in front has a best checkpoint to look at."""
-        self.compare.setVisible(there)
+    def show_run(self, view: RunView | None) -> None:
+        """What there is of the run in front: a best checkpoint whose masks can be looked at, or none."""
+        pretrains = view is not None and view.is_pretraining
+        self.quantity.set_text(0, "Losses" if pretrains else "Losses and mIoU")
+        self.compare.setVisible(view is not None and view.has_best and not pretrains)

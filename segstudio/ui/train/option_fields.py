@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
+    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLineEdit,
@@ -18,7 +20,9 @@ from PySide6.QtWidgets import (
 
 from segstudio.core.errors import UserError
 from segstudio.plugin_api import Option
+from segstudio.ui.widgets.buttons import IconButton
 from segstudio.ui.widgets.labels import label
+from segstudio.ui.widgets.slider import Slider
 
 FIELD = 132
 
@@ -44,6 +48,8 @@ def field_name(text: str, tip: str = "") -> QWidget:
 
 def left_aligned(field: QWidget, width: int = FIELD) -> QWidget:
     """The field at its own width, not stretched over the form."""
+    if isinstance(field, WeightsField | PercentField):
+        return field  # a path wants all the width there is, a slider has its own
     if not isinstance(field, QCheckBox):
         field.setFixedWidth(width)
     holder = QWidget()
@@ -85,10 +91,87 @@ def real_number(low: float, high: float, value: float, decimals: int, name: str)
     return made
 
 
+class WeightsField(QWidget):
+    """The path of a file of weights, typed or chosen."""
+
+    def __init__(self, name: str, *, placeholder: str = "none chosen") -> None:
+        super().__init__()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        self.path = QLineEdit()
+        self.path.setPlaceholderText(placeholder)
+        self.path.setAccessibleName(name)
+        self.browse = IconButton("project", "Choose a file of weights", side=28)
+        self.browse.clicked.connect(self._browse)
+        row.addWidget(self.path, 1)
+        row.addWidget(self.browse)
+        self.setFocusProxy(self.path)
+
+    def text(self) -> str:
+        return self.path.text().strip()
+
+    def setText(self, text: str) -> None:
+        self.path.setText(text)
+
+    def _browse(self) -> None:
+        place = Path(self.text()).parent if self.text() else Path.home()
+        chosen, _ = QFileDialog.getOpenFileName(
+            self, self.path.accessibleName(), str(place), "Weights (*.safetensors *.pth *.pt *.bin)"
+        )
+        if chosen:
+            self.path.setText(chosen)
+
+
+class PercentField(QWidget):
+    """A share of `low` to `high` per cent as a slider with its figure."""
+
+    changed = Signal(float)
+
+    def __init__(self, low: int, high: int, name: str, *, width: int = 240) -> None:
+        super().__init__()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        self.slider = Slider(low, high, low, width=width, name=name)
+        self.slider.setPageStep(5)
+        self._figure = label(f"{low} %", size=12)
+        self._figure.setFixedWidth(40)
+        self.slider.valueChanged.connect(self._moved)
+        row.addWidget(self.slider)
+        row.addWidget(self._figure)
+        row.addStretch(1)
+        self.setFocusProxy(self.slider)
+        self.setMinimumHeight(28)
+
+    def value(self) -> float:
+        """In 0..1."""
+        return self.slider.value() / 100
+
+    def setValue(self, share: float) -> None:
+        self.slider.setValue(round(100 * share))
+
+    def _moved(self, percent: int) -> None:
+        self._figure.setText(f"{percent} %")
+        self.changed.emit(percent / 100)
+
+
+def is_share(option: Option) -> bool:
+    """Whether a slider in per cent suits it: a ratio between two shares."""
+    within = option.minimum is not None and option.maximum is not None
+    return option.kind == "float" and within and option.name.endswith("ratio") and option.default is not None
+
+
 def field_of(option: Option) -> QWidget:
     """The field of an option, showing its default."""
     made: QWidget
-    if option.kind == "bool":
+    words = option.name.replace("_", " ")
+    if option.kind == "weights":
+        made = WeightsField(words.capitalize())
+    elif is_share(option):
+        assert option.minimum is not None and option.maximum is not None
+        made = PercentField(round(100 * option.minimum), round(100 * option.maximum), words.capitalize())
+    elif option.kind == "bool":
         made = QCheckBox()
     elif option.kind == "choice":
         made = QComboBox()
@@ -117,7 +200,11 @@ def field_of(option: Option) -> QWidget:
 
 def show_value(option: Option, field: QWidget, value: Any) -> None:
     """Puts `value` into the field of an option."""
-    if isinstance(field, QCheckBox):
+    if isinstance(field, WeightsField):
+        field.setText("" if value is None else str(value))
+    elif isinstance(field, PercentField):
+        field.setValue(float(value))
+    elif isinstance(field, QCheckBox):
         field.setChecked(bool(value))
     elif isinstance(field, QComboBox):
         field.setCurrentIndex(max(0, field.findText(str(value))))
@@ -132,6 +219,10 @@ def show_value(option: Option, field: QWidget, value: Any) -> None:
 
 def value_of(option: Option, field: QWidget) -> Any:
     """What the field of an option says. Raises UserError where it is no such value."""
+    if isinstance(field, WeightsField):
+        return field.text() or option.default
+    if isinstance(field, PercentField):
+        return field.value()
     if isinstance(field, QCheckBox):
         return field.isChecked()
     if isinstance(field, QComboBox):

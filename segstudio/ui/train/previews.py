@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 from segstudio.runtime.run_history import Epoch, Preview
 from segstudio.ui import theme
 from segstudio.ui.train.preview_pictures import PreviewPictures
+from segstudio.ui.train.view_grid import ViewGrid
 from segstudio.ui.widgets.buttons import IconButton, push_button
 from segstudio.ui.widgets.first_frames import first_frames
 from segstudio.ui.widgets.labels import label
@@ -260,7 +261,7 @@ class Scrubber(QWidget):
 
 
 class PreviewPanel(QWidget):
-    """The grid over its scrubber."""
+    """The grid of masks, or that of reconstructions, over the scrubber."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -268,9 +269,24 @@ class PreviewPanel(QWidget):
         column.setContentsMargins(8, 8, 8, 8)
         column.setSpacing(6)
         self.grid = PreviewGrid()
+        self.views = ViewGrid()
+        self.views.hide()
         self.scrubber = Scrubber()
         column.addWidget(self.grid, 1)
+        column.addWidget(self.views, 1)
         column.addWidget(self.scrubber)
+
+    def show_run(self, folder: Path, previews: Sequence[Preview], ignore: int, *, pretrains: bool) -> None:
+        """The previews of one run."""
+        self.grid.setVisible(not pretrains)
+        self.views.setVisible(pretrains)
+        if pretrains:
+            self.views.show_run(folder, previews)
+        else:
+            self.grid.show_run(folder, previews, ignore)
+
+    def show_epoch(self, epoch: Epoch | None) -> None:
+        (self.views if self.views.isVisibleTo(self) else self.grid).show_epoch(epoch)
 
 
 def _indices(image: QImage) -> np.ndarray:

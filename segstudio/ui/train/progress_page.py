@@ -185,7 +185,8 @@ class ProgressPage(QStackedWidget):
         return self._epoch
 
     def _go_best(self) -> None:
-        best = self._history.best
+        pretrains = self._view is not None and self._view.is_pretraining
+        best = self._history.lowest if pretrains else self._history.best
         if best is not None:
             self.go(best.number)
 
@@ -201,7 +202,9 @@ class ProgressPage(QStackedWidget):
             self._epoch = last
         colors = [entry.color for entry in recipe.classes]
         self.strip.show_run([entry.name for entry in recipe.classes], colors, history.epochs, view.epochs)
-        self.panel.grid.show_run(view.folder.path, history.previews, recipe.ignore)
+        self._strip_section.setVisible(not view.is_pretraining)
+        self.mode.setVisible(not view.is_pretraining)
+        self.panel.show_run(view.folder.path, history.previews, recipe.ignore, pretrains=view.is_pretraining)
         self.panel.scrubber.show_range(last, view.epochs)
         self._show_cursor()
         self._sizes.start()
@@ -210,9 +213,12 @@ class ProgressPage(QStackedWidget):
         epoch = self._found(self._epoch)
         self.charts.set_cursor(self._epoch)
         self.strip.set_cursor(self._epoch)
-        self.panel.grid.show_epoch(epoch)
+        self.panel.show_epoch(epoch)
         self.panel.scrubber.show_epoch(self._epoch)
-        words = f"label above, epoch {self._epoch} below" if epoch is not None else "label above"
+        if self._view is not None and self._view.is_pretraining:
+            words = f"epoch {self._epoch}, error under each image" if epoch is not None else ""
+        else:
+            words = f"label above, epoch {self._epoch} below" if epoch is not None else "label above"
         self._preview_section.set_count(words if self._history.previews else "")
 
     def _found(self, number: int) -> Epoch | None:

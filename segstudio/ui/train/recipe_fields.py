@@ -1,12 +1,15 @@
-"""The fields of a training recipe: what is asked of every network, whatever its own options are."""
+"""The fields of a training recipe: what is asked of every network, whatever its own options are.
+
+What belongs to one of the two tasks only is absent from the form of the other.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLayout
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLayout, QWidget
 
 from segstudio.core.recipe import CLASS_WEIGHTS, OPTIMIZERS, Recipe
 from segstudio.ui.train.option_fields import (
@@ -18,6 +21,20 @@ from segstudio.ui.train.option_fields import (
 )
 from segstudio.ui.widgets.labels import label
 
+Task = Literal["segmentation", "pretraining"]
+TASKS: tuple[Task, ...] = ("segmentation", "pretraining")
+
+# What a new pre-training recipe begins with: He et al. (2022), section A.1, but for a batch of one computer.
+_PRETRAINING: dict[str, Any] = {
+    "epochs": 100,
+    "batch": 16,
+    "scale": (0.2, 1.0),
+    "color": 0.0,
+    "optimizer": "adamw",
+    "weight_decay": 0.05,
+}
+_WARMUP_SHARE = 0.05
+
 
 class RecipeFields(QObject):
     """Makes the fields in two forms, shows a recipe in them and reads it back."""
@@ -26,12 +43,16 @@ class RecipeFields(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self._warmup_set = 0
         self._make_first()
         self._make_further()
         for number in (self.epochs, self.batch, self.lr):
             number.valueChanged.connect(self.changed)
         self.optimizer.currentIndexChanged.connect(self._optimizer_changed)
         self._crop_is_chosen = False
+        self._task: Task = "segmentation"
+        self._kept: dict[Task, dict[str, Any]] = {"pretraining": {**self.values(), **_PRETRAINING}}
+        self._only: dict[Task, list[tuple[QFormLayout, QWidget]]] = {"segmentation": [], "pretraining": []}
         for side in (self.crop_width, self.crop_height):
             side.valueChanged.connect(self._choose_crop)
 
@@ -82,13 +103,20 @@ class RecipeFields(QObject):
         form.addRow(field_name("Crop", "Width × height in pixels, cut from the scaled image"), crop)
         form.addRow(field_name("Learning rate"), left_aligned(self.lr))
         form.addRow(field_name("Optimizer"), left_aligned(self.optimizer))
-        form.addRow(field_name("Loss"), left_aligned(self.class_weights, 220))
+        loss = left_aligned(self.class_weights, 220)
+        form.addRow(field_name("Loss"), loss)
+        self._only["segmentation"].append((form, loss))
         return form
 
     def further_form(self) -> QFormLayout:
         """Augmentation, schedule, and where it runs."""
         form = form_layout()
-        form.addRow(field_name("Scale"), _pair(self.scale_low, "to", self.scale_high))
+        scale = QWidget()
+        pair = _pair(self.scale_low, "to", self.scale_high)
+        pair.setContentsMargins(0, 0, 0, 0)
+        scale.setLayout(pair)
+        self._scale_name = field_name("Scale", _SCALE_TIPS["segmentation"])
+        form.addRow(self._scale_name, scale)
         form.addRow(field_name(""), self.flip)
         form.addRow(
             field_name("Colour", "Strength of brightness, contrast and saturation changes"),
@@ -98,10 +126,9 @@ class RecipeFields(QObject):
         form.addRow(field_name("Warm-up steps"), left_aligned(self.warmup))
         form.addRow(field_name("Weight decay"), left_aligned(self.weight_decay))
         form.addRow(field_name("Accumulate", "Batches added up before a step"), left_aligned(self.accumulate))
-        form.addRow(
-            field_name("Hardest pixels", "Share of pixels that count (OHEM); 1 = all"),
-            left_aligned(self.ohem),
-        )
+        hardest = left_aligned(self.ohem)
+        form.addRow(field_name("Hardest pixels", "Share of pixels that count (OHEM); 1 = all"), hardest)
+        self._only["segmentation"].append((form, hardest))
         form.addRow(field_name("Precision"), left_aligned(self.precision))
         form.addRow(field_name("Device"), left_aligned(self.device))
         form.addRow(field_name("Threads", "Of the processor"), left_aligned(self.threads))
@@ -109,6 +136,43 @@ class RecipeFields(QObject):
         return form
 
     # -- values --------------------------------------------------------------------------------------
+
+    @property
+    def task(self) -> Task:
+        return self._task
+
+    def show_task(self, task: Task) -> None:
+        """Shows the fields of this task, with the values they had when it was left."""
+        if task == self._task:
+            return
+        self._kept[self._task] = self.values()
+        self._task = task
+        for side in (self.crop_width, self.crop_height):
+            side.setSingleStep(1)
+        for other, rows in self._only.items():
+            for form, row in rows:
+                form.setRowVisible(row, other == task)
+        self._scale_name.setToolTip(_SCALE_TIPS[task])
+        chosen = self._crop_is_chosen
+        self._show_values(self._kept[task])
+        self._crop_is_chosen = chosen
+
+    def fit_pretraining(self, size: tuple[int, int] | None, divisor: int, rate: float) -> None:
+        """What a way of pre-training asks for: pictures of `size` (height, width) in steps, and its rate."""
+        chosen = self._crop_is_chosen
+        for side in (self.crop_width, self.crop_height):
+            side.setSingleStep(max(1, divisor))
+        if size is not None:
+            self.crop_height.setValue(size[0])
+            self.crop_width.setValue(size[1])
+        self._crop_is_chosen = chosen
+        self.lr.setValue(rate)
+
+    def fit_warmup(self, images: int) -> None:
+        """Warm-up over the first steps of a pre-training, where nobody chose another."""
+        if self._task == "pretraining" and self.warmup.value() == self._warmup_set:
+            self._warmup_set = round(_WARMUP_SHARE * self.steps_of(images))
+            self.warmup.setValue(self._warmup_set)
 
     def show_devices(self, devices: list[dict[str, Any]]) -> None:
         """The devices of this computer beside "Automatic"."""
@@ -119,7 +183,7 @@ class RecipeFields(QObject):
 
     def fit_crop(self, size: tuple[int, int]) -> None:
         """Sets the crop to images of this size, where nobody chose one yet."""
-        if not self._crop_is_chosen:
+        if self._task == "segmentation" and not self._crop_is_chosen:
             self.crop_width.setValue(min(512, max(32, size[0] // 32 * 32)))
             self.crop_height.setValue(min(512, max(32, size[1] // 32 * 32)))
             self._crop_is_chosen = False
@@ -134,31 +198,35 @@ class RecipeFields(QObject):
 
     def show_recipe(self, recipe: Recipe) -> None:
         """Fills the fields with a recipe to change."""
-        self.optimizer.setCurrentIndex(OPTIMIZERS.index(recipe.optimizer))
+        self._show_values({name: getattr(recipe, name) for name in self.values()})
+
+    def _show_values(self, values: dict[str, Any]) -> None:
+        """Fills the fields with what `values` gave."""
+        self.optimizer.setCurrentIndex(OPTIMIZERS.index(values["optimizer"]))  # sets two of the others
         for field, value in (
-            (self.epochs, recipe.epochs),
-            (self.batch, recipe.batch),
-            (self.crop_width, recipe.crop[0]),
-            (self.crop_height, recipe.crop[1]),
-            (self.steps, recipe.steps_per_epoch),
-            (self.warmup, recipe.warmup_steps),
-            (self.accumulate, recipe.accumulate),
-            (self.threads, recipe.threads),
-            (self.seed, recipe.seed),
+            (self.epochs, values["epochs"]),
+            (self.batch, values["batch"]),
+            (self.crop_width, values["crop"][0]),
+            (self.crop_height, values["crop"][1]),
+            (self.steps, values["steps_per_epoch"]),
+            (self.warmup, values["warmup_steps"]),
+            (self.accumulate, values["accumulate"]),
+            (self.threads, values["threads"]),
+            (self.seed, values["seed"]),
         ):
             field.setValue(value)
         for number, amount in (
-            (self.lr, recipe.lr),
-            (self.scale_low, recipe.scale[0]),
-            (self.scale_high, recipe.scale[1]),
-            (self.color, recipe.color),
-            (self.weight_decay, recipe.weight_decay),
-            (self.ohem, recipe.ohem),
+            (self.lr, values["lr"]),
+            (self.scale_low, values["scale"][0]),
+            (self.scale_high, values["scale"][1]),
+            (self.color, values["color"]),
+            (self.weight_decay, values["weight_decay"]),
+            (self.ohem, values["ohem"]),
         ):
             number.setValue(amount)
-        self.flip.setChecked(recipe.flip)
-        self.class_weights.setCurrentIndex(CLASS_WEIGHTS.index(recipe.class_weights))
-        self.precision.setCurrentIndex(1 if recipe.precision == "bf16" else 0)
+        self.flip.setChecked(values["flip"])
+        self.class_weights.setCurrentIndex(CLASS_WEIGHTS.index(values["class_weights"]))
+        self.precision.setCurrentIndex(1 if values["precision"] == "bf16" else 0)
 
     def values(self) -> dict[str, Any]:
         """Arguments of `Recipe`, as the fields say."""
@@ -190,6 +258,12 @@ class RecipeFields(QObject):
         adam = OPTIMIZERS[self.optimizer.currentIndex()] == "adamw"
         self.lr.setValue(0.001 if adam else 0.01)
         self.weight_decay.setValue(0.01 if adam else 0.0005)
+
+
+_SCALE_TIPS: dict[Task, str] = {
+    "segmentation": "How much images are enlarged or shrunk before the crop is cut",
+    "pretraining": "Share of the image's area that a crop takes, before it is brought to its size",
+}
 
 
 def _pair(first: Any, word: str, second: Any) -> QLayout:

@@ -8,19 +8,18 @@ from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QKeyEvent
 from PySide6.QtWidgets import QMessageBox, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from segstudio.core.errors import UserError
-from segstudio.core.new_run import run_classes
-from segstudio.core.recipe import Recipe
 from segstudio.runtime.actions import ActionSpec
 from segstudio.runtime.dataset_check import Finding
 from segstudio.runtime.run_view import RunView
 from segstudio.ui.room import Services
 from segstudio.ui.train.check_section import CheckSection
+from segstudio.ui.train.looking_inside import LookingInside
 from segstudio.ui.train.new_run_form import NewRunForm
 from segstudio.ui.train.option_bar import TrainBar
 from segstudio.ui.train.progress_page import ProgressPage
 from segstudio.ui.train.run_comparison import RunComparison
 from segstudio.ui.train.run_detail import RunDetail, started_words
+from segstudio.ui.train.run_making import RunMaking
 from segstudio.ui.train.runs_table import RunsTable
 from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.empty_state import EmptyState
@@ -53,7 +52,6 @@ class TrainRoom(QObject):
         self._soon.timeout.connect(self._follow_runs)
         self._is_front = False
         self._is_behind = True
-        self._made_form: NewRunForm | None = None
         self._split = QSplitter(Qt.Orientation.Horizontal)
         self._split.setHandleWidth(1)
         self._split.setChildrenCollapsible(False)
@@ -73,15 +71,17 @@ class TrainRoom(QObject):
             self._soon.start()
         if self._runs.views:
             self.table.setFocus(Qt.FocusReason.OtherFocusReason)
-        self._show_models()
+        self.making.refresh()
         QTimer.singleShot(0, self.check, self.check.check_if_stale)  # this turn brings the room in
-        self._ask_devices()
 
     def deactivated(self) -> None:
         self._is_front = False
         self.progress.stop()
+        self.inside.rest()
 
     def status_hint(self) -> str:
+        if self.inside.is_front:
+            return self.inside.hint
         if self._right.currentWidget() is not self.progress:
             return "[Esc] goes back without a run"
         if not self._runs.views:
@@ -112,6 +112,7 @@ class TrainRoom(QObject):
 
     def shut_down(self) -> None:
         self.progress.stop()
+        self.inside.rest()
         self.check.shut_down()
 
     # ------------------------------------------------------------------ building
@@ -146,6 +147,8 @@ class TrainRoom(QObject):
         self._right.addWidget(self.progress)
         yield from self.progress.parts()
         yield
+        self.making = RunMaking(self._services, self.check, self._right)
+        self.inside = LookingInside(self._services, self._right)
         self.bar = TrainBar()
         yield
         self._connect()
@@ -196,20 +199,21 @@ class TrainRoom(QObject):
         self._session.opened.connect(self._project_changed)
         self._session.classes_changed.connect(self._data_changed)
         self._session.history_changed.connect(self._data_changed)
-        if self._shelf is not None:
-            self._shelf.changed.connect(self._show_models)
+        self.making.closed.connect(self._close_form)
+        self.inside.closed.connect(self._close_form)
         self.table.chosen.connect(self._show_run)
         self.comparison.changed.connect(lambda: self._show_run(self.table.current))
         self._new.clicked.connect(self.new_run)
         self._empty.clicked.connect(self.new_run)
         self.check.fix_wanted.connect(self._fix)
-        self.check.reported.connect(self._show_data)
         self.check.problem.connect(self._services.status.error)
         self.detail.pause_wanted.connect(lambda: self._runs.pause(self.table.current))
         self.detail.stop_wanted.connect(self._stop)
         self.detail.start_wanted.connect(lambda: self._runs.start(self.table.current))
         self.detail.clone_wanted.connect(self._clone)
         self.detail.compare_wanted.connect(self._compare)
+        self.detail.inside_wanted.connect(self._look_inside)
+        self.detail.segmentation_wanted.connect(self._start_segmentation)
         self.detail.folder_wanted.connect(self._open_folder)
         self.bar.quantity_changed.connect(self.progress.charts.set_quantity)
         self.bar.smooth_changed.connect(self.progress.charts.set_smooth)
@@ -247,13 +251,14 @@ class TrainRoom(QObject):
         other = self.comparison.show_front(name)
         if view is None:
             self.progress.show_nothing()
-            self.bar.show_best(False)
+            self.bar.show_run(None)
             return
         recipe, history = self._runs.recipe(name), self._runs.history(name)
         self._detail_section.set_count(f"{view.number} · {started_words(view)}")
         self.detail.show_run(view, recipe, list(history.parts))
         self.progress.show_run(view, recipe, history, other)
-        self.bar.show_best(view.has_best)
+        self.bar.show_run(view)
+        self.inside.follow(view, recipe)
         if not self._right.currentWidget().isVisible():
             self._right.setCurrentWidget(self.progress)
 
@@ -290,25 +295,11 @@ class TrainRoom(QObject):
 
     @property
     def form(self) -> NewRunForm:
-        """Made when somebody first asks for it: its many fields take longer than the rest of the room."""
-        if self._made_form is None:
-            self._made_form = made = NewRunForm()
-            self._right.addWidget(made)
-            made.cancelled.connect(self._close_form)
-            made.more_wanted.connect(self._services.actions.action("window.networks").trigger)
-            made.start_wanted.connect(self._create)
-            self._show_models()
-            self._show_data()
-            self._ask_devices()
-        return self._made_form
+        return self.making.form
 
     def new_run(self) -> None:
         """Shows the form; the runs stay in view beside it."""
-        if self._session.project is None:
-            return
-        self._right.setCurrentWidget(self.form)
-        self.form.model.setFocus(Qt.FocusReason.OtherFocusReason)
-        self._services.status.hint_changed.emit(self.status_hint())
+        self.making.show()
 
     def new_run_of(self, model: str) -> None:
         """Shows the form with this network chosen."""
@@ -319,41 +310,25 @@ class TrainRoom(QObject):
         self._right.setCurrentWidget(self.progress)
         self._services.status.hint_changed.emit(self.status_hint())
 
-    def _create(self, recipe: Recipe) -> None:
-        project = self._session.project
-        if project is None:
-            return
-        report = self.check.report
-        if report is not None and not report.can_train:
-            wrong = next(finding for finding in report.findings if finding.level == "err")
-            self._services.status.error.emit(UserError(wrong.title, action=wrong.detail.capitalize()))
-            return
-        self._session.saving.flush()
-        self._runs.create(recipe, project)
-        self._close_form()
-
     def _clone(self) -> None:
         name = self.table.current
         if self._runs.view(name) is not None:
             self.new_run()
             self.form.show_recipe(self._runs.recipe(name))
 
-    def _show_models(self) -> None:
-        if self._shelf is not None and self._made_form is not None:
-            files = tuple(str(file.absolute()) for file in self._shelf.plugin_files)
-            self._made_form.show_specs(list(self._shelf.specs), files)
+    def _look_inside(self) -> None:
+        view = self.run_in_front
+        if view is not None:
+            self.inside.show(view, self._runs.recipe(view.name))
 
-    def _show_data(self) -> None:
-        report = self.check.report
-        if report is not None and self._session.project is not None and self._made_form is not None:
-            classes, _ = run_classes(self._session.project)
-            self._made_form.show_data(classes, report.size, report.train, report.val)
-
-    def _ask_devices(self) -> None:
-        worker, form = self._services.worker, self._made_form
-        if worker is not None and form is not None and form.fields.device.count() <= 2:
-            call = worker.request("devices")
-            call.finished.connect(lambda values: form.fields.show_devices(values.get("devices", [])))
+    def _start_segmentation(self) -> None:
+        """A run for masks whose backbone begins with what the run in front learned without them."""
+        view = self.run_in_front
+        if view is not None and self._shelf is not None:
+            spec = next((spec for spec in self._shelf.pretraining if spec.id == view.model), None)
+            weights = str(view.folder.checkpoints / "best.safetensors")
+            self.new_run()
+            self.form.start_from(weights, spec.backbones if spec is not None else ())
 
     # ------------------------------------------------------------------ dataset check
 

@@ -49,13 +49,16 @@ class RunComparison(QObject):
         self.changed.emit()
 
     def _others(self) -> list[RunView]:
-        """Runs that have told something which can be drawn."""
-        if self._runs.view(self._front) is None:
+        """Runs of the same kind that have told something which can be drawn."""
+        front = self._runs.view(self._front)
+        if front is None:
             return []
         return [
             view
             for view in self._runs.views
-            if view.name != self._front and len(self._runs.history(view.name).loss.steps)
+            if view.name != self._front
+            and view.task == front.task
+            and len(self._runs.history(view.name).loss.steps)
         ]
 
     def _open(self) -> None:
@@ -65,7 +68,7 @@ class RunComparison(QObject):
         self._add(menu, group, "Nothing", "", compared is None)
         menu.addSeparator()
         for view in self._others():
-            best = f" · {100 * view.best:.1f}" if view.best is not None else ""
+            best = f" · {view.best_words}" if view.best_words else ""
             words = f"Run {view.number} · {view.title}{best}"
             self._add(menu, group, words, view.name, compared is not None and compared[0].name == view.name)
         menu.aboutToHide.connect(menu.deleteLater)

@@ -26,6 +26,8 @@ class RunDetail(QWidget):
     start_wanted = Signal()
     clone_wanted = Signal()
     compare_wanted = Signal()
+    inside_wanted = Signal()
+    segmentation_wanted = Signal()
     folder_wanted = Signal()
 
     def __init__(self) -> None:
@@ -57,6 +59,7 @@ class RunDetail(QWidget):
         self._box = self._command_box()
         column.addWidget(self._box)
         column.addLayout(self._buttons())
+        column.addWidget(self._further())
 
     def _command_box(self) -> QWidget:
         box = QFrame()
@@ -100,6 +103,25 @@ class RunDetail(QWidget):
         row.addWidget(self.folder)
         return row
 
+    def _further(self) -> QWidget:
+        """What only weights of pre-training are good for."""
+        self._pretrained = QWidget()
+        row = QHBoxLayout(self._pretrained)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        self.inside = push_button("Look inside", icon_name="eye")
+        self.inside.setToolTip("Look inside\nHide parts of a picture and see what it makes of them")
+        self.segmentation = push_button("Start a segmentation from it", icon_name="train")
+        self.segmentation.setToolTip(
+            "Start a segmentation from it\nA new run for masks whose backbone begins with its best weights"
+        )
+        self.inside.clicked.connect(self.inside_wanted)
+        self.segmentation.clicked.connect(self.segmentation_wanted)
+        row.addWidget(self.inside)
+        row.addWidget(self.segmentation)
+        row.addStretch(1)
+        return self._pretrained
+
     def show_run(self, view: RunView, recipe: Recipe, loss_parts: list[str]) -> None:
         """Everything about a run that is no curve."""
         at_work = view.is_active
@@ -128,7 +150,8 @@ class RunDetail(QWidget):
         self.stop_now.setVisible(running)
         self.start.setVisible(view.can_resume)
         self.start.setText("Start" if view.state == "queued" and not view.epoch else "Resume")
-        self.compare.setVisible(not at_work and view.has_best)
+        self.compare.setVisible(not at_work and view.has_best and not view.is_pretraining)
+        self._pretrained.setVisible(view.is_pretraining and view.has_best)
         self.clone.setVisible(not at_work)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -169,6 +192,8 @@ def duration(seconds: float | None) -> str:
 
 
 def _loss_words(parts: list[str], recipe: Recipe) -> str:
+    if recipe.task == "pretraining":
+        return ", ".join(name.rpartition(".")[2].removeprefix("loss_").replace("_", " ") for name in parts)
     kind = "OHEM" if recipe.ohem < 1 else "CE"
     auxiliary = sum(name.startswith("aux") for name in parts)
     others = len(parts) - auxiliary - 1

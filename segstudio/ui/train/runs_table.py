@@ -1,4 +1,4 @@
-"""The table of runs: number, model, state with its bar, best mIoU, hours."""
+"""The table of runs: number, model, state with its bar, best mIoU (or loss of pre-training), hours."""
 
 from __future__ import annotations
 
@@ -79,8 +79,7 @@ class RunsModel(QAbstractTableModel):
             hours = (
                 f"{int(view.seconds // 3600)}:{int(view.seconds % 3600 // 60):02d}" if view.seconds else "–"
             )
-            best = "–" if view.best is None else f"{100 * view.best:.1f}"
-            return (view.number, view.title, STATES[view.state][2], best, hours)[column]
+            return (view.number, view.title, STATES[view.state][2], view.best_words or "–", hours)[column]
         if role == Qt.ItemDataRole.TextAlignmentRole and column >= 3:
             return int(Qt.AlignmentFlag.AlignRight)
         if role == Qt.ItemDataRole.ForegroundRole and column == 0:
@@ -88,7 +87,9 @@ class RunsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.FontRole and column == 1 and view.is_active:
             return 500
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{view.title} ({view.model})\n{view.reason}".strip()
+            measure = "validation loss" if view.is_pretraining else "mIoU"
+            best = f"\nBest {measure} {view.best_words}" if view.best_words else ""
+            return f"{view.title} ({view.model})\n{view.reason}".strip() + best
         if role == Qt.ItemDataRole.UserRole:
             return view
         return None
