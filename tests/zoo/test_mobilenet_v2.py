@@ -9,6 +9,7 @@ import torch
 from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, load_checkpoint
 from segstudio_zoo.backbones.mobilenet_v2 import make_divisible, nonlinear_bottleneck
+from segstudio_zoo.plugin import PLUGIN
 from segstudio_zoo.probes import mobilenet_v2 as mobilenet_v2_probes
 from tests.shared_data import shared
 from tests.zoo.reference import check_backbone, needs_shared, reference
@@ -85,8 +86,50 @@ def test_the_extra_relu6_changes_the_output_and_is_taken_back() -> None:
     assert torch.equal(before, after)
 
 
-def test_every_parameter_gets_a_gradient() -> None:
-    model = create_model("mobilenet-v2-d8", width=0.35).train()
+def test_a_bottleneck_built_with_the_extra_relu6_clips_what_is_added_to_the_shortcut() -> None:
+    torch.manual_seed(0)
+    linear, clipped = (
+        create_model("mobilenet-v2", width=0.35, projection_act=act) for act in ("linear", "relu6")
+    )
+    clipped.load_state_dict(linear.state_dict())
+    for block in (*clipped.layer2, *clipped.layer7):
+        x = 3 * torch.randn(1, block.conv[0].conv.in_channels, 9, 11)
+        with torch.no_grad():
+            projected = block.conv(x)
+            expected = projected.clamp(0, 6) + (x if block.shortcut else 0)
+            assert (projected < 0).any() and torch.equal(block(x), expected)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        with nonlinear_bottleneck(linear, True):
+            during = linear(image)
+        built = clipped(image)
+        with nonlinear_bottleneck(clipped, False):
+            assert all(torch.equal(a, b) for a, b in zip(clipped(image), built, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(built, during, strict=True))
+    with pytest.raises(ValueError, match="built and trained with"), nonlinear_bottleneck(clipped, True):
+        pass
+
+
+def test_every_system_on_it_can_be_built_with_the_extra_relu6() -> None:
+    specs = [spec for spec in PLUGIN.models if spec.backbone == "mobilenet-v2"]
+    assert {spec.family for spec in specs} >= {
+        "deeplabv3",
+        "deeplabv3plus",
+        "fcn",
+        "pspnet",
+        "danet",
+        "ccnet",
+    }
+    for spec in specs:
+        option = next(option for option in spec.options if option.name == "projection_act")
+        assert option.default == "linear"
+        model = create_model(spec.name, num_classes=2, width=0.25, projection_act="relu6")
+        assert model.backbone.layer3[0].clip_output
+
+
+@pytest.mark.parametrize("act", ["linear", "relu6"])
+def test_every_parameter_gets_a_gradient(act: str) -> None:
+    model = create_model("mobilenet-v2-d8", width=0.35, projection_act=act).train()
     sum(value.square().mean() for value in model(torch.randn(3, 3, 65, 81))).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 

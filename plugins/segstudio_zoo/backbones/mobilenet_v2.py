@@ -45,7 +45,7 @@ def _relu6() -> nn.Module:
 class InvertedResidual(nn.Module):
     """1x1 expansion, 3x3 depthwise, linear 1x1 projection; figure 3b and table 1.
 
-    `clip_output` puts a ReLU6 behind the projection, which section 3.2 argues against.
+    `nonlinear` puts a ReLU6 behind the projection, which section 3.2 argues against (compared in figure 6a).
     """
 
     def __init__(
@@ -58,11 +58,12 @@ class InvertedResidual(nn.Module):
         dilation: int,
         norm: ModuleMaker,
         same: bool,
+        nonlinear: bool = False,
     ) -> None:
         super().__init__()
         hidden = in_channels * expansion
         self.shortcut = stride == 1 and in_channels == out_channels
-        self.clip_output = False
+        self.clip_output = nonlinear
         layers = [ConvNormAct(in_channels, hidden, 1, norm=norm, act=_relu6)] if expansion != 1 else []
         layers += [
             padded_conv(
@@ -105,6 +106,7 @@ class MobileNetV2(nn.Module):
         dilated_blocks: str = "first",
         padding: str = "even",
         norm_eps: float = 1e-5,
+        projection: str = "linear",
     ) -> None:
         super().__init__()
         if padding not in ("same", "even"):
@@ -137,6 +139,7 @@ class MobileNetV2(nn.Module):
                         dilation=rate,
                         norm=norm,
                         same=same,
+                        nonlinear=projection == "relu6",
                     )
                 )
                 channels = out_channels
@@ -174,6 +177,7 @@ def build(
     dilated_blocks: str = "first",
     padding: str = "even",
     norm_eps: float = 1e-5,
+    projection_act: str = "linear",
 ) -> MobileNetV2:
     """The one variant is "mobilenet-v2"; `width` is the width multiplier, 0.35 to 1.4 in the paper.
 
@@ -182,6 +186,9 @@ def build(
     Where stride is given up for dilation, `dilated_blocks` says which blocks of a layer take the rate:
     "first" only (mmsegmentation's published weights), "rest" = all but the first, which keeps the rate
     before it (TensorFlow's weights, and arithmetically what striding would have seen), or "all".
+
+    `projection_act` "relu6" builds every bottleneck with the non-linearity behind its projection that section
+    3.2 argues against; it has no weights.
     """
     if dilated_blocks not in ("first", "rest", "all"):
         raise ValueError(f'dilated_blocks must be "first", "rest" or "all", not {dilated_blocks!r}')
@@ -194,6 +201,7 @@ def build(
         dilated_blocks=dilated_blocks,
         padding=padding,
         norm_eps=norm_eps,
+        projection=projection_act,
     )
 
 
@@ -211,14 +219,19 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 
 @contextmanager
 def nonlinear_bottleneck(model: nn.Module, value: bool) -> Iterator[None]:
-    """Switch: a ReLU6 behind every projection while the context is open."""
+    """Switch: a ReLU6 behind every projection while the context is open; False leaves the network as built.
+
+    Raises ValueError where it was built with one: then there is none to add.
+    """
     blocks = [module for module in model.modules() if isinstance(module, InvertedResidual)]
-    for block in blocks:
-        block.clip_output = bool(value)
+    if value and any(block.clip_output for block in blocks):
+        raise ValueError("this network was built and trained with ReLU6 after the projection")
+    for block in blocks if value else ():
+        block.clip_output = True
     try:
         yield
     finally:
-        for block in blocks:
+        for block in blocks if value else ():
             block.clip_output = False
 
 

@@ -49,6 +49,13 @@ ENTRY = BackboneEntry(
             choices=("first", "rest", "all"),
         ),
         Option("padding", "choice", "even", "of convolutions that stride", choices=("even", "same")),
+        Option(
+            "projection_act",
+            "choice",
+            "linear",
+            "after a bottleneck's projection: nothing, or the ReLU6 that section 3.2 argues against",
+            choices=("linear", "relu6"),
+        ),
     ),
     probes=(
         ProbeSpec(
@@ -83,6 +90,6 @@ ENTRY = BackboneEntry(
         "linear bottlenecks: no activation after the projection",
         "ReLU6, width multiplier, output stride 8, 16 or 32",
     ),
-    look_at=("error map with the extra ReLU6",),
+    look_at=("error map with the extra ReLU6", "training with projection_act relu6 against linear"),
     reference_checked=True,
 )
