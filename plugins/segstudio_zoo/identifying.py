@@ -268,12 +268,20 @@ def _fitting(
 
 
 def _noted(found: Identified, model: nn.Module) -> Identified:
-    segmentor = resolve(found.name).segmentor
-    untold = getattr(importlib.import_module(_file(segmentor.build)), "untold", None) if segmentor else None
-    if untold is None:
-        return found
+    resolved = resolve(found.name)
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    return replace(found, note=untold(shapes))
+    notes = []
+    if resolved.segmentor is not None:
+        notes.append(_untold(_file(resolved.segmentor.build), shapes))
+        prefix = _trunk_prefix(_file(resolved.segmentor.build))
+        shapes = {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
+    notes.append(_untold(_file(resolved.backbone.build), shapes))
+    return replace(found, note=" ".join(filter(None, notes)))
+
+
+def _untold(file: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    untold = getattr(importlib.import_module(file), "untold", None)
+    return "" if untold is None else str(untold(shapes))
 
 
 def _searched(
@@ -426,7 +434,7 @@ def _as_backbone(
                 before.append(chosen)
                 model = _build(name, None, chosen)
                 if model is not None and plan(model, state, key_map).problems == 0:
-                    yield Identified(_bare_name(name), None, key_map.layout, chosen)
+                    yield _noted(Identified(_bare_name(name), None, key_map.layout, chosen), model)
                     break
 
 

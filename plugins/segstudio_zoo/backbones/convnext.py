@@ -1,7 +1,7 @@
 """ConvNeXt and ConvNeXt V2.
 
 V1: Liu, Mao, Wu, Feichtenhofer, Darrell, Xie, "A ConvNet for the 2020s", CVPR 2022, arXiv 2201.03545,
-section 2 (the roadmap, whose steps are options here) and section 3 (sizes).
+section 2 (the roadmap; the networks on the way stand in `convnext_roadmap.py`) and section 3 (sizes).
 V2: Woo et al., "ConvNeXt V2: Co-designing and Scaling ConvNets with Masked Autoencoders", CVPR 2023,
 arXiv 2301.00808, section 3.2: global response normalisation (GRN) in place of layer scale.
 
@@ -14,6 +14,8 @@ Inside a block the map is channels last in memory, so that linear layers and con
 from __future__ import annotations
 
 import itertools
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from segstudio.plugin_api import FeatureInfo
+from segstudio_zoo.backbones.convnext_roadmap import UNTOLD, RoadmapNet, build_step, infer_step
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.key_transforms import shaped_like
+from segstudio_zoo.layers.channel_norm import EPS, ChannelLayerNorm
 from segstudio_zoo.layers.drop_path import DropPath, linear_rates
-
-EPS = 1e-6
 
 SIZES: dict[str, tuple[int, tuple[int, int, int, int]]] = {
     "atto": (40, (2, 2, 6, 2)),
@@ -40,16 +42,6 @@ SIZES: dict[str, tuple[int, tuple[int, int, int, int]]] = {
     "huge": (352, (3, 3, 27, 3)),
 }
 """Channels of the first stage, doubled at each of the next, and blocks."""
-
-
-class ChannelLayerNorm(nn.LayerNorm):
-    """Layer norm over the channels of a map (N, C, H, W); gives a channels-last map."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, EPS)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class GlobalResponseNorm(nn.Module):
@@ -189,20 +181,39 @@ def build(
     expansion: int = 4,
     layer_scale: float | None = None,
     drop_path_rate: float = 0.1,
-) -> ConvNeXt:
-    """A ConvNeXt named convnext-<size> or convnextv2-<size>; options are steps of the roadmap (section 2).
+    depths: Sequence[int] | None = None,
+    roadmap: str = "convnext",
+) -> ConvNeXt | RoadmapNet:
+    """A ConvNeXt named convnext-<size> or convnextv2-<size>.
 
-    `layer_scale` is the first value of the scales, 0 for none; V1 has them, V2 has GRN instead.
-    Raises ValueError for an output stride other than 32.
+    `layer_scale` is the first value of the scales, 0 for none; V1 has them, V2 has GRN instead. `depths` are
+    the blocks of the four stages, those of the size unless given. `roadmap` builds the network of a step
+    between ResNet-50 and ConvNeXt-T instead (section 2, `convnext_roadmap.STEPS`); of the other options only
+    `drop_path_rate` applies to it, and none of them norms its outputs.
+
+    Raises ValueError for an output stride other than 32, an even kernel, not four depths, and a step of the
+    roadmap with another size than tiny or options of the finished network.
     """
     if output_stride not in (None, 32):
         raise ValueError(f"ConvNeXt has features at strides 4, 8, 16 and 32; {output_stride} cannot be last")
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"the depthwise kernel has a middle cell: an odd side, not {kernel_size}")
+    if depths is not None and (len(depths) != 4 or min(depths) < 1):
+        raise ValueError(f"there are four stages of one block or more each, not depths {tuple(depths)}")
+    if roadmap != "convnext":
+        own = (kernel_size, norm, activation, stem, expansion, layer_scale, depths)
+        if variant != "convnext-tiny" or own != (7, "layer", "gelu", "patchify", 4, None, None):
+            raise ValueError(
+                f"step {roadmap} of the roadmap is a whole network on the way to convnext-tiny: "
+                f"it takes no other size and no option of the finished network"
+            )
+        return build_step(roadmap, in_channels=in_channels, drop_path_rate=drop_path_rate)
     family, _, size = variant.partition("-")
-    width, depths = SIZES[size]
+    width, own_depths = SIZES[size]
     second = family == "convnextv2"
     return ConvNeXt(
         width,
-        depths,
+        own_depths if depths is None else tuple(depths),
         in_channels=in_channels,
         stem=stem,
         out_norm=out_norm,
@@ -314,9 +325,35 @@ KEY_MAPS = (
 
 
 def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:
-    """The kernel size of the depthwise convolutions and whether blocks have layer scales."""
-    options: dict[str, Any] = {}
-    kernel = shapes.get("stages.0.0.depthwise_conv.weight")
-    if kernel is not None and kernel[-1] != 7:
-        options["kernel_size"] = int(kernel[-1])
+    """What differs from a size as published (kernel, blocks, norm, stem, expansion, layer scales), or the
+    step of the roadmap."""
+    step = infer_step(shapes)
+    if step is not None:
+        return {"roadmap": step}
+    kernel, widened = shapes["stages.0.0.depthwise_conv.weight"], shapes["stages.0.0.pointwise_conv1.weight"]
+    second = "stages.0.0.grn.gamma" in shapes
+    found: dict[str, Any] = {
+        "kernel_size": int(kernel[-1]),
+        "expansion": widened[0] // widened[1],
+        "norm": "batch" if "stages.0.0.norm.running_mean" in shapes else "layer",
+        "stem": "patchify" if shapes["downsample_layers.0.0.weight"][-1] == 4 else "resnet",
+    }
+    usual = {"kernel_size": 7, "expansion": 4, "norm": "layer", "stem": "patchify"}
+    options = {name: value for name, value in found.items() if value != usual[name]}
+    if second == ("stages.0.0.gamma" in shapes):
+        options["layer_scale"] = 1e-6 if second else 0.0
+    blocks = Counter(
+        key.split(".")[1] for key in shapes if re.fullmatch(r"stages\.\d\.\d+\.norm\.weight", key)
+    )
+    depths = tuple(blocks[str(stage)] for stage in range(4))
+    if (widened[1], depths) not in SIZES.values():
+        options["depths"] = depths
     return options
+
+
+def untold(shapes: Mapping[str, Any]) -> str:
+    """The sentence on what a state dict of these keys leaves open."""
+    step = infer_step(shapes)
+    if step not in UNTOLD:
+        return ""
+    return f"Activations have no weights: the step of the roadmap may be {step} or {UNTOLD[step]}."

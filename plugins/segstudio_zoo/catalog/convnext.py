@@ -11,7 +11,13 @@ _STEPS = (
         True,
         "layer norm on each stage's output (mmpretrain); torchvision and timm have none",
     ),
-    Option("kernel_size", "int", 7, "side of the depthwise convolutions (section 2.5)", minimum=1),
+    Option(
+        "kernel_size",
+        "choice",
+        7,
+        "side of the depthwise convolutions (section 2.5)",
+        choices=(3, 5, 7, 9, 11),
+    ),
     Option("norm", "choice", "layer", "layer or batch norm (section 2.6)", choices=("layer", "batch")),
     Option("activation", "choice", "gelu", "GELU or ReLU (section 2.6)", choices=("gelu", "relu")),
     Option(
@@ -24,6 +30,37 @@ _STEPS = (
     Option("expansion", "int", 4, "width of the inverted bottleneck (section 2.4)", minimum=1),
     Option("layer_scale", "float", None, "first value of the layer scales; 0 for none", minimum=0),
     Option("drop_path_rate", "float", 0.1, "stochastic depth of the last block in training", minimum=0),
+    Option("depths", "ints", None, "blocks of the four stages; those of the size unless given (section 2.2)"),
+)
+
+ROADMAP: tuple[tuple[str, float], ...] = (
+    ("resnet50", 4.09),
+    ("stage-ratio", 4.53),
+    ("patchify", 4.42),
+    ("depthwise", 2.35),
+    ("width", 5.27),
+    ("inverted", 4.64),
+    ("moved-up", 4.07),
+    ("kernel-5", 4.10),
+    ("kernel-7", 4.15),
+    ("kernel-9", 4.21),
+    ("kernel-11", 4.29),
+    ("gelu", 4.15),
+    ("fewer-activations", 4.15),
+    ("fewer-norms", 4.15),
+    ("layer-norm", 4.15),
+    ("convnext", 4.46),
+)
+"""The steps of section 2 in the paper's order, and each network's billions of multiply-adds of convolutions
+and linear layers at 224x224 with a classifier of 1000 classes. Figure 2 prints them with one decimal."""
+
+_ROADMAP = Option(
+    "roadmap",
+    "choice",
+    "convnext",
+    "of convnext-tiny: the network after a step of the paper's roadmap from ResNet-50 (section 2, figure 2), "
+    "each with the steps before it; convnext has downsampling layers of their own and is the last",
+    choices=tuple(name for name, _ in ROADMAP),
 )
 
 _FIRST = ("tiny", "small", "base", "large", "xlarge")
@@ -51,7 +88,7 @@ ENTRIES = (
             for library in ("timm", "torchvision")
             for size in _FIRST
         ),
-        options=_STEPS,
+        options=(*_STEPS, _ROADMAP),
         probes=(RECEPTIVE_FIELD,),
         parts=(
             "4x4 patchify stem, layer norm and 2x2 downsampling between stages, ratio 3:3:9:3",
@@ -60,6 +97,8 @@ ENTRIES = (
         look_at=(
             "effective receptive field per stage beside ResNet-50's",
             "masks against ResNet under the same UPerNet",
+            "the roadmap's steps under one head; multiply-adds at 224x224 in billions: "
+            + ", ".join(f"{name} {cost:.2f}" for name, cost in ROADMAP),
         ),
         reference_checked=True,
     ),
