@@ -71,7 +71,14 @@ def test_grn_equals_its_equations() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"kernel_size": 3}, {"norm": "batch", "activation": "relu"}, {"stem": "resnet"}, {"expansion": 2}],
+    [
+        *({"kernel_size": side} for side in (3, 5, 9, 11)),
+        {"norm": "batch", "activation": "relu"},
+        {"stem": "resnet"},
+        {"expansion": 2},
+        {"depths": (3, 4, 6, 3)},
+        {"layer_scale": 0.5},
+    ],
 )
 def test_steps_of_the_roadmap_build_run_and_learn(options: dict) -> None:
     torch.manual_seed(0)
