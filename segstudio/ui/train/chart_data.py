@@ -30,11 +30,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Mark:
-    """A star with words at one point."""
+    """A star with words at one point. On a curve that `falls` the words stand rather at its right."""
 
     x: float
     y: float
     text: str
+    falls: bool = False
 
 
 def short_number(value: float, *, exact: bool = False) -> str:

@@ -213,7 +213,7 @@ class Charts(QSplitter):
         best = history.lowest
         if best is not None and best.val_loss is not None:
             lines.append(_val_loss(view, history))
-            mark = Mark(best.number, best.val_loss, f"{best.val_loss:.3f} at {best.number}")
+            mark = Mark(best.number, best.val_loss, f"{best.val_loss:.3f} at {best.number}", falls=True)
         names = list(dict.fromkeys(name for epoch in history.epochs for name in epoch.val_losses))
         for name, role in zip(
             names if len(names) > 1 else (), itertools.cycle(_PART_ROLES[1:]), strict=False

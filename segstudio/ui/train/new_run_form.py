@@ -339,7 +339,7 @@ class NewRunForm(QWidget):
         facts = [spec.paper, str(spec.year) if spec.year else "", spec.id]
         words = " · ".join(fact for fact in facts if fact)
         weights, backbones = self._fitting
-        fits = not isinstance(spec, ModelSpec) or spec.backbone in backbones
+        fits = not backbones or not isinstance(spec, ModelSpec) or spec.backbone in backbones
         if weights and self.weights.text() == weights and not fits:
             words += f"\nThese weights fit networks with another backbone: {', '.join(backbones)}."
         self._facts.setText(words)

@@ -233,7 +233,10 @@ class Plot(pg.PlotWidget):
         y = max(area.top() + 8, point.y() - 12)
         star = self._box.mapSceneToView(QPointF(point.x(), y))
         self._star.setData([star.x()], [star.y()])
-        left = point.x() - 10 - self._mark_words.boundingRect().width() > area.left()
+        wide = 10 + self._mark_words.boundingRect().width()
+        left = point.x() - wide > area.left()
+        if self._mark.falls and point.x() + wide < area.right():
+            left = False
         self._mark_words.setAnchor((1, 0.5) if left else (0, 0.5))
         side = -8 if left else 8
         self._mark_words.setPos(self._box.mapSceneToView(QPointF(point.x() + side, y)))

@@ -73,6 +73,8 @@ class ReconstructionPage(QWidget):
         row.addWidget(label("Look inside", size=13, strong=600))
         self._about = ElidedLabel("", role="t2", size=12)
         row.addWidget(self._about, 1)
+        self.told = label("", role="t2", size=12)
+        row.addWidget(self.told)
         return head
 
     def _mask_bar(self) -> QWidget:
@@ -179,10 +181,13 @@ class ReconstructionPage(QWidget):
         self.stage.clear()
         self.stage.show_message(words)
         self.counted.setText("")
+        self.told.setText("")
 
     def show_count(self, ms: float, mean_error: float | None) -> None:
         """What the last answer says of the whole picture."""
-        self._told = f"error {mean_error:.3f} · {ms:.0f} ms" if mean_error is not None else f"{ms:.0f} ms"
+        self.told.setText(
+            f"error {mean_error:.3f} · {ms:.0f} ms" if mean_error is not None else f"{ms:.0f} ms"
+        )
         self._count()
 
     def show_measuring(self, on: bool) -> None:
@@ -205,8 +210,6 @@ class ReconstructionPage(QWidget):
 
     # -- reactions -----------------------------------------------------------------------------------
 
-    _told = ""
-
     def _ratio_moved(self) -> None:
         self._show_percent()
         self.mask_wanted.emit()
@@ -217,7 +220,4 @@ class ReconstructionPage(QWidget):
 
     def _count(self) -> None:
         hidden = self.stage.hidden
-        if hidden is None:
-            self.counted.setText(self._told)
-        else:
-            self.counted.setText(f"{int(hidden.sum())} of {hidden.size} hidden · {self._told}")
+        self.counted.setText("" if hidden is None else f"{int(hidden.sum())} of {hidden.size} hidden")
