@@ -44,6 +44,7 @@ class RecipeFields(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._warmup_set = 0
+        self._is_filling = False
         self._make_first()
         self._make_further()
         for number in (self.epochs, self.batch, self.lr):
@@ -170,7 +171,9 @@ class RecipeFields(QObject):
 
     def fit_warmup(self, images: int) -> None:
         """Warm-up over the first steps of a pre-training, where nobody chose another."""
-        if self._task == "pretraining" and self.warmup.value() == self._warmup_set:
+        if self._is_filling or self._task != "pretraining":
+            return
+        if self.warmup.value() == self._warmup_set:
             self._warmup_set = round(_WARMUP_SHARE * self.steps_of(images))
             self.warmup.setValue(self._warmup_set)
 
@@ -199,9 +202,11 @@ class RecipeFields(QObject):
     def show_recipe(self, recipe: Recipe) -> None:
         """Fills the fields with a recipe to change."""
         self._show_values({name: getattr(recipe, name) for name in self.values()})
+        self._warmup_set = -1  # the recipe's own, whatever it is
 
     def _show_values(self, values: dict[str, Any]) -> None:
-        """Fills the fields with what `values` gave."""
+        """Fills the fields with what `values` gave; told as one change."""
+        self._is_filling = True
         self.optimizer.setCurrentIndex(OPTIMIZERS.index(values["optimizer"]))  # sets two of the others
         for field, value in (
             (self.epochs, values["epochs"]),
@@ -227,6 +232,8 @@ class RecipeFields(QObject):
         self.flip.setChecked(values["flip"])
         self.class_weights.setCurrentIndex(CLASS_WEIGHTS.index(values["class_weights"]))
         self.precision.setCurrentIndex(1 if values["precision"] == "bf16" else 0)
+        self._is_filling = False
+        self.changed.emit()
 
     def values(self) -> dict[str, Any]:
         """Arguments of `Recipe`, as the fields say."""
