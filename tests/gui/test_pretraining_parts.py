@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,10 +27,11 @@ from segstudio.runtime.run_history import Preview, RunHistory
 from segstudio.runtime.run_view import judge
 from segstudio.ui.train.charts import Charts
 from segstudio.ui.train.new_run_form import NewRunForm, RunData
-from segstudio.ui.train.option_fields import PercentField, WeightsField
+from segstudio.ui.train.option_fields import PercentField
 from segstudio.ui.train.patch_stage import PatchStage
 from segstudio.ui.train.sweep_chart import SweepChart
 from segstudio.ui.train.view_grid import ViewGrid
+from segstudio.ui.train.weights_field import WeightsField
 from tests.gui.conftest import picture
 
 PLAIN = ModelSpec("plain/fcn", "FCN", "fcn", trainable=True, backbone="resnet18")
@@ -437,9 +437,20 @@ def test_a_press_on_the_sweep_chooses_the_ratio(qtbot):
     assert told.args[0] == pytest.approx(0.6, abs=0.01)
 
 
-def test_the_path_of_weights_is_typed_or_cleared(qtbot):
+@pytest.mark.qt_log_ignore("This plugin does not support (raise|grabbing the keyboard)")  # of every menu
+def test_weights_are_typed_or_chosen_from_what_runs_left(qtbot):
     field = WeightsField("Tokenizer")
     qtbot.addWidget(field)
     field.show()
-    QTest.keyClicks(field.path, str(Path("/a/b.safetensors")))
-    assert field.text() == str(Path("/a/b.safetensors"))
+    QTest.keyClicks(field.path, "/a/b.safetensors")
+    assert field.text() == "/a/b.safetensors"
+    field.offer([("Run 3 · dVAE, best weights", "/runs/3/checkpoints/best.safetensors")])
+    QTest.mouseClick(field.browse, Qt.MouseButton.LeftButton)
+    menu = field.menu
+    qtbot.waitUntil(menu.isVisible)
+    assert [action.text() for action in menu.actions() if action.text()] == [
+        "Run 3 · dVAE, best weights",
+        "A file…",
+    ]
+    QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(menu.actions()[0]).center())
+    assert field.text() == "/runs/3/checkpoints/best.safetensors"

@@ -14,7 +14,6 @@ from segstudio.core.errors import UserError
 from segstudio.core.recipe import Recipe, RunClass
 from segstudio.plugin_api import ModelSpec, Option, PretrainingSpec
 from segstudio.ui.train.option_fields import (
-    WeightsField,
     field_name,
     field_of,
     form_layout,
@@ -24,6 +23,7 @@ from segstudio.ui.train.option_fields import (
     value_of,
 )
 from segstudio.ui.train.recipe_fields import TASKS, RecipeFields, Task
+from segstudio.ui.train.weights_field import Offer, WeightsField
 from segstudio.ui.widgets.buttons import IconButton, push_button
 from segstudio.ui.widgets.labels import ElidedLabel, label, set_role
 from segstudio.ui.widgets.section import FoldSection
@@ -59,6 +59,7 @@ class NewRunForm(QWidget):
         self._leading: list[QWidget] = []  # fields of options that the whole run turns on
         self._plugin_files: tuple[str, ...] = ()
         self._data = RunData()
+        self._offers: tuple[Offer, ...] = ()
         self.fields = RecipeFields(self)
         self.fields.changed.connect(self._summarise)
         column = QVBoxLayout(self)
@@ -212,6 +213,13 @@ class NewRunForm(QWidget):
             self.fields.fit_crop(data.size)
         self._summarise()
 
+    def offer_weights(self, offers: Sequence[Offer]) -> None:
+        """What pre-training runs of this project left to begin with."""
+        self._offers = tuple(offers)
+        for field in (self.weights, *(field for _, field in self._options.values())):
+            if isinstance(field, WeightsField):
+                field.offer(self._offers)
+
     def show_recipe(self, recipe: Recipe) -> None:
         """Fills the form with a recipe to change."""
         self.choose_task("pretraining" if recipe.task == "pretraining" else "segmentation")
@@ -317,6 +325,8 @@ class NewRunForm(QWidget):
         for option in options:
             field = field_of(option)
             self._options[option.name] = (option, field)
+            if isinstance(field, WeightsField):
+                field.offer(self._offers)
             name = field_name(option.name.replace("_", " ").capitalize(), option.help)
             if pretrains and (option.kind == "weights" or is_share(option)):
                 self._first_form.addRow(name, field)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
@@ -10,7 +9,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLineEdit,
@@ -20,7 +18,7 @@ from PySide6.QtWidgets import (
 
 from segstudio.core.errors import UserError
 from segstudio.plugin_api import Option
-from segstudio.ui.widgets.buttons import IconButton
+from segstudio.ui.train.weights_field import WeightsField
 from segstudio.ui.widgets.labels import label
 from segstudio.ui.widgets.slider import Slider
 
@@ -89,38 +87,6 @@ def real_number(low: float, high: float, value: float, decimals: int, name: str)
     made.setFixedSize(FIELD, 28)
     made.lineEdit().setTextMargins(6, 0, 0, 0)
     return made
-
-
-class WeightsField(QWidget):
-    """The path of a file of weights, typed or chosen."""
-
-    def __init__(self, name: str, *, placeholder: str = "none chosen") -> None:
-        super().__init__()
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        self.path = QLineEdit()
-        self.path.setPlaceholderText(placeholder)
-        self.path.setAccessibleName(name)
-        self.browse = IconButton("project", "Choose a file of weights", side=28)
-        self.browse.clicked.connect(self._browse)
-        row.addWidget(self.path, 1)
-        row.addWidget(self.browse)
-        self.setFocusProxy(self.path)
-
-    def text(self) -> str:
-        return self.path.text().strip()
-
-    def setText(self, text: str) -> None:
-        self.path.setText(text)
-
-    def _browse(self) -> None:
-        place = Path(self.text()).parent if self.text() else Path.home()
-        chosen, _ = QFileDialog.getOpenFileName(
-            self, self.path.accessibleName(), str(place), "Weights (*.safetensors *.pth *.pt *.bin)"
-        )
-        if chosen:
-            self.path.setText(chosen)
 
 
 class PercentField(QWidget):

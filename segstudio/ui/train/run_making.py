@@ -46,7 +46,18 @@ class RunMaking(QObject):
         """Brings the form in front, where there is a project to make runs of."""
         if self._session.project is None:
             return
-        self._stack.setCurrentWidget(self.form)
+        form = self.form
+        form.offer_weights(
+            [
+                (
+                    f"Run {view.number} · {view.title}, best weights",
+                    str(view.folder.checkpoints / "best.safetensors"),
+                )
+                for view in self._runs.views
+                if view.is_pretraining and view.has_best
+            ]
+        )
+        self._stack.setCurrentWidget(form)
         self.form.model.setFocus(Qt.FocusReason.OtherFocusReason)
         self._services.status.hint_changed.emit("[Esc] goes back without a run")
 
