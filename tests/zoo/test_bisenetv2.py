@@ -1,13 +1,20 @@
-"""BiSeNetV2: parity, its blocks written out, Large, lambda, aggregations, gates, switch."""
+"""BiSeNetV2: parity, its blocks written out, Large, lambda, aggregations, gates, switch, OHEM."""
 
 from __future__ import annotations
+
+import argparse
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from segstudio.commands.train import add_arguments
+from segstudio.core.recipe import Recipe
 from segstudio.plugin_api import Query
-from segstudio_zoo import create_model
+from segstudio.training.criteria import CrossEntropy
+from segstudio_zoo import catalog, create_model
+from segstudio_zoo.catalog.losses import RECIPES
+from segstudio_zoo.catalog.pages import page
 from segstudio_zoo.names import resolve
 from segstudio_zoo.segmentors.bisenetv2 import (
     BilateralGuidedAggregation,
@@ -164,3 +171,43 @@ def test_a_batch_of_one_can_be_trained_on() -> None:
     model = small().train()
     model.scores(torch.randn(1, 3, 65, 97)).logits.square().mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_the_ohem_recipe_keeps_the_pixels_of_the_published_sampler() -> None:
+    """Of a crop of 1024 x 1024 at least 10,000 pixels, and all whose class gets less than 0.7."""
+    (recipe,) = RECIPES["bisenetv2"]
+    share = dict(recipe.values)["ohem"]
+    assert share * 1024 * 1024 == pytest.approx(10_000, rel=0.05)
+    assert Recipe("segstudio_zoo/bisenetv2", (), **dict(recipe.values)).ohem == share
+    criterion = CrossEntropy(255, keep=share)
+    torch.manual_seed(0)
+    for spread, few in ((1.0, False), (40.0, True)):  # hardly sure of anything; sure of nearly all
+        target = torch.randint(0, 3, (1, 50, 60))
+        logits = torch.randn(1, 3, 50, 60)
+        logits += spread * torch.nn.functional.one_hot(target, 3).permute(0, 3, 1, 2)
+        target[0, :5] = 255
+        pixels = sorted(
+            (float(logits[0, :, y, x].softmax(0)[target[0, y, x]]), y, x)
+            for y in range(5, 50)
+            for x in range(60)
+        )
+        least = pixels[: int(share * len(pixels))]
+        hard = [pixel for pixel in pixels if pixel[0] < 0.7]
+        assert (len(hard) < len(least)) == few
+        expected = sum(
+            float(torch.nn.functional.cross_entropy(logits[:, :, y, x], target[:, y, x]))
+            for _, y, x in max(least, hard, key=len)
+        )
+        loss = criterion(logits, target)
+        if not few:
+            assert int(loss.count) == len(hard)
+        assert float(loss.sum) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_the_page_says_how_to_train_with_it() -> None:
+    text = page(next(entry for entry in catalog.segmentors() if entry.id == "bisenetv2"))
+    line = next(line for line in text.splitlines() if line.startswith("segstudio train"))
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    arguments = parser.parse_args(line.removeprefix("segstudio train ").split())
+    assert (arguments.model, arguments.ohem) == ("bisenetv2", 0.01)

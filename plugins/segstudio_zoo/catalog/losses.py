@@ -121,3 +121,27 @@ PRETRAINING: dict[str, tuple[LossFact, ...]] = {
     ),
 }
 """What backbones are pre-trained with."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeFact:
+    """A way of training that a publication of the system names. `values` are fields of a run's recipe that
+    differ from a new one's; `segstudio train` has a flag of each name."""
+
+    title: str
+    values: tuple[tuple[str, float], ...]
+    meaning: str
+
+
+RECIPES: dict[str, tuple[RecipeFact, ...]] = {
+    "bisenetv2": (
+        RecipeFact(
+            "OHEM",
+            (("ohem", 0.01),),
+            "online hard example mining in the final loss and the boosters, as in the published "
+            "configuration of that name: pixels whose class gets less than 0.7, at least 10,000 of a crop "
+            "of 1024x1024 (1 %)",
+        ),
+    ),
+}
+"""By the id of the catalog's entry."""

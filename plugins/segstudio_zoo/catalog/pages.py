@@ -12,7 +12,7 @@ from pathlib import Path
 from segstudio.plugin_api import Option, ProbeSpec, SwitchSpec
 from segstudio_zoo import catalog
 from segstudio_zoo.catalog.entry import BackboneEntry, Entry, SegmentorEntry
-from segstudio_zoo.catalog.losses import LOSSES, PRETRAINING, LossFact
+from segstudio_zoo.catalog.losses import LOSSES, PRETRAINING, RECIPES, LossFact, RecipeFact
 from segstudio_zoo.catalog.published import Published, published
 from segstudio_zoo.names import list_models
 
@@ -49,6 +49,7 @@ def page(entry: Entry) -> str:
     lines += _options(entry.options)
     if isinstance(entry, SegmentorEntry):
         lines += _losses("Losses", LOSSES[entry.id])
+        lines += _recipes(list_models(entry.id)[0], RECIPES.get(entry.id, ()))
     else:
         lines += _losses("Losses of pre-training", PRETRAINING.get(entry.id, ()))
     lines += _probes(entry.probes)
@@ -126,6 +127,15 @@ def _losses(title: str, losses: Sequence[LossFact]) -> list[str]:
         needs = "" if loss.needs is None else f"`{loss.needs[0]}` {_value(loss.needs[1])}"
         lines.append(f"| `{loss.name}` | {loss.weight:g} | {loss.meaning} | {needs} |")
     return [*lines, ""]
+
+
+def _recipes(name: str, recipes: Sequence[RecipeFact]) -> list[str]:
+    lines = ["## Training", ""] if recipes else []
+    for recipe in recipes:
+        flags = " ".join(f"--{field.replace('_', '-')} {value:g}" for field, value in recipe.values)
+        lines += [f"**{recipe.title}**: {recipe.meaning}.", ""]
+        lines += ["```", f"segstudio train --model {name} {flags} --images … --labels … --out …", "```", ""]
+    return lines
 
 
 def _value(value: object) -> str:
