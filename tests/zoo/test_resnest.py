@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from segstudio.plugin_api import Query
-from segstudio_zoo import create_model, load_checkpoint
+from segstudio_zoo import create_model, identify, load_checkpoint
 from segstudio_zoo.backbones.resnest import SplitAttention, average_splits, split_weight_probe
+from segstudio_zoo.catalog.resnest import DESIGNS
 from tests.zoo.reference import check_backbone, reference
 
 
@@ -57,7 +58,47 @@ def test_split_attention_equals_a_loop_over_groups_and_splits(radix: int, cardin
         assert torch.allclose(block(x), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["resnest14", "resnest50-1s4x24d", "resnest50-4s2x40d"])
+@pytest.mark.parametrize(
+    ("name", "radix", "cardinality", "width"),
+    [
+        ("resnest50-se", 1, 1, 64),
+        ("resnest50-1s1x64d", 1, 1, 64),
+        ("resnest50-resnext", 2, 2, 40),
+        ("resnest50-2s2x40d", 2, 2, 40),
+        ("resnest50-1s2x40d", 1, 2, 40),
+        ("resnest50-4s1x64d", 4, 1, 64),
+        ("resnest50-4s2x40d", 4, 2, 40),
+        ("resnest50-1s4x24d", 1, 4, 24),
+    ],
+)
+def test_presets_are_built_by_name(name: str, radix: int, cardinality: int, width: int) -> None:
+    with torch.device("meta"):
+        state = create_model(name).state_dict()
+        system = create_model(f"fcn_{name}-d8", num_classes=3).state_dict()
+    channels = width * cardinality  # of the first stage's 3x3
+    weight = state["layer1.0.conv2.conv.weight"]
+    assert tuple(weight.shape) == (channels * radix, channels // (cardinality * radix), 3, 3)
+    found = identify(state)[0]
+    with torch.device("meta"):
+        again = create_model(found.name, **found.options).state_dict()
+    assert {key: value.shape for key, value in again.items()} == {k: v.shape for k, v in state.items()}
+    assert found.options == {} and DESIGNS[found.name].pool_first
+    assert system["backbone.layer1.0.conv2.conv.weight"].shape == weight.shape
+
+
+def test_the_squeeze_excite_preset_gates_every_channel_alone() -> None:
+    """R = 1: no softmax over splits, one sigmoid of the pooled channels (section 3.1, Eq. 2)."""
+    torch.manual_seed(0)
+    block = create_model("resnest50-se").layer1[0].conv2
+    x = torch.randn(2, 64, 5, 6)
+    with torch.no_grad():
+        features = F.relu(block.bn0(F.conv2d(x, block.conv.weight, padding=1)))
+        squeezed = F.relu(block.bn1(F.conv2d(features.mean((2, 3), True), block.fc1.weight, block.fc1.bias)))
+        gate = torch.sigmoid(F.conv2d(squeezed, block.fc2.weight, block.fc2.bias))
+        torch.testing.assert_close(block(x), features * gate, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnest14", "resnest50-se", "resnest50-1s4x24d", "resnest50-4s2x40d"])
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     model = create_model(name, output_stride=16).train()
     sum(value.square().mean() for value in model(torch.randn(3, 3, 65, 81))).backward()

@@ -26,9 +26,18 @@ DESIGNS: dict[str, Design] = {
     "resnest101": Design((3, 4, 23, 3), stem_width=64),
     "resnest200": Design((3, 24, 36, 3), stem_width=64),
     "resnest269": Design((3, 30, 48, 8), stem_width=64),
+    "resnest50-1s1x64d": Design((3, 4, 6, 3), radix=1, pool_first=True),
+    "resnest50-4s1x64d": Design((3, 4, 6, 3), radix=4, pool_first=True),
+    "resnest50-1s2x40d": Design((3, 4, 6, 3), radix=1, cardinality=2, base_width=40, pool_first=True),
+    "resnest50-2s2x40d": Design((3, 4, 6, 3), radix=2, cardinality=2, base_width=40, pool_first=True),
     "resnest50-1s4x24d": Design((3, 4, 6, 3), radix=1, cardinality=4, base_width=24, pool_first=True),
     "resnest50-4s2x40d": Design((3, 4, 6, 3), radix=4, cardinality=2, base_width=40, pool_first=True),
 }
+"""Names that say R "s" K "x" width "d" are of the paper's ablation over radix and cardinality, whose networks
+pool before the 3x3 convolution that would stride."""
+
+PRESETS = {"resnest50-1s1x64d": "resnest50-se", "resnest50-2s2x40d": "resnest50-resnext"}
+"""R = 1, one sigmoid gate a channel, is a squeeze-excite; two cardinal groups are the smallest ResNeXt."""
 
 
 def _timm_name(name: str) -> str:
@@ -50,7 +59,12 @@ ENTRY = BackboneEntry(
     variants=tuple(
         BackboneVariant(
             name,
-            aliases=(_timm_name(name), name.replace("resnest", "s"), name.replace("resnest", "resnest-s")),
+            aliases=(
+                _timm_name(name),
+                name.replace("resnest", "s"),
+                name.replace("resnest", "resnest-s"),
+                *((PRESETS[name], PRESETS[name].replace("resnest", "s")) if name in PRESETS else ()),
+            ),
             short=name.replace("resnest", "s"),
         )
         for name in DESIGNS
@@ -93,6 +107,8 @@ ENTRY = BackboneEntry(
         "split attention: K cardinal groups of R splits, r-softmax (sigmoid at R = 1)",
         "average pooling instead of strided convolutions, in the shortcut too",
         "deep stem of three 3x3 convolutions",
+        "presets: resnest50-se (1s1x64d, R = 1: squeeze-excite), resnest50-resnext (2s2x40d: two cardinal "
+        "groups), 1s2x40d, 1s4x24d, 4s1x64d, 4s2x40d",
     ),
     look_at=("split weights a channel", "splits averaged"),
     search_aliases=("split attention", "radix", "cardinality", "SENet", "ResNeXt"),
