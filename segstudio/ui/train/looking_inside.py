@@ -57,6 +57,7 @@ class LookingInside(QObject):
         self._weights: PretrainedWeights | None = None
         self._question: Question | None = None
         self._seed = 0
+        self._is_awake = False  # in view of somebody
         self._drags = QTimer(self, singleShot=True, interval=0)  # one question for all cells of one move
         self._drags.timeout.connect(self._ask_edited)
 
@@ -90,14 +91,22 @@ class LookingInside(QObject):
             )
         self._use(view, recipe)
         self._stack.setCurrentWidget(page)
-        self._services.actions.enable("train.draw", True)
         self._services.status.hint_changed.emit(self.hint)
         page.stage.setFocus()
+        self._wake()
         self._ask_drawn()
+
+    def resume(self) -> None:
+        """The tab came in front again, perhaps with another image."""
+        if not self.is_front:
+            return
+        self._wake()
+        if self._question is None or self._question.path != self._path():
+            self._image_changed()
 
     def follow(self, view: RunView, recipe: Recipe) -> None:
         """Another run may be in front, or this one may have better weights by now."""
-        if not self.is_front:
+        if not self._is_awake or not self.is_front:
             return
         if view.name != self._name:
             if view.is_pretraining and view.has_best:
@@ -113,8 +122,13 @@ class LookingInside(QObject):
         self.rest()
         self.closed.emit()
 
+    def _wake(self) -> None:
+        self._is_awake = True
+        self._services.actions.enable("train.draw", True)
+
     def rest(self) -> None:
         """Nobody looks: nothing is asked for any longer."""
+        self._is_awake = False
         if self._asker is not None and self._sweep is not None:
             self._asker.forget()
             self._sweep.cancel()
@@ -170,7 +184,7 @@ class LookingInside(QObject):
         return None if current is None else str(self._session.path(current.id))
 
     def _image_changed(self) -> None:
-        if not self.is_front or self._made is None or self._sweep is None:
+        if not self._is_awake or self._made is None or self._sweep is None:
             return
         self._sweep.cancel()
         self._made.chart.show_points([])
@@ -178,7 +192,7 @@ class LookingInside(QObject):
         self._ask_drawn()
 
     def _draw_again(self) -> None:
-        if self.is_front:
+        if self._is_awake:
             self._seed += 1
             self._ask_drawn()
 

@@ -72,6 +72,7 @@ class TrainRoom(QObject):
         if self._runs.views:
             self.table.setFocus(Qt.FocusReason.OtherFocusReason)
         self.making.refresh()
+        self.inside.resume()
         QTimer.singleShot(0, self.check, self.check.check_if_stale)  # this turn brings the room in
 
     def deactivated(self) -> None:
@@ -175,8 +176,8 @@ class TrainRoom(QObject):
         self._empty = EmptyState(
             "train",
             "Your training runs will appear here",
-            "A run learns from the labels of this project, in a process of its own: it goes on while you "
-            "annotate, and when the window is closed.",
+            "A run learns from the labels of this project, or from its pictures alone, in a process of its "
+            "own: it goes on while you annotate, and when the window is closed.",
             button="New run",
             keys="Ctrl+N",
         )
