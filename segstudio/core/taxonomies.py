@@ -85,7 +85,7 @@ def load_taxonomy(name: str) -> Taxonomy:
 
 
 def match_taxonomy(names: tuple[str, ...]) -> Taxonomy | None:
-    """The bundled taxonomy whose class names are exactly `names` (in order, ignoring case), or None."""
+    """The bundled taxonomy whose class names are `names`, in order, or None; case and blanks do not count."""
     wanted = tuple(map(_plain, names))
     for taxonomy in map(load_taxonomy, taxonomy_names()):
         if tuple(map(_plain, taxonomy.names)) == wanted:

@@ -96,7 +96,8 @@ class SwitchSpec:
     """A part that can be turned off or replaced at inference with the same weights.
 
     `apply` ("module:function") is called as `apply(model, value)` and returns a context manager that
-    puts the part back when it is left. `trained` is the value the weights were trained with. At a value in
+    puts the part back when it is left. `trained` is the value the weights were trained with. With `per_class`
+    the index of every class of the network is a value too, beside `choices`. At a value in
     `from_labels` the part works from the picture's labels: before `apply` is called the worker sets the
     model's `region_truth` to them, (1, H, W) int64 of the size of the pass, -1 where nobody knows.
     """
@@ -108,6 +109,12 @@ class SwitchSpec:
     trained: OptionValue
     help: str = ""
     from_labels: tuple[OptionValue, ...] = ()
+    per_class: bool = False
+
+    def values(self, num_classes: int) -> tuple[OptionValue, ...]:
+        """Every value of the switch on a network of so many classes."""
+        classes = range(num_classes) if self.per_class else ()
+        return (*self.choices, *(index for index in classes if index not in self.choices))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ from segstudio.plugin_api import ModelSpec, Plugin, conformance
 from segstudio.registry import Registry
 from segstudio.worker.model_building import build
 
+_MOST_CLASSES = 2
+"""Of a switch over classes, so many are tried: every class takes the same way."""
+
 
 def check_all(name: str, progress: Callable[[int, int, str], None] | None = None) -> Sequence[str]:
     """`name`: a plugin file, or an installed plugin's name. Sentences about what does not fit.
@@ -76,7 +79,8 @@ def _check_model(registry: Registry, plugin: Plugin, spec: ModelSpec) -> Sequenc
         problems += conformance.check_probe(model, spec, probe.id, made)
     for switch in spec.switches:
         apply = registry.resolve(plugin, switch.apply)
-        problems += conformance.check_switch(model, spec, switch.id, apply, switch.choices)
+        values = switch.values(min(model.num_classes, _MOST_CLASSES))
+        problems += conformance.check_switch(model, spec, switch.id, apply, values)
     return problems
 
 

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from segstudio.core.metrics import mean_iou
 from segstudio.core.taxonomies import load_taxonomy
+from segstudio.plugin_api import SwitchSpec
 from segstudio.ui.compare.class_table import signed
 from segstudio.ui.compare.pane_header import _Name
 from segstudio.ui.compare.room import CompareRoom
@@ -238,3 +239,24 @@ def test_another_room_comes_to_the_final_output(qtbot, bench, room):
     room.comparison.set_active(side)
     room.show_model(next(each for each in bench.shelf.runnable if each.key == "sides/net"))
     assert room.comparison.active.number == final
+
+
+def test_a_switch_over_classes_lists_the_classes_of_the_weights(qtbot):
+    absent = SwitchSpec("absent", "Class forced absent", "net:absent", (-1,), -1, per_class=True)
+    assert absent.values(3) == (-1, 0, 1, 2)
+    parent = QWidget()
+    parent.resize(400, 300)
+    qtbot.addWidget(parent)
+    parent.show()
+    card = SwitchesCard((absent,), {}, parent, class_names=("road", "sky", "car"))
+    card.show()
+    told = []
+    card.changed.connect(told.append)
+    box = card.class_rows["absent"]
+    assert [box.itemText(place) for place in range(box.count())] == ["None", "road", "sky", "car"]
+    box.setFocus()
+    for key in (Qt.Key.Key_Down, Qt.Key.Key_Down, Qt.Key.Key_Up, Qt.Key.Key_Up):
+        QTest.keyClick(box, key)
+    assert told == [{"absent": 0}, {"absent": 1}, {"absent": 0}, {}]
+    again = SwitchesCard((absent,), {"absent": 2}, parent, class_names=("road", "sky", "car"))
+    assert again.class_rows["absent"].currentText() == "car"

@@ -3,9 +3,6 @@
 from segstudio.plugin_api import Option, ProbeSpec, SwitchSpec
 from segstudio_zoo.catalog.entry import Paper, SegmentorEntry
 
-_CLASSES = 150
-"""Of the largest published data set of this paper (ADE20K): classes that may be forced absent."""
-
 ENTRY = SegmentorEntry(
     id="encnet",
     title="EncNet",
@@ -84,9 +81,10 @@ ENTRY = SegmentorEntry(
             "absent_class",
             "Class forced absent",
             "segstudio_zoo.segmentors.encnet:force_absent",
-            choices=(-1, *range(_CLASSES)),
+            choices=(-1,),
             trained=-1,
             help="the encoding is moved until it denies this class; gate and mask follow; -1: none",
+            per_class=True,
         ),
     ),
     side_outputs=("auxiliary",),

@@ -173,7 +173,7 @@ def _switches(switches: Sequence[SwitchSpec]) -> list[str]:
         return []
     lines = ["## Switches", "", "| switch | choices | as trained |", "| --- | --- | --- |"]
     for switch in switches:
-        choices = ", ".join(map(_value, switch.choices))
+        choices = ", ".join(map(_value, switch.choices)) + (", every class" if switch.per_class else "")
         lines.append(f"| {switch.title} (`{switch.id}`) | {choices} | {_value(switch.trained)} |")
     return [*lines, ""]
 

@@ -4,9 +4,11 @@ H. Zhang, K. Dana, J. Shi, Z. Zhang, X. Wang, A. Tyagi, A. Agrawal: "Context Enc
 Segmentation", CVPR 2018, arXiv 1803.08904. Section 3.1, Eq. 1-2: N cells are softly assigned to K codewords
 by their distance, w_ik = softmax over k of -s_k ||x_i - d_k||^2 (published weights hold -s_k as `scale`), and
 residuals are aggregated, e_k = sum over i of w_ik (x_i - d_k); e = sum over k of phi(e_k) gates the channels,
-Y = X * gate, and the SE-loss predicts from e which classes are present. Section 3.2: a second encoding module
-on stage 3 adds a further SE-loss. Stages are counted as there: stage 3 has 1/16 of the picture's size before
-dilation, stage 4 1/32; layers 3 and 4 of a ResNet.
+Y = X * gate, and the SE-loss predicts from e which classes are present. Section 3.2: another encoding module
+on stage 3 serves its own SE-loss alone, in place of an auxiliary segmentation head. Stages are counted as
+there: dilation keeps 1/8 of the picture's size in stages 3 and 4, so these are the last two of a ResNet, its
+layers 3 and 4. The paper does not draw the second module: a convolution to `channels` and as many codewords
+are taken over from the first.
 
 Published weights take the mean over codewords (`aggregation="sum"` is the paper's), compute X + X * gate
 (`gate_residual=False` is the paper's) and have an auxiliary FCN head where the paper has the second encoding

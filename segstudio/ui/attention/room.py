@@ -362,7 +362,7 @@ class AttentionRoom(QObject):
         spec = self.inspection.spec_of(front) if front is not None else None
         if spec is None or not spec.switches:
             return
-        card = SwitchesCard(spec.switches, self.inspection.switches, self.view)
+        card = SwitchesCard(spec.switches, self.inspection.switches, self.view, class_names=front.class_names)
         card.move(self.view.canvas.mapTo(self.view, QPoint(self.view.canvas.width() - card.width() - 8, 8)))
         card.changed.connect(self._switch)
         card.show()

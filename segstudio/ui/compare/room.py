@@ -277,7 +277,14 @@ class CompareRoom(QObject):
         if spec is None or not (spec.switches or spec.outputs):
             return
         output = pane.runnable.output
-        card = SwitchesCard(spec.switches, pane.switches, self.stage, outputs=spec.outputs, output=output)
+        card = SwitchesCard(
+            spec.switches,
+            pane.switches,
+            self.stage,
+            outputs=spec.outputs,
+            output=output,
+            class_names=pane.runnable.class_names,
+        )
         card.changed.connect(lambda values: self._change(number, switches=values))
         card.output_chosen.connect(lambda name: self._change(number, output=name))
         card.show()

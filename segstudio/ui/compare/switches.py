@@ -18,6 +18,8 @@ WIDTH = 264
 class SwitchesCard(QFrame):
     """One row a switch. `changed` tells all switches that are not as trained.
 
+    A switch over classes is a list of `class_names`, which are those of the weights.
+
     Where the network has side `outputs`, a row above chooses one; `output_chosen` tells it, "" is the final
     one.
     """
@@ -33,6 +35,7 @@ class SwitchesCard(QFrame):
         *,
         outputs: tuple[str, ...] = (),
         output: str = "",
+        class_names: tuple[str, ...] = (),
     ) -> None:
         super().__init__(parent)
         self.setObjectName("Popup")
@@ -41,6 +44,7 @@ class SwitchesCard(QFrame):
         self._specs = specs
         self._values = dict(values)
         self.rows: dict[str, SegmentedControl] = {}
+        self.class_rows: dict[str, QComboBox] = {}
         self.outputs: QComboBox | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 8, 10, 8)
@@ -65,6 +69,10 @@ class SwitchesCard(QFrame):
             name.setToolTip(spec.help)
             row.addWidget(name)
             row.addStretch(1)
+            column.addLayout(row)
+            if spec.per_class:
+                row.addWidget(self._class_row(spec, class_names))
+                continue
             texts = [_word(choice, spec) for choice in spec.choices]
             control = SegmentedControl(
                 [
@@ -77,10 +85,9 @@ class SwitchesCard(QFrame):
             chosen = self._values.get(spec.id, spec.trained)
             if chosen in spec.choices:
                 control.set_current(spec.choices.index(chosen))
-            control.changed.connect(lambda index, spec=spec: self._choose(spec, index))
+            control.changed.connect(lambda index, spec=spec: self._choose(spec, spec.choices[index]))
             self.rows[spec.id] = control
             row.addWidget(control)
-            column.addLayout(row)
         foot = QHBoxLayout()
         self._against = label("As trained", role="t2", size=12)
         self._loss = label("", role="warn", size=12)
@@ -96,8 +103,22 @@ class SwitchesCard(QFrame):
         self._loss.setText(loss)
         set_role(self._loss, "warn" if worse else "ok")
 
-    def _choose(self, spec: SwitchSpec, index: int) -> None:
-        value = spec.choices[index]
+    def _class_row(self, spec: SwitchSpec, class_names: tuple[str, ...]) -> QComboBox:
+        box = QComboBox()
+        box.setMaximumWidth(128)
+        box.setAccessibleName(spec.title)
+        box.setToolTip(spec.help)
+        for value in spec.values(len(class_names)):
+            if isinstance(value, int) and value not in spec.choices:
+                box.addItem(class_names[value], value)
+            else:
+                box.addItem("None" if value == spec.trained else str(value), value)
+        box.setCurrentIndex(max(0, box.findData(self._values.get(spec.id, spec.trained))))
+        box.activated.connect(lambda: self._choose(spec, box.currentData()))
+        self.class_rows[spec.id] = box
+        return box
+
+    def _choose(self, spec: SwitchSpec, value: Any) -> None:
         if value == spec.trained:
             self._values.pop(spec.id, None)
         else:

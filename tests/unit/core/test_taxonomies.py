@@ -53,6 +53,8 @@ def test_taxonomies_hold_the_published_names_and_colours():
         taxonomy = load_taxonomy(name)
         assert list(taxonomy.names) == [text.strip() for text in entry["classes"]]
         assert [list(item.color) for item in taxonomy.classes] == entry["palette"]
+        found = match_taxonomy(tuple(entry["classes"]))  # ADE20K's list has a class "bed "
+        assert found is not None and found.names == taxonomy.names
 
 
 def test_names_are_found_by_alias_and_matched_back():
