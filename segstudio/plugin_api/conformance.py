@@ -15,8 +15,16 @@ from typing import Any
 import numpy as np
 
 from segstudio.plugin_api.predicting import Prediction
+from segstudio.plugin_api.pretraining import Pictures
 from segstudio.plugin_api.probing import ProbeMap, Query
-from segstudio.plugin_api.specs import ModelSpec, Option, Plugin, plugin_from_json, plugin_to_json
+from segstudio.plugin_api.specs import (
+    ModelSpec,
+    Option,
+    Plugin,
+    PretrainingSpec,
+    plugin_from_json,
+    plugin_to_json,
+)
 
 SIZES = ((1, 1), (7, 5), (33, 47))
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -36,9 +44,9 @@ def check_plugin(plugin: object) -> list[str]:
     problems = (
         [] if _NAME.fullmatch(plugin.name) else [f"the plugin's name {plugin.name!r} has odd characters"]
     )
-    if not plugin.models:
+    if not plugin.models and not plugin.pretraining:
         problems.append("the plugin declares no models")
-    for reference in filter(None, (plugin.identify, plugin.load)):
+    for reference in filter(None, (plugin.identify, plugin.load, plugin.check)):
         problems += _reference(plugin.name, reference)
     seen: set[str] = set()
     for spec in plugin.models:
@@ -46,6 +54,11 @@ def check_plugin(plugin: object) -> list[str]:
             problems.append(f"{spec.id} is declared twice")
         seen.add(spec.id)
         problems += _check_spec(plugin, spec)
+    for way in plugin.pretraining:
+        if way.id in seen:
+            problems.append(f"{way.id} is declared twice")
+        seen.add(way.id)
+        problems += _check_pretraining_spec(plugin, way)
     return problems
 
 
@@ -107,6 +120,37 @@ def check_segmentor(model: Any, spec: ModelSpec) -> list[str]:
     if float((single - logits[:1]).abs().max()) > 10 * _TOLERANCE * scale:
         problems.append("an image's scores depend on its neighbours in the batch")
     return problems
+
+
+def check_pretraining(model: Any, spec: PretrainingSpec) -> list[str]:
+    """Runs a torch module that learns from pictures alone: losses of two pictures of noise, and its views."""
+    wanted = ("losses", "pictures", "param_groups", "advance")
+    missing = [name for name in wanted if not callable(getattr(model, name, None))]
+    if missing:
+        return [f"{type(model).__name__} has no {' and no '.join(missing)}"]
+    size, cell = getattr(model, "image_size", None), getattr(model, "cell", None)
+    if not isinstance(size, tuple) or len(size) != 2 or not isinstance(cell, int):
+        return [f"image_size is {size!r} and cell {cell!r}, expected (height, width) and a whole number"]
+    torch = sys.modules["torch"]
+    image = torch.randn((2, 3, *size), generator=torch.Generator().manual_seed(0))
+    try:
+        model.train()
+        model.advance(0.5)
+        losses = model.losses(image)
+        groups = model.param_groups(spec.rate)
+        model.eval()
+        with torch.no_grad():
+            shown = model.pictures(image, seed=1)
+            again = model.pictures(image, seed=1)
+    except Exception as error:  # noqa: BLE001 - whatever it raises is the finding
+        return [f"losses or pictures of {size[0]} x {size[1]} pixels raised {type(error).__name__}: {error}"]
+    problems = [] if losses else ["losses gave none"]
+    for name, (total, count, _) in losses.items():
+        if not (float(count) > 0 and bool(torch.isfinite(total)) and total.requires_grad):
+            problems.append(f"loss {name!r} is no finite sum over something that can be learnt from")
+    if not any(group["params"] for group in groups):
+        problems.append("param_groups gave no parameters")
+    return problems + _check_pictures(shown, again, tuple(image.shape), cell)
 
 
 def check_side_outputs(model: Any, spec: ModelSpec) -> list[str]:
@@ -236,6 +280,24 @@ def _check_spec(plugin: Plugin, spec: ModelSpec) -> list[str]:
     return problems
 
 
+def _check_pretraining_spec(plugin: Plugin, spec: PretrainingSpec) -> list[str]:
+    problems = []
+    if not spec.id.startswith(f"{plugin.name}/") or not _NAME.fullmatch(spec.name):
+        problems.append(f"{spec.id}: an id is {plugin.name!r}, a slash and a plain name")
+    if not spec.title:
+        problems.append(f"{spec.id} has no title")
+    if spec.build:
+        problems += _reference(spec.id, spec.build)
+    elif not spec.unavailable:
+        problems.append(f"{spec.id} names no build")
+    sizes = [option.default for option in spec.options if option.name == "image_size"]
+    if not sizes or not isinstance(sizes[0], tuple) or len(sizes[0]) != 2:
+        problems.append(f'{spec.id}: no option "image_size" with (height, width) by default')
+    for option in spec.options:
+        problems += [f"{spec.id}: option {option.name}: {problem}" for problem in _check_option(option)]
+    return problems
+
+
 def _check_option(option: Option) -> list[str]:
     kinds: dict[str, tuple[type, ...]] = {
         "int": (int,),
@@ -243,6 +305,7 @@ def _check_option(option: Option) -> list[str]:
         "bool": (bool,),
         "str": (str,),
         "ints": (tuple,),
+        "weights": (),
     }
     default = option.default
     if option.kind == "choice":
@@ -278,6 +341,22 @@ def _check_prediction(found: Any, size: tuple[int, ...], num_classes: int | None
         scores = np.asarray(found.scores)
         if scores.ndim != 3 or scores.shape[1:] != tuple(size):
             problems.append(f"scores are {scores.shape}, expected (K, {size[0]}, {size[1]})")
+    return problems
+
+
+def _check_pictures(shown: Any, again: Any, shape: tuple[int, ...], cell: int) -> list[str]:
+    if not isinstance(shown, Pictures):
+        return [f"pictures gave a {type(shown).__name__}, expected Pictures"]
+    problems = [] if shown.views else ["pictures have no views"]
+    for name, view in shown.views.items():
+        if tuple(view.shape) != shape:
+            problems.append(f"view {name!r} is {tuple(view.shape)}, expected {shape}")
+    cells = (shape[0], shape[2] // cell, shape[3] // cell)
+    for name, grid in (("hidden", shown.hidden), ("error", shown.error)):
+        if grid is not None and tuple(grid.shape) != cells:
+            problems.append(f"{name} is {tuple(grid.shape)}, expected {cells}")
+    if shown.hidden is not None and not bool((shown.hidden == again.hidden).all()):
+        problems.append("the same seed hid other cells")
     return problems
 
 

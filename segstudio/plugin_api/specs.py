@@ -209,7 +209,8 @@ class Plugin:
     `identify` ("module:function") is called as `identify(state_dict)` and `load` as
     `load(model, state_dict, strict=True)`; both are empty where a plugin has no checkpoints of its own.
     `check` is called as `check()` when the plugin is listed, in a process of its own, and may import what the
-    models need: it gives one sentence where none of them can run on this computer, else "".
+    models need: it gives one sentence where none of them can run on this computer, else "". `pretraining` are
+    ways of training a network on pictures without labels.
     """
 
     name: str

@@ -51,7 +51,7 @@ def print_listing(name: str, plugin_files: Sequence[Path] = (), *, memory_limit:
 
 
 def _checked(registry: Registry, plugin: Plugin) -> Plugin:
-    """The plugin with what its own check found standing at all its models."""
+    """The plugin with what its own check found standing at all its models and ways of pre-training."""
     try:
         reason = str(registry.resolve(plugin, plugin.check)() or "")
     except UserError as error:
@@ -61,4 +61,5 @@ def _checked(registry: Registry, plugin: Plugin) -> Plugin:
     if not reason:
         return plugin
     models = tuple(replace(spec, unavailable=spec.unavailable or reason) for spec in plugin.models)
-    return replace(plugin, models=models)
+    pretraining = tuple(replace(spec, unavailable=spec.unavailable or reason) for spec in plugin.pretraining)
+    return replace(plugin, models=models, pretraining=pretraining)

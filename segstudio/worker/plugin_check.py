@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segstudio.core.errors import UserError
 from segstudio.core.plugin_sources import PluginSource, file_source
-from segstudio.plugin_api import ModelSpec, Plugin, conformance
+from segstudio.plugin_api import ModelSpec, Plugin, PretrainingSpec, conformance
 from segstudio.registry import Registry
 from segstudio.worker.model_building import build
 
@@ -27,16 +27,17 @@ def check_all(name: str, progress: Callable[[int, int, str], None] | None = None
     problems = conformance.check_plugin(plugin)
     if problems:
         return problems
-    for reference in filter(None, (plugin.identify, plugin.load)):
+    for reference in filter(None, (plugin.identify, plugin.load, plugin.check)):
         try:
             registry.resolve(plugin, reference)
         except UserError as error:
             problems.append(str(error))
-    runnable = [spec for spec in plugin.models if not spec.unavailable]
+    runnable = [spec for spec in (*plugin.models, *plugin.pretraining) if not spec.unavailable]
     for place, spec in enumerate(runnable, start=1):
         if progress is not None:
             progress(place, len(runnable), spec.id)
-        problems += [f"{spec.id}: {problem}" for problem in _check_model(registry, plugin, spec)]
+        check = _check_model if isinstance(spec, ModelSpec) else _check_pretraining
+        problems += [f"{spec.id}: {problem}" for problem in check(registry, plugin, spec)]
     return problems
 
 
@@ -82,6 +83,17 @@ def _check_model(registry: Registry, plugin: Plugin, spec: ModelSpec) -> Sequenc
         values = switch.values(min(model.num_classes, _MOST_CLASSES))
         problems += conformance.check_switch(model, spec, switch.id, apply, values)
     return problems
+
+
+def _check_pretraining(registry: Registry, plugin: Plugin, spec: PretrainingSpec) -> Sequence[str]:
+    options = {option.name: option.default for option in spec.options}
+    try:
+        model = registry.resolve(plugin, spec.build)(spec.name, **options)
+    except UserError as error:
+        return [str(error)]
+    except Exception as error:  # noqa: BLE001 - whatever it raises is the finding
+        return [f"build raised {type(error).__name__}: {error}"]
+    return conformance.check_pretraining(model, spec)
 
 
 def _is_module(model: object) -> bool:

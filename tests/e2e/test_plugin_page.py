@@ -39,7 +39,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", ["bright.py", "tiny_network.py"])
+@pytest.mark.parametrize("name", ["bright.py", "tiny_network.py", "fill_in.py"])
 def test_the_page_s_plugins_pass_plugin_check(folder: Path, name: str) -> None:
     result = run(folder, "plugin", "check", name)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -12,11 +12,14 @@ import torch
 from torch import nn
 
 from segstudio.plugin_api import (
+    Loss,
     ModelSpec,
     Option,
+    Pictures,
     Plugin,
     Prediction,
     Preprocess,
+    PretrainingSpec,
     ProbeMap,
     ProbeSpec,
     Scores,
@@ -190,3 +193,77 @@ def test_a_switch_may_refuse_a_value_that_this_network_lacks_but_not_break_on_it
     assert broken == ["switch absent = 2 raised RuntimeError: sizes differ"]
     refused = conformance.check_switch(net, SPEC, "absent", refusing, (-1, 2))
     assert refused == ["switch absent refuses all of its values: no"]
+
+
+class Fills(torch.nn.Module):
+    """A way of pre-training that is as it should be; tests break one part of it."""
+
+    image_size, cell = (16, 24), 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def losses(self, image: torch.Tensor) -> dict[str, Loss]:
+        return {"loss": Loss((self.scale * image).square().sum(), torch.tensor(float(image.numel())))}
+
+    def pictures(
+        self, image: torch.Tensor, hidden: object = None, *, seed: int = 0, **how: object
+    ) -> Pictures:
+        hidden = torch.rand((2, 2, 3), generator=torch.Generator().manual_seed(seed)) < 0.5
+        return Pictures({"filled": image}, hidden, torch.zeros(2, 2, 3))
+
+    def param_groups(self, lr: float) -> list[dict[str, object]]:
+        return [{"params": [self.scale], "lr": lr}]
+
+    def advance(self, fraction: float) -> None:
+        self.fraction = fraction
+
+
+WAY = PretrainingSpec("p/fill", "Fill", build="p:build", options=(Option("image_size", "ints", (16, 24)),))
+
+
+def test_a_way_of_pretraining_that_does_not_fit_is_told() -> None:
+    assert conformance.check_pretraining(Fills(), WAY) == []
+    assert "has no losses" in conformance.check_pretraining(torch.nn.ReLU(), WAY)[0]
+
+    def broken(**parts: object) -> list[str]:
+        model = Fills()
+        for name, part in parts.items():
+            setattr(model, name, part)
+        return conformance.check_pretraining(model, WAY)
+
+    image = torch.zeros(2, 3, 16, 24)
+    assert "image_size is 16" in broken(image_size=16)[0]
+    assert "gave none" in broken(losses=lambda image: {})[0]
+    assert "no finite sum" in broken(losses=lambda image: {"a": Loss(image.sum(), torch.tensor(1.0))})[0]
+    assert "raised ZeroDivisionError" in broken(losses=lambda image: 1 / 0)[0]
+    assert "gave no parameters" in broken(param_groups=lambda lr: [])[0]
+    assert "expected Pictures" in broken(pictures=lambda image, seed: image)[0]
+    assert "no views" in broken(pictures=lambda image, seed: Pictures({}))[0]
+    assert "view 'a' is (1,)" in broken(pictures=lambda image, seed: Pictures({"a": image[0, 0, 0, :1]}))[0]
+    small = torch.zeros(2, 1, 1, dtype=torch.bool)
+    assert "hidden is (2, 1, 1)" in broken(pictures=lambda image, seed: Pictures({"a": image}, small))[0]
+    drawn = iter((torch.zeros(2, 2, 3), torch.ones(2, 2, 3)))
+    assert broken(pictures=lambda _, seed: Pictures({"a": image}, next(drawn))) == [
+        "the same seed hid other cells"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"id": "other/fill"}, "an id is 'p', a slash"),
+        ({"title": ""}, "has no title"),
+        ({"build": ""}, "names no build"),
+        ({"build": "nowhere"}, "nowhere"),
+        ({"options": ()}, 'no option "image_size"'),
+    ],
+)
+def test_facts_of_a_way_of_pretraining_are_checked(changes: dict[str, Any], words: str) -> None:
+    assert conformance.check_plugin(Plugin("p", "P", (), pretraining=(WAY,))) == []
+    found = conformance.check_plugin(Plugin("p", "P", (), pretraining=(dataclasses.replace(WAY, **changes),)))
+    assert any(words in problem for problem in found), found
+    twice = conformance.check_plugin(Plugin("p", "P", (), pretraining=(WAY, WAY)))
+    assert twice == ["p/fill is declared twice"]
+    assert conformance.check_plugin(Plugin("p", "P", ())) == ["the plugin declares no models"]
