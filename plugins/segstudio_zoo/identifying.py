@@ -24,7 +24,16 @@ from torch.overrides import TorchFunctionMode
 from segstudio_zoo import catalog, signatures
 from segstudio_zoo.building import build_model, builder, option_names
 from segstudio_zoo.catalog.entry import BackboneEntry, SegmentorEntry
-from segstudio_zoo.key_map import OWN, KeyMap, key_maps, plan, tables_of_any_size, through_backbone, unwrap
+from segstudio_zoo.key_map import (
+    OWN,
+    TRUNK,
+    KeyMap,
+    key_maps,
+    plan,
+    tables_of_any_size,
+    through_backbone,
+    unwrap,
+)
 from segstudio_zoo.names import Resolved, UnknownModel, list_models, normal, resolve
 from segstudio_zoo.option_search import Misfit, fitting_options
 
@@ -57,6 +66,8 @@ def identify(state_dict: Mapping[str, Any]) -> list[Identified]:
     state = {key: value.to("meta") for key, value in unwrap(state_dict).items()}
     if not state:
         return []
+    if all(key.startswith(TRUNK) for key in state):
+        return identify({key.removeprefix(TRUNK): value for key, value in state.items()})
     found = list(_as_listed(state))
     for searching in (False, True):  # options are tried out where no network's file infers them
         if not found:

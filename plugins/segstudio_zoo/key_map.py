@@ -78,6 +78,10 @@ OWN = KeyMap(layout=OWN_LAYOUT, telltale=(), rules=())
 CLASSIFIER_KEYS = r"(fc|classifier|head|head\.fc|backbone\.fc|img_metas)(\.\d+)?\.(weight|bias)"
 """Classification layers that a segmentation network or bare backbone lacks, in its own layout."""
 
+TRUNK = "backbone."
+HEADS = r"(decode_head|auxiliary_head|head|neck|data_preprocessor)\."
+"""What stands beside the backbone in files of whole networks."""
+
 
 @dataclass
 class Plan:
@@ -249,12 +253,15 @@ def _recognised_extra(key: str, wanted: Mapping[str, Any], optional: tuple[str, 
 def best_plan(model: nn.Module, state: StateDict) -> Plan:
     """The plan with the fewest problems among this model's layouts.
 
-    A segmentor also takes a state dict of its bare backbone (everything else is then missing).
+    A segmentor also takes a state dict of its bare backbone (everything else is then missing), and a bare
+    backbone one whose keys begin with "backbone." (heads are then unused).
     """
     files: tuple[str, str] = getattr(model, "network_files", ("", ""))
     fitting = [m for file in files for m in key_maps(file) if m.fits(state)]
     maps = [*(through_backbone(m, files[1]) for m in fitting), OWN]
     plans = [plan(model, state, key_map) for key_map in maps]
+    if files[0] == "" and any(key.startswith(TRUNK) for key in state):
+        plans.append(_plan_of_trunk(model, state))
     backbone = getattr(model, "backbone", None)
     if backbone is not None and min(p.problems for p in plans) > 0:
         for inner in [*(m for m in key_maps(files[1]) if m.fits(state)), OWN]:
@@ -269,6 +276,21 @@ def best_plan(model: nn.Module, state: StateDict) -> Plan:
             )
             plans.append(Plan({f"backbone.{key}": value for key, value in part.tensors.items()}, report))
     return min(plans, key=lambda p: (p.problems, -len(p.report.loaded)))
+
+
+def _plan_of_trunk(model: nn.Module, state: StateDict) -> Plan:
+    """How the "backbone." keys of `state` would load into a bare backbone; the report names them in full."""
+    inside = best_plan(model, {k.removeprefix(TRUNK): v for k, v in state.items() if k.startswith(TRUNK)})
+    report = inside.report
+    rest = [key for key in state if not key.startswith(TRUNK)]
+    heads = tuple(key for key in rest if re.match(HEADS, key) or key.endswith("num_batches_tracked"))
+    full = {
+        kind: tuple(TRUNK + key for key in getattr(report, kind))
+        for kind in ("loaded", "unexpected", "mismatched", "unused")
+    }
+    full["unexpected"] += tuple(key for key in rest if key not in heads)
+    full["unused"] += heads
+    return Plan(inside.tensors, report._replace(**full))
 
 
 def read_checkpoint(path: Any) -> dict[str, Any]:

@@ -41,6 +41,12 @@ TRANSFORMERS_RULES: tuple[tuple[str, str | None], ...] = (
     (rf"{HF_BLOCK}{HF_OUT}\.(.+)", r"layers.\1.attn.attn.out_proj.\2"),
     (rf"{HF_BLOCK}{HF_MLP_IN}\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
     (rf"{HF_BLOCK}{HF_MLP_OUT}\.(.+)", r"layers.\1.ffn.layers.1.\2"),
-    (r"(?:vit\.)?(?:layernorm|pooler\.dense)\.(weight|bias)", None),
+    (r"(?:vit\.)?layernorm\.(weight|bias)", r"ln1.\1"),
+    (r"(?:vit\.)?pooler\.dense\.(weight|bias)", None),
     (r"decoder\..+|classifier\.(weight|bias)", None),  # MAE's pre-training decoder
 )
+LAST_NORM = (r"ln1\.(weight|bias)",)
+"""The norm behind the last block, which a trunk that gives the blocks' own outputs lacks."""
+
+DECODER = r"mask_token|decoder_(embed|norm|pred)\..+|decoder_pos_embed|decoder_(blocks|layers)\..+"
+"""What belongs to MAE's pre-training alone, in its authors' names and in ours."""

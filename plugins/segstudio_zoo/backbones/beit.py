@@ -10,12 +10,14 @@ layers ("shared"), or uses learned absolute positions ("absolute").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.key_transforms import (
@@ -30,13 +32,19 @@ from segstudio_zoo.key_transforms import (
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
+from segstudio_zoo.layers.position import resized_bias
 from segstudio_zoo.layers.relative_transformer import LayerScaleBlock, RelativePositionBias
+from segstudio_zoo.vit_keys import LAST_NORM
 
 SIZES: dict[str, tuple[int, int, int, tuple[int, ...], float]] = {
+    "beit-tiny": (192, 12, 3, (3, 5, 7, 11), 0.1),
     "beit-base": (768, 12, 12, (3, 5, 7, 11), 0.1),
     "beit-large": (1024, 24, 16, (7, 11, 15, 23), 1e-6),
 }
-"""Channels, blocks, heads, published taps, first value of the layer scales."""
+"""Channels, blocks, heads, published taps, first value of the layer scales.
+
+The paper has no tiny size: it is for pre-training without a GPU.
+"""
 
 POSITIONS = ("relative", "shared", "absolute", "none")
 
@@ -145,7 +153,7 @@ _HF = r"(?:beit\.)?(?:encoder\.layer|layers)\.(\d+)\."
 _EMBEDDINGS = r"(?:beit\.)?embeddings\."
 _BIAS = r"(?:attention\.attention\.)?relative_position_bias\.relative_position_"
 
-KEY_MAPS = (
+_LAYOUTS = (
     KeyMap(
         layout="timm",
         telltale=(r"blocks\.0\.gamma_1", r"blocks\.0\.attn\.q_bias", r"patch_embed\.proj\.weight"),
@@ -160,9 +168,11 @@ KEY_MAPS = (
             (rf"{_TIMM}mlp\.fc1\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
             (rf"{_TIMM}mlp\.fc2\.(.+)", r"layers.\1.ffn.layers.1.\2"),
             (r".+relative_position_index", None),
-            (r"(norm|fc_norm|head|lm_head)\.(weight|bias)|mask_token", None),
+            (r"norm\.(weight|bias)", r"ln1.\1"),
+            (r"(fc_norm|head|lm_head)\.(weight|bias)|mask_token", None),
         ),
         options={"out_indices": "all"},
+        optional=LAST_NORM,
     ),
     KeyMap(
         layout="transformers",
@@ -188,13 +198,62 @@ KEY_MAPS = (
             (rf"{_HF}{HF_MLP_IN}\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
             (rf"{_HF}{HF_MLP_OUT}\.(.+)", r"layers.\1.ffn.layers.1.\2"),
             (r".+relative_position_index", None),
-            (r"((?:beit\.)?(?:pooler\.)?layernorm|lm_head|classifier)\.(weight|bias)", None),
+            (r"(?:beit\.)?layernorm\.(weight|bias)", r"ln1.\1"),
+            (r"((?:beit\.)?pooler\.layernorm|lm_head|classifier)\.(weight|bias)", None),
             (rf"{_EMBEDDINGS}mask_token", None),
         ),
         transform=join_parts,
+        optional=LAST_NORM,
+    ),
+    KeyMap(
+        layout="pre-training",
+        telltale=(r"(model\.)?encoder\.layers\.0\.attn\.qkv\.weight", r"(model\.)?lm_head\.weight"),
+        rules=(
+            (r"(?:model\.)?encoder\.(.+)", r"\1"),
+            (r"(?:model\.)?norm\.(weight|bias)", r"ln1.\1"),
+            (r"(?:model\.)?(?:mask_token|lm_head\.(?:weight|bias))|tokenizer\..+", None),
+            (r"grid", "grid"),
+        ),
+        transform=resized_bias,
+        optional=(*LAST_NORM, "grid"),
     ),
 )
-"""transformers' taps count the embedding as 1: a segmentation model reads two blocks earlier (`upernet`)."""
+"""transformers' taps count the embedding as 1: a segmentation model reads two blocks earlier (`upernet`).
+The last is the encoder of our own `pretraining.beit`."""
+
+
+def _spread(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The table that pre-training shares among the layers, copied to each layer that has one of its own."""
+    key = "rel_pos_bias.relative_position_bias_table"
+    wanted = model.state_dict().keys()
+    if key not in state or key in wanted:
+        return state
+    each = [own for own in wanted if re.fullmatch(r"layers\.\d+\.attn\.relative_position_bias_table", own)]
+    rest = {name: value for name, value in state.items() if name != key}
+    return {**rest, **dict.fromkeys(each, state[key])} if each else state
+
+
+_SHARED = (
+    r"(?:(?:model\.)?encoder\.)?rel_pos_bias\.relative_position_bias_table"
+    r"|(?:beit\.)?(?:encoder\.relative|shared)_position_bias\.relative_position_bias_table"
+)
+
+
+def _to_each_layer(key_map: KeyMap) -> KeyMap:
+    """`key_map` for files with one shared table, into a network with a table a layer (section 2.6)."""
+
+    def transform(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+        return _spread(key_map.transform(state, model) if key_map.transform else state, model)
+
+    return replace(
+        key_map,
+        telltale=(*key_map.telltale, _SHARED),
+        transform=transform,
+        optional=(*key_map.optional, r"rel_pos_bias\.relative_position_bias_table"),
+    )
+
+
+KEY_MAPS = (*_LAYOUTS, *map(_to_each_layer, _LAYOUTS))
 
 
 def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,18 +10,22 @@ from __future__ import annotations
 
 from functools import partial
 
+from segstudio_zoo.key_map import KeyMap
+from segstudio_zoo.key_transforms import join_parts
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
-from segstudio_zoo.layers.position import sine_cosine_table
+from segstudio_zoo.layers.position import sine_cosine_table, square_positions
 from segstudio_zoo.layers.relative_transformer import LayerScaleBlock
+from segstudio_zoo.vit_keys import DECODER, HF_BLOCK, HF_EMBEDDINGS, LAST_NORM, TRANSFORMERS_RULES, timm_rules
 
 SIZES: dict[str, tuple[int, int, int, int, tuple[int, ...]]] = {
+    "mae-tiny": (192, 12, 3, 16, (3, 5, 7, 11)),
     "mae-base": (768, 12, 12, 16, (3, 5, 7, 11)),
     "mae-large": (1024, 24, 16, 16, (7, 11, 15, 23)),
     "mae-huge": (1280, 32, 16, 14, (7, 15, 23, 31)),
 }
-"""Channels, blocks, heads, patch, taps."""
+"""Channels, blocks, heads, patch, taps. The paper has no tiny size: it is for pre-training without a GPU."""
 
 
 class MaeEncoder(PatchTransformer):
@@ -71,3 +75,52 @@ def attention_probe() -> AttentionProbe:
 def rollout_probe() -> RolloutProbe:
     """Attention composed over the layers."""
     return RolloutProbe(partial(find_module, kind=MaeEncoder))
+
+
+def _packed(rules: tuple[tuple[str, str | None], ...]) -> tuple[tuple[str, str | None], ...]:
+    """Rules of the plain transformer with this one's names of the attention's two projections."""
+    names = (("attn.attn.in_proj_", "attn.qkv."), ("attn.attn.out_proj.", "attn.proj."))
+    changed = []
+    for pattern, to in rules:
+        for theirs, ours in names:
+            to = to and to.replace(theirs, ours)
+        changed.append((pattern, to))
+    return tuple(changed)
+
+
+KEY_MAPS = (
+    KeyMap(
+        layout="timm",
+        telltale=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight", r"pos_embed"),
+        rules=(
+            *_packed(timm_rules()),
+            (r"norm\.(weight|bias)", r"ln1.\1"),
+            (r"(fc_norm|head|head_dist|pre_logits\.fc)\.(weight|bias)", None),
+            (DECODER, None),
+        ),
+        optional=LAST_NORM,
+    ),
+    KeyMap(
+        layout="transformers",
+        telltale=(rf"{HF_EMBEDDINGS}cls_token", rf"{HF_BLOCK}layernorm_before\.weight"),
+        rules=_packed(TRANSFORMERS_RULES),
+        transform=join_parts,
+        optional=LAST_NORM,
+    ),
+    KeyMap(
+        layout="pre-training",
+        telltale=(r"encoder\.layers\.0\.attn\.attn\.in_proj_weight", r"decoder_pred\.weight"),
+        rules=(
+            (r"encoder\.(layers\.\d+\.attn)\.attn\.in_proj_(weight|bias)", r"\1.qkv.\2"),
+            (r"encoder\.(layers\.\d+\.attn)\.attn\.out_proj\.(weight|bias)", r"\1.proj.\2"),
+            (r"encoder\.(.+)", r"\1"),
+            (DECODER, None),
+        ),
+        transform=square_positions,
+        optional=LAST_NORM,
+    ),
+)
+"""Encoders before fine-tuning, to start from: bias tables and layer scales are missing and stay as drawn.
+
+The authors' repository and timm share their names; the last is the encoder of our own `pretraining.mae`.
+"""

@@ -11,18 +11,21 @@ positions are resized to the picture's grid (ViT, section 3.2).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.key_transforms import join_parts
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
+from segstudio_zoo.layers.position import square_positions
 from segstudio_zoo.layers.transformer import TransformerBlock
-from segstudio_zoo.vit_keys import HF_BLOCK, HF_EMBEDDINGS, TRANSFORMERS_RULES, timm_rules
+from segstudio_zoo.vit_keys import DECODER, HF_BLOCK, HF_EMBEDDINGS, LAST_NORM, TRANSFORMERS_RULES, timm_rules
 
 SIZES: dict[str, tuple[int, int, int]] = {
     "t": (192, 12, 3),
@@ -99,29 +102,59 @@ def rollout_probe() -> RolloutProbe:
     return RolloutProbe(partial(find_module, kind=VisionTransformer))
 
 
-KEY_MAPS = (
+_LAYOUTS = (
     KeyMap(
         layout="timm",
         telltale=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight", r"pos_embed"),
         rules=(
             *timm_rules(),
-            (r"(norm|fc_norm|head|head_dist|pre_logits\.fc)\.(weight|bias)|mask_token|decoder_.+", None),
+            (r"norm\.(weight|bias)", r"ln1.\1"),
+            (r"(fc_norm|head|head_dist|pre_logits\.fc)\.(weight|bias)", None),
+            (DECODER, None),
         ),
         options={"out_indices": "all"},
+        optional=LAST_NORM,
     ),
     KeyMap(
         layout="authors",
         telltale=(r"blocks\.0\.attn\.qkv\.weight", r"norm\.weight", r"pos_embed"),
-        rules=(*timm_rules(), (r"norm\.(weight|bias)", r"ln1.\1")),
+        rules=(*timm_rules(), (r"norm\.(weight|bias)", r"ln1.\1"), (DECODER, None)),
     ),
     KeyMap(
         layout="transformers",
         telltale=(rf"{HF_EMBEDDINGS}cls_token", rf"{HF_BLOCK}layernorm_before\.weight"),
         rules=TRANSFORMERS_RULES,
         transform=join_parts,
+        optional=LAST_NORM,
+    ),
+    KeyMap(
+        layout="pre-training",
+        telltale=(r"encoder\.layers\.0\.attn\.attn\.in_proj_weight", r"decoder_pred\.weight"),
+        rules=((r"encoder\.(.+)", r"\1"), (DECODER, None)),
+        transform=square_positions,
+        optional=LAST_NORM,
     ),
 )
-"""timm's classifiers; the trunk of Segmenter's authors, with its last norm; transformers."""
+"""timm's classifiers and MAE's authors; the trunk of Segmenter's authors, with its last norm; transformers;
+the encoder of our own `pretraining.mae`."""
+
+
+def _without_patch_bias(key_map: KeyMap) -> KeyMap:
+    """`key_map` for a network whose patch embedding has no bias: positions take it up, the same function."""
+
+    def transform(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+        if key_map.transform is not None:
+            state = key_map.transform(state, model)
+        bias, table = "patch_embed.projection.bias", state.get("pos_embed")
+        if bias not in state or table is None or bias in model.state_dict():
+            return state
+        moved = torch.cat([table[:, :1], table[:, 1:] + state[bias]], dim=1)
+        return {**{key: value for key, value in state.items() if key != bias}, "pos_embed": moved}
+
+    return replace(key_map, transform=transform)
+
+
+KEY_MAPS = (*_LAYOUTS, *map(_without_patch_bias, _LAYOUTS))
 
 
 def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ ENTRY = BackboneEntry(
             "beit-base", aliases=("beit", "beit-b", "beit-base-patch16-224", "beit-base-patch16-384")
         ),
         BackboneVariant("beit-large", aliases=("beit-l", "beit-large-patch16-224", "beit-large-patch16-512")),
+        BackboneVariant("beit-tiny", aliases=("beit-t",)),
     ),
     output_strides=(),
     models=tuple(

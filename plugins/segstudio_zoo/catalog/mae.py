@@ -19,6 +19,7 @@ ENTRY = BackboneEntry(
         BackboneVariant("mae-base", aliases=("mae", "mae-b")),
         BackboneVariant("mae-large", aliases=("mae-l",)),
         BackboneVariant("mae-huge", aliases=("mae-h",)),
+        BackboneVariant("mae-tiny", aliases=("mae-t",)),
     ),
     output_strides=(),
     options=(

@@ -44,6 +44,8 @@ ENTRY = SegmentorEntry(
         "beit-base",
         "beit-large",
         "mae-base",
+        "beit-tiny",
+        "mae-tiny",
         "r50",
     ),
     models=(

@@ -11,7 +11,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def sine_cosine_table(dim: int, size: tuple[int, int], *, class_token: bool = True) -> Tensor:
@@ -69,6 +69,37 @@ def position_for(
     return torch.cat([table[:, :prefix], grid.flatten(2).transpose(1, 2)], dim=1)
 
 
+def sine_cosine_grid(table: Tensor) -> tuple[int, int] | None:
+    """The (rows, columns) of a table (1, 1 + L, D) of fixed sine-cosine positions, or None for others."""
+    length = table.shape[1] - 1
+    for rows in range(1, length + 1):
+        if length % rows == 0:
+            size = (rows, length // rows)
+            if torch.allclose(sine_cosine_table(table.shape[2], size).to(table), table, atol=1e-4):
+                return size
+    return None
+
+
+def _own_grid(model: nn.Module) -> tuple[int, int] | None:
+    """The grid a trunk's tables were made for; None where `model` is no such trunk."""
+    size = getattr(model, "image_size", None)
+    return None if size is None else (size[0] // model.patch, size[1] // model.patch)
+
+
+def square_positions(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """A key map's transform: sine-cosine positions of a grid that is not square are resized to the model's.
+
+    A table does not say for which grid it was made; networks take one of another length for a square.
+    """
+    table = state.get("pos_embed")
+    if table is None or table.is_meta or math.isqrt(table.shape[1] - 1) ** 2 == table.shape[1] - 1:
+        return state
+    size, trained = _own_grid(model), sine_cosine_grid(table)
+    if trained is None or size is None:
+        return state
+    return {**state, "pos_embed": position_for(table, size, trained)}
+
+
 EXTRA_RELATIONS = 3
 """Rows of a bias table behind those of the offsets: class token to patch, patch to class token, to itself."""
 
@@ -118,3 +149,19 @@ def bias_table_for(table: Tensor, size: tuple[int, int], trained: tuple[int, int
     wanted = (2 * size[0] - 1, 2 * size[1] - 1)
     grid = F.interpolate(grid, size=wanted, mode="bilinear", align_corners=False)
     return torch.cat([grid[0].flatten(1).T, table[offsets:]])
+
+
+def resized_bias(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """A key map's transform: tables of a grid that "grid" tells and that is no square get the model's."""
+    grid = state.get("grid")
+    size = _own_grid(model)
+    if grid is None or grid.is_meta or size is None:
+        return state
+    trained = (int(grid[0]), int(grid[1]))
+    if trained[0] == trained[1] or trained == size:
+        return state
+    resized = dict(state)
+    for key, value in state.items():
+        if key.endswith("relative_position_bias_table"):
+            resized[key] = bias_table_for(value, size, trained)
+    return resized

@@ -165,6 +165,7 @@ KEY_MAPS = (
         telltale=(r"beit\.embeddings\.mask_token", r"lm_head\.weight"),
         rules=_into_encoder("transformers"),
         transform=join_parts,
+        optional=(r"encoder\.ln1\..+",),
     ),
     KeyMap(
         layout="authors",
