@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -62,6 +63,18 @@ def test_the_smallest_plugin_predicts_from_the_command_line(folder: Path) -> Non
     assert indices.shape == (40, 50)
     assert (indices[10:20, 5:30] == 1).all()
     assert int((indices == 1).sum()) == 10 * 25
+
+
+def test_what_the_page_s_check_finds_stands_at_the_way_of_pretraining(folder: Path) -> None:
+    arguments = ("worker", "--plugin", "fill_in.py", "--list", "fill_in")
+    plugin = json.loads(run(folder, *arguments).stdout)["plugin"]
+    assert [spec["unavailable"] for spec in plugin["pretraining"]] == [""]
+    file = folder / "fill_in.py"
+    file.write_text(
+        file.read_text(encoding="utf-8").replace('"torch"', '"no_such_library"'), encoding="utf-8"
+    )
+    plugin = json.loads(run(folder, *arguments).stdout)["plugin"]
+    assert "needs torch" in plugin["pretraining"][0]["unavailable"]
 
 
 def test_the_unnamed_blocks_run(folder: Path) -> None:
