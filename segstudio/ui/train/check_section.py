@@ -43,7 +43,7 @@ class CheckSection(FoldSection):
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inside)
-        scroll.setMinimumHeight(120)
+        scroll.setMinimumHeight(84)
         self.set_body(scroll, stretch=True)
         self.panel.fix_wanted.connect(self.fix_wanted)
         self._done.connect(self._take)

@@ -166,7 +166,9 @@ class PatchStage(QWidget):
         if cell is not None and self._hidden is not None:
             for index in range(len(self._images)):
                 self._paint_cell(painter, index, cell)
-            _paint_chip(painter, self.pane(len(self._images) - 1), self.cell_words(cell))
+            last = self.pane(len(self._images) - 1)
+            last.setLeft(0)  # words too long for one picture go on over the one before it
+            _paint_chip(painter, last, self.cell_words(cell))
         painter.end()
 
     def _paint_edits(self, painter: QPainter, index: int) -> None:

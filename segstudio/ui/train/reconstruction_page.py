@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from segstudio.runtime.session import ProjectSession
 from segstudio.ui.thumbnail_row import ThumbnailRow
@@ -21,6 +21,7 @@ from segstudio.ui.widgets.segmented import SegmentedControl
 from segstudio.ui.widgets.slider import Slider
 
 LEAST_RATIO, MOST_RATIO = 10, 95  # per cent
+_NARROW = 620  # page widths under which the bar has no room for a word before the slider
 _LOW = 700  # page heights under which the chart is lower
 
 
@@ -84,12 +85,16 @@ class ReconstructionPage(QWidget):
         row = QHBoxLayout(bar)
         row.setContentsMargins(8, 0, 8, 0)
         row.setSpacing(8)
-        row.addWidget(label("Hide", role="t2", size=12))
+        self._hide = label("Hide", role="t2", size=12)
+        row.addWidget(self._hide)
         self.ratio = Slider(LEAST_RATIO, MOST_RATIO, 75, width=160, name="Mask ratio in per cent")
         self.ratio.setToolTip("Mask ratio\nHow much of the picture is hidden; ← and → change it by 1 %")
         self.ratio.setPageStep(5)
+        self.ratio.setMinimumWidth(64)
+        self.ratio.setMaximumWidth(200)
+        self.ratio.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.ratio.valueChanged.connect(self._ratio_moved)
-        row.addWidget(self.ratio)
+        row.addWidget(self.ratio, 1)
         self._percent = label("75 %", size=12)
         self._percent.setFixedWidth(36)
         row.addWidget(self._percent)
@@ -102,6 +107,7 @@ class ReconstructionPage(QWidget):
         row.addWidget(self.again)
         self.counted = ElidedLabel("", role="t2", size=12)
         self.counted.elide = Qt.TextElideMode.ElideRight
+        self.counted.setMinimumWidth(118)
         row.addWidget(self.counted, 1)
         return bar
 
@@ -134,6 +140,7 @@ class ReconstructionPage(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        self._hide.setVisible(self.width() >= _NARROW)
         self.chart.setFixedHeight(112 if self.height() < _LOW else 152)
 
     # -- showing -------------------------------------------------------------------------------------

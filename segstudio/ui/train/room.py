@@ -169,7 +169,7 @@ class TrainRoom(QObject):
         self._table_section.add_action(self._new)
         self._table_stack = QStackedWidget()
         self._table_stack.addWidget(self.table)
-        self._table_stack.setMinimumHeight(180)
+        self._table_stack.setMinimumHeight(144)
         self._table_section.set_body(self._table_stack, stretch=True)
 
     def _build_empty(self) -> None:
