@@ -183,6 +183,32 @@ def create_from_project(
     return _create(path, recipe, sources(), len(chosen), tell)
 
 
+def create_pretraining_from_project(
+    path: Path,
+    recipe: Recipe,
+    project: Project,
+    *,
+    tell: Tell = lambda fraction, text: None,
+) -> RunFolder:
+    """A queued pre-training run over all readable images of `project`, labelled or not.
+
+    Raises UserError where there is none to train on.
+    """
+    chosen = readable_images(project)
+    if not any(split == "train" for _, split in chosen):
+        raise UserError(
+            "There are no images to train on",
+            where=f"in {project.folder}",
+            action="Add images, or set fewer of them aside for validation.",
+        )
+    samples = []
+    for index, (record, split) in enumerate(chosen):
+        place = str(project.image_path(record.id))
+        samples.append(Sample(place, "", split, record.width or 0, record.height or 0))
+        tell((index + 1) / len(chosen), record.display_name)
+    return RunFolder.create(path, recipe, samples)
+
+
 def _project_table(mapping: Mapping[int, int], ignore: int) -> NDArray[np.int64]:
     table = np.full(65536, ignore, np.int64)
     for identifier, index in mapping.items():

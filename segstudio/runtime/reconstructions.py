@@ -233,7 +233,6 @@ class _Exchange:
             model=weights.reference(),
             image=question.path,
             page=0,
-            crop="centre",
             hidden=hidden,
             ratio=question.ratio,
             masking=question.masking,

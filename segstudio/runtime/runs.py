@@ -22,7 +22,7 @@ from typing import Any, Literal
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from segstudio.core.errors import UserError
-from segstudio.core.new_run import create_from_project
+from segstudio.core.new_run import create_from_project, create_pretraining_from_project
 from segstudio.core.program import child_environment, program_command
 from segstudio.core.project import Project
 from segstudio.core.recipe import Recipe
@@ -147,7 +147,8 @@ class Runs(QObject):
     # -- verbs ---------------------------------------------------------------------------------------
 
     def create(self, recipe: Recipe, project: Project, *, start: bool = True) -> None:
-        """Makes a run of everything labelled in `project` and starts it when its turn comes.
+        """Makes a run of everything labelled in `project`, or of all its images where the recipe pre-trains,
+        and starts it when its turn comes.
 
         `created` or `problem` follows; the labels are copied in a thread.
         """
@@ -163,7 +164,9 @@ class Runs(QObject):
             self._done.emit(lambda: job.report(fraction, text))
 
         def work() -> RunFolder:
-            return create_from_project(root / name, recipe, project, tell=tell)
+            pretrains = recipe.task == "pretraining"
+            create = create_pretraining_from_project if pretrains else create_from_project
+            return create(root / name, recipe, project, tell=tell)
 
         def made(future: Future[RunFolder]) -> None:
             error = future.exception()

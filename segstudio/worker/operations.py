@@ -19,6 +19,7 @@ from segstudio.worker.dispatch import Operation
 
 if TYPE_CHECKING:
     from segstudio.worker.engine import Engine
+    from segstudio.worker.reconstruction import Reconstructor
 
 
 def worker_operations(plugin_files: Sequence[Path]) -> Mapping[str, Operation]:
@@ -29,6 +30,7 @@ def worker_operations(plugin_files: Sequence[Path]) -> Mapping[str, Operation]:
         "devices": worker.devices,
         "predict": worker.predict,
         "probe": worker.probe,
+        "reconstruct": worker.reconstruct,
         "identify": worker.identify,
         "adopt": worker.adopt,
         "model_info": worker.model_info,
@@ -41,6 +43,8 @@ class _Worker:
         self._plugin_files = plugin_files
         self._lock = threading.Lock()
         self._made: Engine | None = None
+        self._reconstructor: Reconstructor | None = None
+        self._decoded: tuple[tuple[str, int, int], NDArray[np.uint8]] | None = None
 
     def prepare(self) -> None:
         """Imports torch and makes the engine."""
@@ -185,6 +189,65 @@ class _Worker:
             "tile": [tile.y, tile.x, tile.y + tile.height, tile.x + tile.width] if tile is not None else None,
         }
 
+    def reconstruct(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
+        """`model`, `image` (a path with `page`, or a descriptor), `hidden` cells or `ratio`, `masking`, `seed`,
+        `out`
+
+        -> names and meaning of the pictures in `out`, uint8 RGB (V, H, W, 3), or `need` bytes.
+        """
+        engine = self._engine
+        from segstudio.worker.reconstruction import Mask, Reconstructor
+
+        if self._reconstructor is None:
+            self._reconstructor = Reconstructor(engine.registry)
+        cells = arguments.get("hidden")
+        ratio, masking = arguments.get("ratio"), arguments.get("masking")
+        mask = Mask(
+            None if cells is None else [(int(row), int(column)) for row, column in cells],
+            None if ratio is None else float(ratio),
+            None if masking is None else str(masking),
+            int(arguments.get("seed", 0)),
+        )
+        made = self._reconstructor.reconstruct(
+            arguments["model"],
+            self._picture(arguments["image"], int(arguments.get("page", 0))),
+            mask,
+            device=str(arguments.get("device") or "auto"),
+            control=control,
+        )
+        out = MappedArray.attach(arguments["out"]).array.reshape(-1).view(np.uint8)
+        if made.pictures.nbytes > out.size:
+            return {"need": made.pictures.nbytes}
+        out[: made.pictures.nbytes] = made.pictures.reshape(-1)
+        error = None
+        if made.error is not None:
+            error = [[value if np.isfinite(value) else None for value in row] for row in made.error.tolist()]
+        return {
+            "views": list(made.views),
+            "shape": list(made.pictures.shape),
+            "cell": made.cell,
+            "hidden": None if made.hidden is None else [list(cell) for cell in made.hidden],
+            "error": error,
+            "mean_error": made.mean_error,
+            "ms": made.milliseconds,
+            "notes": list(made.notes),
+        }
+
+    def _picture(self, image: dict[str, Any] | str, page: int) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB; a file is kept decoded, for many questions about one picture follow each other."""
+        if not isinstance(image, str):
+            return _rgb(image)
+        from segstudio.core.images import read_rgb
+
+        try:
+            stamp = Path(image).stat().st_mtime_ns
+        except OSError as error:
+            raise UserError("The picture is gone", where=f"({image})", details=str(error)) from error
+        key = (image, page, stamp)
+        if self._decoded is None or self._decoded[0] != key:
+            self._decoded = (key, read_rgb(Path(image), page=page))
+        return self._decoded[1]
+
     def identify(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
         """`path` -> `found`: models that fit a file of weights, best first; and what the file holds."""
         engine = self._engine
@@ -234,6 +297,9 @@ class _Worker:
         """Forgets all models and what was kept for probes."""
         if self._made is not None:
             self._made.unload()
+        if self._reconstructor is not None:
+            self._reconstructor.clear()
+        self._decoded = None
         return {}
 
 
