@@ -123,6 +123,11 @@ def _identify(arguments: argparse.Namespace) -> int:
         for entry in found:
             options = ", ".join(f"{name}={value!r}" for name, value in entry["options"].items())
             print(f"  {entry['name']}  {entry['num_classes']} classes  {entry['layout']}  {options}".rstrip())
-        if not found:
+        pretraining = document["pretraining"]
+        if pretraining:
+            print(
+                f"  pre-training weights of {pretraining['model']}: a training can start from them, with --weights"
+            )
+        elif not found:
             print("  no network of this program has these tensors")
-    return 0 if found else 2
+    return 0 if found or document["pretraining"] else 2

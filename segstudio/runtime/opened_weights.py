@@ -38,6 +38,7 @@ class Findings:
 
     `others` names what was recognised but cannot run by itself, such as a backbone; `published` is
     (model, checkpoint) where the file is a listed one; `named` says that the file brings class names.
+    `pretraining` is the title of the way of pre-training whose weights these are, or empty.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Findings:
     named: bool
     published: tuple[str, str] | None
     notes: tuple[str, ...]
+    pretraining: str = ""
 
     def taxonomies(self, candidate: Candidate) -> tuple[Taxonomy, ...]:
         """Class lists of the right length, those of the network's own checkpoints first."""
@@ -118,16 +120,17 @@ class OpenedWeights(QObject):
                     spec, None if number is None else int(number), str(entry["layout"]), entry["options"]
                 )
             )
-        published = values.get("published")
+        published, pretraining = values.get("published"), values.get("pretraining")
         self.found.emit(
             Findings(
                 path,
-                tuple(candidates),
+                () if pretraining else tuple(candidates),
                 tuple(dict.fromkeys(others)),
                 int(values["tensor_count"]),
                 bool(values.get("classes")),
                 (str(published["model"]), str(published["checkpoint"])) if published else None,
                 tuple(values.get("notes", ())),
+                str(pretraining["title"]) if pretraining else "",
             )
         )
 

@@ -19,7 +19,8 @@ def identify_file(registry: Registry, path: Path) -> Mapping[str, Any]:
 
     Also `format`, `tensors` [[name, shape, type]], `values`, `facts`, `notes`, and `published`: {"model",
     "checkpoint"} where the file's hash is that of a listed checkpoint, else null. `model` is the spec's id
-    where one has that name, else empty. Raises UserError where the file cannot be read.
+    where one has that name, else empty. `pretraining` is {"model", "title"} of the way of pre-training that
+    the file says it comes from, else null. Raises UserError where the file cannot be read.
     """
     weights = read_weights(path)
     found = []
@@ -48,10 +49,16 @@ def identify_file(registry: Registry, path: Path) -> Mapping[str, Any]:
         "tensor_count": len(weights.tensors),
         "values": weights.values,
         "model": weights.facts.model,
+        "pretraining": _pretraining(registry, weights.facts.model),
         "classes": [{"name": entry.name, "color": list(entry.color)} for entry in weights.facts.classes],
         "published": _published(registry, path),
         "notes": [*weights.notes, *filter(None, open_points[:1])],
     }
+
+
+def _pretraining(registry: Registry, model: str) -> dict[str, str] | None:
+    known = (spec for plugin in registry.plugins() for spec in plugin.pretraining)
+    return next(({"model": spec.id, "title": spec.title} for spec in known if spec.id == model), None)
 
 
 def _published(registry: Registry, path: Path) -> dict[str, str] | None:

@@ -190,7 +190,7 @@ class _Worker:
         }
 
     def reconstruct(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
-        """`model`, `image` (a path with `page`, or a descriptor), `hidden` cells or `ratio`, `masking`, `seed`,
+        """`model`, `image` (a path with `page`, or a descriptor), `hidden` or `ratio`, `masking`, `seed`,
         `out`
 
         -> names and meaning of the pictures in `out`, uint8 RGB (V, H, W, 3), or `need` bytes.

@@ -27,7 +27,7 @@ _KEPT = 2
 
 @dataclass(frozen=True)
 class Mask:
-    """Which cells are hidden: `hidden` (row, column) as they are, else drawn; None leaves it to the network."""
+    """Which cells are hidden: `hidden` (row, column) as given, else drawn; None leaves it to the network."""
 
     hidden: Sequence[tuple[int, int]] | None = None
     ratio: float | None = None
