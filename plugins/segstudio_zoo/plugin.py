@@ -1,4 +1,4 @@
-"""What the entry point "segstudio.plugins" names: every segmentor of the catalog as a spec, without torch."""
+"""What the entry point "segstudio.plugins" names: segmentors and ways of pre-training, without torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from segstudio.plugin_api import ModelSpec, Option, Plugin
 from segstudio_zoo import catalog
 from segstudio_zoo.catalog.entry import SegmentorEntry
+from segstudio_zoo.catalog.pretraining import SPECS
 from segstudio_zoo.catalog.published import checkpoints_of
 from segstudio_zoo.names import Resolved, UnknownModel, list_models, parse_backbone, resolve
 
@@ -136,6 +137,7 @@ def _plugin() -> Plugin:
         identify="segstudio_zoo:identify",
         load="segstudio_zoo:load_checkpoint",
         notes=tuple(notes),
+        pretraining=SPECS,
     )
 
 

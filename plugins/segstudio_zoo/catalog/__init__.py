@@ -8,7 +8,7 @@ from functools import cache
 
 from segstudio_zoo.catalog.entry import BackboneEntry, Entry, SegmentorEntry
 
-_INFRASTRUCTURE = {"entry", "losses", "pages", "published"}
+_INFRASTRUCTURE = {"entry", "losses", "pages", "pretraining", "published"}
 
 
 @cache

@@ -11,12 +11,12 @@ The encoder's keys are those of `vit-*` (prefix "encoder."), so that what was le
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segstudio.plugin_api import Loss
+from segstudio.plugin_api import Loss, Pictures
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.key_transforms import (
     HF_KEY,
@@ -27,32 +27,58 @@ from segstudio_zoo.key_transforms import (
     HF_VALUE,
     join_parts,
 )
+from segstudio_zoo.layers.param_groups import transformer_groups
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
 from segstudio_zoo.layers.position import sine_cosine_table
 from segstudio_zoo.layers.transformer import TransformerBlock
-from segstudio_zoo.pretraining.masking import Masking, draw_mask
+from segstudio_zoo.pretraining.masking import Masking
+from segstudio_zoo.pretraining.patches import (
+    checked_mask,
+    covered,
+    drawn_masks,
+    grid_of,
+    looking,
+    patchify,
+    unpatchify,
+)
 
 EPS = 1e-6
 
 SIZES: dict[str, tuple[int, int, int, int]] = {
+    "tiny": (192, 12, 3, 16),
     "base": (768, 12, 12, 16),
     "large": (1024, 24, 16, 16),
     "huge": (1280, 32, 16, 14),
 }
-"""Channels, blocks, heads, patch of the encoders (section 4)."""
+"""Channels, blocks, heads, patch of the encoders (section 4); the tiny one is for training without a GPU."""
+
+DECODERS: dict[str, tuple[int, int]] = {"tiny": (128, 2)}
+"""Channels and blocks of decoders other than the paper's (512, 8)."""
+
+HEAD = 32
+"""Channels of a head of the decoder."""
+
+
+NORMALISED = (
+    "Hidden patches are painted with the originals' mean and contrast, which the network does not predict."
+)
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """`prediction` (N, L, p p 3) for every patch, `mask` (N, L) float with 1 = masked, `loss` over these."""
+    """`prediction` (N, L, p p 3) for every patch, `mask` (N, L) float with 1 = masked, `loss` over these.
+
+    `error` (N, L): each patch's mean squared error, whether it was masked or not.
+    """
 
     prediction: Tensor
     mask: Tensor
     loss: Loss
+    error: Tensor
 
 
 class MaskedAutoencoder(nn.Module):
-    """Encoder on visible patches, decoder on all (figure 1)."""
+    """Encoder on visible patches, decoder on all (figure 1). A `PretrainingModel`."""
 
     network_files = ("segstudio_zoo.pretraining.mae", "")
 
@@ -75,7 +101,8 @@ class MaskedAutoencoder(nn.Module):
         normalise_pixels: bool = True,
     ) -> None:
         super().__init__()
-        size = (image_size[0] // patch, image_size[1] // patch)
+        size = grid_of(image_size, patch)
+        self.image_size, self.cell = image_size, patch
         self.size, self.patch, self.in_channels = size, patch, in_channels
         self.mask_ratio, self.masking, self.normalise_pixels = mask_ratio, masking, normalise_pixels
         self.encoder = PatchTransformer(
@@ -101,11 +128,14 @@ class MaskedAutoencoder(nn.Module):
         self.decoder_norm = nn.LayerNorm(decoder_dim, EPS)
         self.decoder_pred = nn.Linear(decoder_dim, patch * patch * in_channels)
 
-    def forward(self, image: Tensor, *, noise: Tensor | None = None) -> Reconstruction:
+    def forward(
+        self, image: Tensor, *, noise: Tensor | None = None, hidden: Tensor | None = None
+    ) -> Reconstruction:
         """`image` (N, 3, H, W) normalised, at the size this network was built for.
 
-        `noise` (N, L) decides which patches stay: those with the smallest values. Drawn unless given.
-        Raises ValueError for another image size.
+        `noise` (N, L) decides which patches stay: those with the smallest values. `hidden` (N, L) bool says
+        it outright, with any number that is the same for all pictures. One is drawn unless given.
+        Raises ValueError for another image size, or where pictures hide different numbers.
         """
         tokens, size = self.encoder.embed(image)
         if size != self.size:
@@ -114,11 +144,17 @@ class MaskedAutoencoder(nn.Module):
             )
         patches = tokens[:, 1:]
         count, length, dim = patches.shape
+        shown = int(length * (1.0 - self.mask_ratio))
+        if hidden is not None:
+            numbers = set(hidden.sum(dim=1).tolist())
+            if len(numbers) != 1:
+                raise ValueError(f"Pictures of one batch hide {sorted(numbers)} patches; it is one number.")
+            shown, noise = length - int(numbers.pop()), hidden.float()
         if noise is None:
             noise = self.draw_noise(count, patches.device)
         order = noise.argsort(dim=1)
         place = order.argsort(dim=1)
-        kept = order[:, : int(length * (1.0 - self.mask_ratio))]
+        kept = order[:, :shown]
         visible = patches.gather(1, kept[:, :, None].expand(-1, -1, dim))
         mask = torch.ones(count, length, dtype=image.dtype, device=image.device).scatter(1, kept, 0.0)
 
@@ -128,8 +164,8 @@ class MaskedAutoencoder(nn.Module):
         assert self.encoder.ln1 is not None
         x = self.decoder_embed(self.encoder.ln1(x))
 
-        hidden = self.mask_token.expand(count, length - kept.shape[1], -1)
-        shuffled = torch.cat([x[:, 1:], hidden], dim=1)
+        holes = self.mask_token.expand(count, length - shown, -1)
+        shuffled = torch.cat([x[:, 1:], holes], dim=1)
         whole = shuffled.gather(1, place[:, :, None].expand(-1, -1, shuffled.shape[2]))
         x = torch.cat([x[:, :1], whole], dim=1) + self.decoder_pos_embed
         for block in self.decoder_layers:
@@ -137,16 +173,16 @@ class MaskedAutoencoder(nn.Module):
         prediction = self.decoder_pred(self.decoder_norm(x))[:, 1:]
 
         error = (prediction - self.target(image)).square().mean(dim=-1)
-        return Reconstruction(prediction, mask, Loss((error * mask).sum(), mask.sum()))
+        return Reconstruction(prediction, mask, Loss((error * mask).sum(), mask.sum()), error)
 
     def draw_noise(self, count: int, device: torch.device) -> Tensor:
         """(count, L) whose smallest values are the patches that stay, by this network's way of masking."""
         if self.masking == "random":
             return torch.rand(count, self.size[0] * self.size[1], device=device)
         seed = int(torch.randint(0, 2**31 - 1, ()))
-        rng = np.random.default_rng(seed)
-        masks = [draw_mask(self.masking, self.size, self.mask_ratio, rng).ravel() for _ in range(count)]
-        return torch.from_numpy(np.stack(masks).astype(np.float32)).to(device)
+        return (
+            drawn_masks(self.masking, self.size, self.mask_ratio, count, seed).flatten(1).float().to(device)
+        )
 
     def target(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) -> what is predicted, (N, L, p p 3): rows of pixels, channel last."""
@@ -170,22 +206,40 @@ class MaskedAutoencoder(nn.Module):
         if self.normalise_pixels:
             mean = pixels.mean(dim=-1, keepdim=True)
             predicted = predicted * (pixels.var(dim=-1, keepdim=True) + EPS).sqrt() + mean
-        mask = found.mask[:, :, None]
-        return unpatchify(predicted * mask + pixels * (1 - mask), self.patch, self.size)
+        return unpatchify(torch.where(found.mask[:, :, None] > 0, predicted, pixels), self.patch, self.size)
 
+    def pictures(
+        self,
+        image: Tensor,
+        hidden: Tensor | None = None,
+        *,
+        ratio: float | None = None,
+        masking: Masking | None = None,
+        seed: int = 0,
+    ) -> Pictures:
+        """Views "masked" and "reconstruction"; `error` is the loss of each hidden patch, 0 of the others.
 
-def patchify(image: Tensor, patch: int) -> Tensor:
-    """(N, C, H, W) -> (N, L, patch patch C), channel last."""
-    n, channels, height, width = image.shape
-    grid = image.reshape(n, channels, height // patch, patch, width // patch, patch)
-    return grid.permute(0, 2, 4, 3, 5, 1).reshape(n, -1, patch * patch * channels)
+        `hidden` (N, rows, columns) may hide any number that is the same for all pictures.
+        """
+        if hidden is None:
+            wanted = self.mask_ratio if ratio is None else ratio
+            hidden = drawn_masks(masking or self.masking, self.size, wanted, len(image), seed)
+        hidden = checked_mask(hidden, len(image), self.size).to(image.device)
+        with looking(self):
+            found = self(image, hidden=hidden.flatten(1))
+            views = {
+                "masked": covered(image, hidden, self.patch),
+                "reconstruction": self.picture(image, found),
+            }
+        error = (found.error * found.mask).unflatten(1, self.size)
+        return Pictures(views, hidden, error, (NORMALISED,) if self.normalise_pixels else ())
 
+    def param_groups(self, lr: float) -> list[dict[str, Any]]:
+        """One rate; norms, biases and tokens are not decayed (appendix A.1)."""
+        return transformer_groups(self, lr)
 
-def unpatchify(patches: Tensor, patch: int, size: tuple[int, int]) -> Tensor:
-    """The inverse of `patchify`."""
-    n = patches.shape[0]
-    grid = patches.reshape(n, size[0], size[1], patch, patch, -1)
-    return grid.permute(0, 5, 1, 3, 2, 4).reshape(n, -1, size[0] * patch, size[1] * patch)
+    def advance(self, fraction: float) -> None:
+        """Nothing here changes while training goes on."""
 
 
 def build(
@@ -199,7 +253,7 @@ def build(
     decoder_depth: int = 8,
     decoder_heads: int = 16,
 ) -> MaskedAutoencoder:
-    """One of `SIZES` with the paper's decoder (8 blocks of 512 channels) unless told."""
+    """One of `SIZES`, with the paper's decoder (8 blocks of 512 channels) unless told."""
     dim, depth, heads, patch = SIZES[size]
     return MaskedAutoencoder(
         dim,
@@ -213,6 +267,38 @@ def build(
         decoder_dim=decoder_dim,
         decoder_depth=decoder_depth,
         decoder_heads=decoder_heads,
+    )
+
+
+def build_named(
+    name: str,
+    *,
+    image_size: tuple[int, ...] = (224, 224),
+    mask_ratio: float = 0.75,
+    masking: Masking = "random",
+    normalise_pixels: bool = True,
+    decoder_dim: int | None = None,
+    decoder_depth: int | None = None,
+) -> MaskedAutoencoder:
+    """ "mae-pretraining-<size>" of the catalog; the decoder's heads have 32 channels as the paper's.
+
+    Raises ValueError where the decoder's channels are no multiple of that.
+    """
+    size = name.rpartition("-")[2]
+    dim, depth = DECODERS.get(size, (512, 8))
+    dim, depth = decoder_dim or dim, decoder_depth or depth
+    if dim % HEAD:
+        raise ValueError(f"decoder_dim is {dim}; it is a multiple of {HEAD}")
+    height, width = image_size if len(image_size) == 2 else (image_size[0], image_size[0])
+    return build(
+        size,
+        image_size=(height, width),
+        mask_ratio=mask_ratio,
+        masking=masking,
+        normalise_pixels=normalise_pixels,
+        decoder_dim=dim,
+        decoder_depth=depth,
+        decoder_heads=dim // HEAD,
     )
 
 
