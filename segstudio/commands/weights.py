@@ -126,7 +126,7 @@ def _identify(arguments: argparse.Namespace) -> int:
         pretraining = document["pretraining"]
         if pretraining:
             print(
-                f"  pre-training weights of {pretraining['model']}: a training can start from them, with --weights"
+                f"  pre-training weights of {pretraining['model']}: training can start from them (--weights)"
             )
         elif not found:
             print("  no network of this program has these tensors")

@@ -158,8 +158,8 @@ class FileCard(QFrame):
 def _found_words(findings: Findings, published: str, networks: int) -> str:
     if findings.pretraining:
         return (
-            f"These are pre-training weights ({findings.pretraining}) to start a training from, not a network "
-            "for masks: Train, New run, Start from."
+            f"These are pre-training weights ({findings.pretraining}) to start a training from, not a "
+            "network for masks: Train, New run, Start from."
         )
     if findings.candidates:
         first = findings.candidates[0]
