@@ -13,7 +13,7 @@ import traceback
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from segstudio.core.errors import UserError
 from segstudio.core.plugin_sources import (
@@ -24,7 +24,9 @@ from segstudio.core.plugin_sources import (
     find_sources,
     has_consent,
 )
-from segstudio.plugin_api import ModelSpec, Plugin, plugin_from_json, plugin_to_json
+from segstudio.plugin_api import ModelSpec, Plugin, PretrainingSpec, plugin_from_json, plugin_to_json
+
+_Spec = TypeVar("_Spec", ModelSpec, PretrainingSpec)
 
 
 class Registry:
@@ -76,20 +78,34 @@ class Registry:
 
         Case, "-" and "_" are equal. Raises UserError naming the nearest models.
         """
+        return self._find(name, lambda plugin: plugin.models, "model", "`segstudio models` lists them")
+
+    def find_pretraining(self, name: str) -> tuple[Plugin, PretrainingSpec]:
+        """The way of pre-training of a full id or its last part, as `find` does for models."""
+        return self._find(
+            name,
+            lambda plugin: plugin.pretraining,
+            "way of pre-training",
+            "`segstudio models --pretraining` lists them",
+        )
+
+    def _find(
+        self, name: str, specs_of: Callable[[Plugin], Sequence[_Spec]], kind: str, action: str
+    ) -> tuple[Plugin, _Spec]:
         owner, _, _ = name.partition("/")
         if "/" in name:
             for plugin in self._given:
-                for spec in plugin.models:
+                for spec in specs_of(plugin):
                     if _plain(spec.id) == _plain(name):
                         return plugin, spec
             for source in self.sources():
                 if source.name == owner:
                     plugin = self.plugin(source)
-                    for spec in plugin.models:
+                    for spec in specs_of(plugin):
                         if _plain(spec.id) == _plain(name):
                             return plugin, spec
         wanted = _plain(name)
-        known = [(plugin, spec) for plugin in self.plugins() for spec in plugin.models]
+        known = [(plugin, spec) for plugin in self.plugins() for spec in specs_of(plugin)]
         for matches in (
             [pair for pair in known if wanted in (_plain(pair[1].id), _plain(pair[1].name))],
             [pair for pair in known if wanted in map(_plain, pair[1].search_aliases)],
@@ -98,19 +114,22 @@ class Registry:
                 return matches[0]
             if matches:
                 names = ", ".join(spec.id for _, spec in matches)
-                raise UserError(f"{name!r} names several models", action=f"Say which one: {names}")
-        raise self._unknown(name, [spec for _, spec in known])
+                raise UserError(f"{name!r} names several of them", action=f"Say which one: {names}")
+        raise self._unknown(name, [spec for _, spec in known], kind, action)
 
-    def _unknown(self, name: str, specs: list[ModelSpec]) -> UserError:
+    def _unknown(
+        self, name: str, specs: Sequence[ModelSpec | PretrainingSpec], kind: str, action: str
+    ) -> UserError:
         by_plain = {_plain(spec.name): spec.name for spec in specs} | {
             _plain(spec.id): spec.id for spec in specs
         }
         nearest = [by_plain[near] for near in difflib.get_close_matches(_plain(name), by_plain, 3, 0.3)]
-        action = f"Did you mean {', '.join(nearest)}?" if nearest else "`segstudio models` lists them"
+        if nearest:
+            action = f"Did you mean {', '.join(nearest)}?"
         details = "\n".join(f"{plugin}: {error}" for plugin, error in self.problems.items())
         if self.problems:
             action += f" (not loaded: {', '.join(self.problems)})"
-        return UserError(f"There is no model named {name!r}", action=action, details=details)
+        return UserError(f"There is no {kind} named {name!r}", action=action, details=details)
 
     def resolve(self, plugin: Plugin, reference: str) -> Callable[..., Any]:
         """The function behind "module:function". In a plugin file its own stem names the file itself.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,9 +19,56 @@ from segstudio.core.errors import UserError
 from segstudio.core.pixel_range import NetworkView
 from segstudio.core.recipe import Recipe
 from segstudio.core.run_folder import RunFolder, Sample
-from segstudio.training.augment import augment, sample_rng
+from segstudio.training.augment import sample_rng
 
 _CACHE_BYTES = 1 << 30
+
+
+Part = tuple[Tensor, ...]
+"""What one pass of a network takes: tensors with the samples of the part along their first axis."""
+
+
+class _Memory:
+    """Arrays by name up to a number of bytes; what was used longest ago goes first. For any thread."""
+
+    def __init__(self, most: int) -> None:
+        self._room = most
+        self._kept: OrderedDict[str, tuple[NDArray[Any], ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> tuple[NDArray[Any], ...] | None:
+        with self._lock:
+            found = self._kept.get(name)
+            if found is not None:
+                self._kept.move_to_end(name)
+            return found
+
+    def keep(self, name: str, arrays: tuple[NDArray[Any], ...]) -> None:
+        with self._lock:
+            self._room += sum(array.nbytes for array in self._kept.pop(name, ()))
+            self._kept[name] = arrays
+            self._room -= sum(array.nbytes for array in arrays)
+            while self._room < 0 and len(self._kept) > 1:
+                _, oldest = self._kept.popitem(last=False)
+                self._room += sum(array.nbytes for array in oldest)
+
+
+class PictureStore:
+    """Decoded images of a run, kept in memory up to a limit."""
+
+    def __init__(self, folder: RunFolder, recipe: Recipe, *, cache_bytes: int = _CACHE_BYTES) -> None:
+        self._folder = folder
+        self._view = NetworkView(**recipe.view)
+        self._memory = _Memory(cache_bytes)
+
+    def load(self, sample: Sample) -> NDArray[np.uint8]:
+        """Image (H, W, 3) uint8 RGB upright. Raises UserError naming the file."""
+        found = self._memory.get(sample.image)
+        if found is not None:
+            return found[0]
+        image = images.read_rgb(self._folder.resolve(sample.image), page=sample.page, view=self._view)
+        self._memory.keep(sample.image, (image,))
+        return image
 
 
 class SampleStore:
@@ -30,17 +78,13 @@ class SampleStore:
         self._folder = folder
         self._recipe = recipe
         self._view = NetworkView(**recipe.view)
-        self._room = cache_bytes
-        self._kept: OrderedDict[str, tuple[NDArray[np.uint8], NDArray[np.integer]]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._memory = _Memory(cache_bytes)
 
     def load(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
         """Image (H, W, 3) uint8 RGB upright and label map (H, W). Raises UserError naming the file."""
-        with self._lock:
-            found = self._kept.get(sample.image)
-            if found is not None:
-                self._kept.move_to_end(sample.image)
-                return found
+        found = self._memory.get(sample.image)
+        if found is not None:
+            return found[0], found[1]
         path = self._folder.resolve(sample.image)
         image = images.read_rgb(path, page=sample.page, view=self._view)
         labels, _ = palette_png.read(self._folder.resolve(sample.label))
@@ -58,14 +102,8 @@ class SampleStore:
                 where=str(self._folder.resolve(sample.label)),
                 action="Map it to a class or to the ignored value.",
             )
-        pair = (image, labels)
-        with self._lock:
-            self._kept[sample.image] = pair
-            self._room -= image.nbytes + labels.nbytes
-            while self._room < 0 and len(self._kept) > 1:
-                _, (old_image, old_labels) = self._kept.popitem(last=False)
-                self._room += old_image.nbytes + old_labels.nbytes
-        return pair
+        self._memory.keep(sample.image, (image, labels))
+        return image, labels
 
 
 def epoch_order(seed: int, epoch: int, count: int, length: int) -> NDArray[np.int64]:
@@ -76,41 +114,37 @@ def epoch_order(seed: int, epoch: int, count: int, length: int) -> NDArray[np.in
 
 
 class TrainingBatches:
-    """The batches of one rank. `mean` and `std` are on the 0-255 scale."""
+    """The batches of one rank. `cut` makes a training sample of a stored one, with random numbers of its own.
+
+    It gives tensors without the batch axis and is called from several threads.
+    """
 
     def __init__(
         self,
-        store: SampleStore,
         samples: Sequence[Sample],
         recipe: Recipe,
+        cut: Callable[[Sample, np.random.Generator], Part],
         *,
-        mean: Sequence[float],
-        std: Sequence[float],
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        self._store = store
         self._samples = samples
         self._recipe = recipe
-        self._mean = np.asarray(mean, np.float32)
-        self._std = np.asarray(std, np.float32)
+        self._cut = cut
         self._rank, self._ranks = rank, ranks
         per_step = recipe.batch * recipe.accumulate * ranks
         self.steps = recipe.steps_per_epoch or max(1, len(samples) // per_step)
         self._length = self.steps * per_step
 
-    def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[list[tuple[Tensor, Tensor]]]:
-        """Steps of an epoch from `first_step`; each step is `accumulate` pairs of images and targets.
-
-        Images (N, 3, h, w) float32, normalised; targets (N, h, w) int64.
-        """
+    def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[list[Part]]:
+        """Steps of an epoch from `first_step`; each step is `accumulate` parts of `batch` samples."""
         order = epoch_order(self._recipe.seed, epoch, len(self._samples), self._length)
         batch, parts = self._recipe.batch, self._recipe.accumulate
         with ThreadPoolExecutor(max(1, self._recipe.workers), "samples") as pool:
-            waiting: deque[list[list[Future[tuple[Tensor, Tensor]]]]] = deque()
+            waiting: deque[list[list[Future[Part]]]] = deque()
             upcoming = iter(range(first_step, self.steps))
 
-            def prepare(step: int) -> list[list[Future[tuple[Tensor, Tensor]]]]:
+            def prepare(step: int) -> list[list[Future[Part]]]:
                 step_start = step * batch * parts * self._ranks
                 groups = []
                 for part in range(parts):
@@ -133,11 +167,8 @@ class TrainingBatches:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _sample(self, epoch: int, place: int, index: int) -> tuple[Tensor, Tensor]:
-        image, labels = self._store.load(self._samples[index])
-        rng = sample_rng(self._recipe.seed, epoch, place)
-        crop, target = augment(image, labels, self._recipe, rng, fill=self._mean)
-        return torch.from_numpy(normalise(crop, self._mean, self._std)), torch.from_numpy(target)
+    def _sample(self, epoch: int, place: int, index: int) -> Part:
+        return self._cut(self._samples[index], sample_rng(self._recipe.seed, epoch, place))
 
 
 def normalise(
@@ -150,8 +181,8 @@ def normalise(
     return result
 
 
-def _collate(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    return torch.stack([image for image, _ in pairs]), torch.stack([target for _, target in pairs])
+def _collate(samples: list[Part]) -> Part:
+    return tuple(torch.stack(tensors) for tensors in zip(*samples, strict=True))
 
 
 def class_frequencies(store: SampleStore, samples: Sequence[Sample], num_classes: int) -> NDArray[np.int64]:

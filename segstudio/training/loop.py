@@ -1,8 +1,8 @@
-"""The training loop, written once for CPU, GPU, half precision, accumulation and several ranks.
+"""The training loop, written once for every task, CPU, GPU, half precision, accumulation and several ranks.
 
-Lightning Fabric places tensors, casts and synchronises; what is minimised, what is random and what is
-saved is decided here. Losses arrive as sums and counts and are averaged only after counts were added
-over ranks, so that two ranks with unevenly many ignored pixels give the gradient of one.
+Lightning Fabric places tensors, casts and synchronises; what is minimised comes from the objective, what is
+random and what is saved is decided here. Losses arrive as sums and counts and are averaged only after counts
+were added over ranks, so that two ranks with unevenly many ignored pixels give the gradient of one.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 from segstudio.core.errors import UserError
 from segstudio.core.recipe import Recipe
 from segstudio.core.run_folder import RunFolder
 from segstudio.training.checkpoints import load_resume, save_resume, save_weights
-from segstudio.training.criteria import CrossEntropy, frequency_weights
-from segstudio.training.data import SampleStore, TrainingBatches, class_frequencies
+from segstudio.training.data import Part
 from segstudio.training.model import Trainee
+from segstudio.training.objective import make_objective
+from segstudio.training.ranks import summed
 from segstudio.training.report import Report
 from segstudio.training.schedules import poly_factor
-from segstudio.training.validation import Score, Validator, class_iou, mean_iou, pixel_accuracy
 
 
 @dataclass
 class Progress:
-    """Where a run stands. `epoch` counts finished epochs, `step` finished steps of the epoch after them."""
+    """Where a run stands. `epoch` counts finished epochs, `step` finished steps of the epoch after them.
+
+    `best` is the objective's score, higher where it is better.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -67,37 +69,11 @@ class Training:
     ) -> None:
         self._folder, self._recipe, self._trainee = folder, recipe, trainee
         self._fabric, self._report, self._wish = fabric, report, wish
-        samples = folder.samples()
-        training = [sample for sample in samples if sample.split == "train"]
-        validation = [sample for sample in samples if sample.split == "val"]
-        self._validated = len(validation)
-        self._store = SampleStore(folder, recipe)
-        self._batches = TrainingBatches(
-            self._store,
-            training,
-            recipe,
-            mean=trainee.preprocess.mean,
-            std=trainee.preprocess.std,
-            rank=fabric.global_rank,
-            ranks=fabric.world_size,
-        )
-        self._validator = Validator(
-            folder,
-            recipe,
-            validation,
-            self._store,
-            trainee.spec,
-            trainee.preprocess,
-            device=fabric.device,
-        )
-        weights = None
-        if recipe.class_weights == "frequency":
-            pixels = class_frequencies(self._store, training, recipe.num_classes)
-            weights = torch.from_numpy(frequency_weights(pixels))
-        self._criterion = CrossEntropy(recipe.ignore, class_weights=weights, keep=recipe.ohem)
+        self._objective = make_objective(folder, recipe, trainee, fabric)
+        self._batches = self._objective.batches
         self._steps = self._batches.steps
         self._total = recipe.epochs * self._steps
-        self._progress = Progress()
+        self._progress = Progress(best=self._objective.worst)
         self._set_up()
 
     def _set_up(self) -> None:
@@ -140,7 +116,7 @@ class Training:
         self._began = time.monotonic() - progress.seconds
         self._saved = time.monotonic()
         if self._fabric.is_global_zero:
-            self._report.previews(self._validator.write_truth())
+            self._report.previews(self._objective.write_originals())
         self._fabric.barrier()
         while progress.epoch < self._recipe.epochs:
             self._epoch()
@@ -168,7 +144,7 @@ class Training:
         }
         last = progress.epoch == self._recipe.epochs
         improved = False
-        if self._validated and (last or progress.epoch % self._recipe.validate_every == 0):
+        if self._objective.validates and (last or progress.epoch % self._recipe.validate_every == 0):
             improved = self._validate(entry)
         entry["seconds"] = round(time.monotonic() - epoch_began, 3)
         progress.history.append(entry)
@@ -179,10 +155,11 @@ class Training:
             self._save_weights("last", entry)
         self._save()
         if self._fabric.is_global_zero:
-            self._report.epoch(entry, best=(progress.best, progress.best_epoch))
+            best = self._objective.best_entry(progress.best) if progress.best_epoch else None
+            self._report.epoch(entry, best=best and {**best, "epoch": progress.best_epoch})
         self._look_for_wishes(at_epoch_end=True)
 
-    def _step(self, parts: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    def _step(self, parts: list[Part]) -> dict[str, float]:
         """One optimiser step over the parts of a batch; gives the averaged losses by name."""
         progress, recipe = self._progress, self._recipe
         step = progress.epoch * self._steps + progress.step
@@ -192,20 +169,20 @@ class Training:
         # Dropout draws from (seed, step, rank), so a resumed run draws what the whole one would have.
         torch.manual_seed(_mixed(recipe.seed, step, self._fabric.global_rank))
         device = self._fabric.device
-        targets = [target.to(device, non_blocking=True) for _, target in parts]
-        # Parts of a batch count by their labelled pixels, on all ranks together.
-        labelled = torch.stack([(target != recipe.ignore).sum() for target in targets]).double()
-        labelled = self._summed(labelled)
-        shares = (labelled / labelled.sum().clamp(min=1)).tolist()
+        self._objective.begin_step(self._module, step / self._total)
+        # Parts of a batch count by what is to be learned from them, on all ranks together.
+        exact = torch.float32 if device.type == "mps" else torch.float64  # which has no wider one
+        worth = torch.stack([self._objective.worth(part) for part in parts]).to(device, exact)
+        worth = summed(self._fabric, worth)
+        shares = (worth / worth.sum().clamp(min=1)).tolist()
         averaged: dict[str, float] = {}
-        for index, (image, _) in enumerate(parts):
-            image = image.to(device, non_blocking=True, memory_format=torch.channels_last)
+        for index, part in enumerate(parts):
             with self._fabric.no_backward_sync(self._model, enabled=index + 1 < len(parts)):
-                losses = self._model.losses(image, targets[index], self._criterion)
+                losses = self._objective.losses(self._model, part, device)
                 names = sorted(losses)
-                counts = torch.stack([losses[name].count.detach().double() for name in names])
-                sums = torch.stack([losses[name].sum.detach().double() for name in names])
-                both = self._summed(torch.stack([counts, sums]))
+                counts = torch.stack([losses[name].count.detach().to(exact) for name in names])
+                sums = torch.stack([losses[name].sum.detach().to(exact) for name in names])
+                both = summed(self._fabric, torch.stack([counts, sums]))
                 divisors = both[0].clamp(min=1e-9)
                 total = torch.zeros((), device=device)
                 for place, name in enumerate(names):
@@ -230,29 +207,14 @@ class Training:
     def _validate(self, entry: dict[str, Any]) -> bool:
         """Adds what validation found to `entry`; True where it is the best so far."""
         fabric, progress = self._fabric, self._progress
-        score, previews = self._validator.run(
-            self._module,
-            progress.epoch,
-            rank=fabric.global_rank,
-            ranks=fabric.world_size,
-            stop=lambda: fabric.world_size == 1 and self._wanted_now(),
+        verdict = self._objective.validate(
+            self._module, progress.epoch, fabric, lambda: fabric.world_size == 1 and self._wanted_now()
         )
-        score = self._gathered(score)
-        if fabric.world_size > 1:
-            previews = [entry for part in _gather_objects(previews, fabric.world_size) for entry in part]
-        if score.images < self._validated:
-            # Somebody wants to stop: half a validation must not become the best.
+        if verdict is None:
             return False
-        miou = mean_iou(score.confusion)
-        entry.update(
-            val_loss=score.loss,
-            miou=miou,
-            pixel_accuracy=pixel_accuracy(score.confusion),
-            iou=class_iou(score.confusion),
-            previews=sorted(previews, key=lambda preview: preview["index"]),
-        )
-        if miou is not None and miou > progress.best:
-            progress.best, progress.best_epoch = miou, progress.epoch
+        entry.update(verdict.entry)
+        if verdict.score is not None and verdict.score > progress.best:
+            progress.best, progress.best_epoch = verdict.score, progress.epoch
             return True
         return False
 
@@ -328,22 +290,6 @@ class Training:
     def _scaler(self) -> Any:
         return getattr(self._fabric.strategy.precision, "scaler", None)
 
-    def _summed(self, values: Tensor) -> Tensor:
-        if self._fabric.world_size == 1:
-            return values
-        result = self._fabric.all_reduce(values, reduce_op="sum")
-        assert isinstance(result, Tensor)
-        return result
-
-    def _gathered(self, score: Score) -> Score:
-        if self._fabric.world_size == 1:
-            return score
-        device = self._fabric.device
-        confusion = self._summed(torch.from_numpy(score.confusion).to(device)).cpu().numpy()
-        rest = torch.tensor([score.loss_sum, score.loss_count, score.images], dtype=torch.float64)
-        loss_sum, loss_count, images = self._summed(rest.to(device)).tolist()
-        return Score(confusion, loss_sum, loss_count, int(images))
-
 
 def _mixed(*numbers: int) -> int:
     """One 63-bit seed from several numbers."""
@@ -360,9 +306,3 @@ def _memory(device: torch.device) -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # bytes there, kilobytes elsewhere
-
-
-def _gather_objects(value: Any, ranks: int) -> list[Any]:
-    found: list[Any] = [None] * ranks
-    torch.distributed.all_gather_object(found, value)
-    return found

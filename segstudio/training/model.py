@@ -10,9 +10,10 @@ from torch import nn
 from segstudio.core.errors import UserError
 from segstudio.core.recipe import Recipe
 from segstudio.core.weights_facts import WeightsFacts
-from segstudio.plugin_api import ModelSpec, Plugin, Preprocess, TaxonomyClass
+from segstudio.plugin_api import ModelSpec, Plugin, Preprocess, PretrainingSpec, TaxonomyClass
 from segstudio.registry import Registry, plugin_error
 from segstudio.worker.checkpoints import read_weights
+from segstudio.worker.pretraining_building import build_pretraining
 
 NEEDED = ("scores", "forward", "losses", "param_groups")
 
@@ -22,15 +23,20 @@ class Trainee:
     """A network in training and the facts its weights will carry."""
 
     module: nn.Module
-    spec: ModelSpec
+    spec: ModelSpec | PretrainingSpec
     preprocess: Preprocess
     facts: WeightsFacts
     notes: tuple[str, ...] = ()
 
 
 def build_trainee(recipe: Recipe) -> Trainee:
-    """Raises UserError where the model is unknown, cannot be trained, or its options do not fit."""
+    """The recipe's network for its task.
+
+    Raises UserError where it is unknown, cannot be trained, or its options do not fit.
+    """
     registry = Registry([Path(file) for file in recipe.plugin_files])
+    if recipe.task == "pretraining":
+        return _build_pretraining(recipe, registry)
     plugin, spec = registry.find(recipe.model)
     if spec.unavailable:
         raise UserError(f"{spec.title} cannot run here: {spec.unavailable}")
@@ -55,6 +61,28 @@ def build_trainee(recipe: Recipe) -> Trainee:
         options=dict(recipe.options),
         preprocess=preprocess,
         classes=tuple(TaxonomyClass(entry.name, entry.color) for entry in recipe.classes),
+    )
+    return Trainee(module, spec, preprocess, facts, notes)
+
+
+def _build_pretraining(recipe: Recipe, registry: Registry) -> Trainee:
+    plugin, spec = registry.find_pretraining(recipe.model)
+    width, height = recipe.crop
+    if width % spec.size_divisor or height % spec.size_divisor:
+        raise UserError(
+            f"The crop is {width}x{height}, and {spec.title} needs sides divisible by {spec.size_divisor}",
+            action="Choose another crop.",
+        )
+    options = dict(recipe.options)
+    if any(option.name == "image_size" for option in spec.options):
+        options["image_size"] = (height, width)
+    module = build_pretraining(registry, plugin, spec, options)
+    preprocess = spec.preprocess
+    if recipe.mean is not None and recipe.std is not None:
+        preprocess = Preprocess(recipe.mean, recipe.std)
+    notes = _start_from(module, recipe, registry, plugin) if recipe.weights else ()
+    facts = WeightsFacts(
+        model=spec.id, title=recipe.title or spec.title, options=options, preprocess=preprocess
     )
     return Trainee(module, spec, preprocess, facts, notes)
 

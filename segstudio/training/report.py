@@ -94,25 +94,28 @@ class Report:
         self._sums, self._steps, self._images = {}, 0, 0
         self._since = time.monotonic()
 
-    def epoch(self, entry: dict[str, Any], *, best: tuple[float, int]) -> None:
-        """A finished epoch with what training and validation found."""
+    def epoch(self, entry: dict[str, Any], *, best: dict[str, float] | None) -> None:
+        """A finished epoch with what training and validation found; `best` is the best one so far."""
         self._folder.append_event("epoch", **entry)
-        best_entry = {"miou": best[0], "epoch": best[1]} if best[1] else None
-        self._folder.write_state(epoch=entry["epoch"], best=best_entry)
+        self._folder.write_state(epoch=entry["epoch"], best=best)
         words = [f"epoch {entry['epoch']}: train {entry['train_loss']:.3f}"]
+        if entry.get("val_loss") is not None:
+            words.append(f"validation {entry['val_loss']:.3f}")
         if entry.get("miou") is not None:
-            if entry["val_loss"] is not None:
-                words.append(f"validation {entry['val_loss']:.3f}")
             words.append(f"mIoU {100 * entry['miou']:.1f}")
-            if self._board is not None:
-                if entry["val_loss"] is not None:
-                    self._board.add_scalar("val/loss", entry["val_loss"], entry["step"])
-                self._board.add_scalar("val/miou", entry["miou"], entry["step"])
+        if self._board is not None:
+            values = {"loss": entry.get("val_loss"), "miou": entry.get("miou"), **entry.get("val_losses", {})}
+            for name, value in values.items():
+                if value is not None:
+                    self._board.add_scalar(f"val/{name}", value, entry["step"])
         self.log(", ".join(words))
         self._since = time.monotonic()
 
     def checkpoint(self, name: str, entry: dict[str, Any]) -> None:
-        self._folder.append_event("checkpoint", name=name, epoch=entry["epoch"], miou=entry.get("miou"))
+        found = {name: entry[name] for name in ("miou", "val_loss") if entry.get(name) is not None}
+        self._folder.append_event(
+            "checkpoint", **{"name": name, "epoch": entry["epoch"], "miou": None, **found}
+        )
 
     def log(self, text: str, *, level: str = "info") -> None:
         """One line of log.txt: date, time, level, words."""
