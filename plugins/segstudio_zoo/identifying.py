@@ -12,17 +12,15 @@ import importlib
 import inspect
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
+from segstudio.plugin_api import FeatureInfo
 from segstudio_zoo import catalog, signatures
-from segstudio_zoo.building import build_model, builder, option_names
 from segstudio_zoo.catalog.entry import BackboneEntry, SegmentorEntry
 from segstudio_zoo.key_map import (
     OWN,
@@ -30,14 +28,18 @@ from segstudio_zoo.key_map import (
     KeyMap,
     key_maps,
     plan,
-    tables_of_any_size,
     through_backbone,
     unwrap,
 )
+from segstudio_zoo.likely_variants import plausible_variants
 from segstudio_zoo.names import Resolved, UnknownModel, list_models, normal, resolve
 from segstudio_zoo.option_search import Misfit, fitting_options
+from segstudio_zoo.skeletons import needed_options, optioned
 
 CLASSIFIER = r"decode_head(\.\d+)?\.(conv_seg|cls_seg|fc_seg|classifier)\.weight"
+
+
+Features = Callable[[], Sequence[FeatureInfo]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,90 +94,9 @@ def _layouts(file: str, state: Mapping[str, Tensor]) -> Iterator[KeyMap]:
     yield OWN
 
 
-class _Drawingless(TorchFunctionMode):
-    """Builds modules on the "meta" device without calling any initialiser: shapes are all that is asked."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if getattr(func, "__module__", "") == "torch.nn.init" or func in _DRAWING:
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
-
-
-_DRAWING = {Tensor.normal_, Tensor.uniform_}
-
-
-def _built(name: str, **arguments: Any) -> nn.Module:
-    with torch.device("meta"), _Drawingless():
-        return build_model(name, **arguments)
-
-
-@cache
-def skeleton(name: str) -> nn.Module:
-    """The network of this name on the meta device, built once."""
-    return _built(name)
-
-
-@cache
-def _trunk_keys(name: str) -> frozenset[str]:
-    """The keys of a bare backbone, without counters."""
-    return frozenset(k for k in skeleton(name).state_dict() if not k.endswith("num_batches_tracked"))
-
-
-def _same_shapes(name: str, trunk: Mapping[str, Tensor]) -> bool:
-    """Whether every tensor that the bare backbone `name` also has is of the same shape, tables apart."""
-    model = skeleton(name)
-    own = model.state_dict()
-    checked = own.keys() - tables_of_any_size(model)
-    return all(own[key].shape == value.shape for key, value in trunk.items() if key in checked)
-
-
 def _trunk_prefix(file: str) -> str:
     """What stands before a backbone's own keys in a segmentor's: a paper may wrap it (`TRUNK_PREFIX`)."""
     return str(getattr(importlib.import_module(file), "TRUNK_PREFIX", "backbone."))
-
-
-def _alike(own: frozenset[str], given: set[str], share: float = 0.6) -> bool:
-    """Whether `share` of both sets is common: worth building and comparing."""
-    common = len(own & given)
-    return common >= share * len(own) and common >= share * len(given)
-
-
-def _plausible_variants(entry: BackboneEntry, trunk: Mapping[str, Tensor], *, any_width: bool) -> set[str]:
-    """The variants that `trunk` equals; else those of nearly its keys and, unless `any_width`, its shapes.
-
-    Where there is none, the nearest: an option may have changed every key or shape.
-    """
-    shapes = {key: tuple(value.shape) for key, value in trunk.items()}
-    equal = () if any_width else signatures.listed_like(shapes)
-    if equal:
-        return {resolve(name).variant.name for name in equal}
-    given = {key for key in trunk if not key.endswith("num_batches_tracked")}
-    alike = (variant.name for variant in entry.variants if _variant_alike(variant.name, given))
-    found = {name for name in alike if any_width or _same_shapes(name, trunk)}
-    return found or _nearest_variants(entry, shapes)
-
-
-def _nearest_variants(entry: BackboneEntry, shapes: Mapping[str, tuple[int, ...]], most: int = 2) -> set[str]:
-    """The variants that have the most keys of `shapes`, of those the most of the same shape."""
-
-    def common(name: str) -> tuple[int, int]:
-        own = skeleton(name).state_dict()
-        shared = own.keys() & shapes.keys()
-        same = sum(tuple(own[key].shape) == shapes[key] for key in shared)
-        return 2 * len(shared) - len(own), same
-
-    names = [variant.name for variant in entry.variants]
-    return set(sorted(names, key=common, reverse=True)[:most])
-
-
-def _variant_alike(variant: str, given: set[str], share: float = 0.85) -> bool:
-    """Whether a bare backbone has nearly the keys `given`; built only where their number allows it."""
-    size = signatures.trunk_size(variant)
-    if min(size, len(given)) < share * max(size, len(given)):
-        return False
-    return _alike(_trunk_keys(variant), given, share)
 
 
 def _renamed(state: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
@@ -197,11 +118,15 @@ def _as_listed(state: Mapping[str, Tensor]) -> Iterator[Identified]:
         trunk_file, head_file = _file(found.backbone.build), _file(found.segmentor.build)
         prefix = _trunk_prefix(head_file)
         trunk = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        options = {**_inferred(trunk_file, trunk), **_inferred(head_file, state)}
-        classes = options.pop("num_classes", _num_classes(found.segmentor, state))
-        match = _fitting(name, classes, options, state, OWN)
-        if match is not None:
-            yield match
+        trunk_options = _inferred(trunk_file, trunk)
+        asked: Features = partial(_features, [found.variant.name], trunk_options)
+        for features in (tuple, asked):  # a trunk is built for its widths where nothing fits without them
+            options = {**trunk_options, **_inferred(head_file, state, features)}
+            classes = options.pop("num_classes", _num_classes(found.segmentor, state))
+            match = _fitting(name, classes, options, state, OWN)
+            if match is not None:
+                yield match
+                break
 
 
 def _as_segmentor(
@@ -240,14 +165,13 @@ def _matching_pairs(
     searching: bool,
 ) -> Iterator[Identified]:
     classes = _num_classes(entry, renamed)
-    options = {
-        **_inferred(_file(backbone.build), trunk),
-        **_inferred(_file(entry.build), renamed),
-        **key_map.options,
-    }
+    trunk_options = _inferred(_file(backbone.build), trunk)
+    any_width = bool(trunk_options) or key_map.transform is not None
+    variants = plausible_variants(backbone, trunk, any_width=any_width)
+    likely = [variant.name for variant in backbone.variants if variant.name in variants]
+    features = partial(_features, likely, {**trunk_options, **key_map.options})
+    options = {**trunk_options, **_inferred(_file(entry.build), renamed, features), **key_map.options}
     classes = options.pop("num_classes", classes)
-    any_width = bool(_inferred(_file(backbone.build), trunk)) or key_map.transform is not None
-    variants = _plausible_variants(backbone, trunk, any_width=any_width)
     names = [name for name in _candidate_names(entry, backbone) if resolve(name).variant.name in variants]
     if searching:
         yield from _searched(names, classes, options, state, key_map)
@@ -268,11 +192,14 @@ def _fitting(
     """The named network, as its name builds it or with `options`, where `state` fits without a problem."""
     before: list[dict[str, Any]] = []
     for tried in ({}, options):
-        chosen = {**_needed(name, tried, options), **_needed(name, key_map.options, key_map.options)}
+        chosen = {
+            **needed_options(name, tried, options),
+            **needed_options(name, key_map.options, key_map.options),
+        }
         if chosen in before:
             continue
         before.append(chosen)
-        model = _build(name, classes, chosen)
+        model = optioned(name, chosen, classes)
         if model is not None and plan(model, state, key_map).problems == 0:
             return _noted(Identified(name, classes, key_map.layout, chosen), model)
     return None
@@ -305,7 +232,7 @@ def _searched(
     """The nearest of the named networks with the declared options that make `state` fit, if any do."""
 
     def misfit(name: str, chosen: Mapping[str, Any]) -> Misfit | None:
-        model = _build(name, classes, {**chosen, **key_map.options})
+        model = optioned(name, {**chosen, **key_map.options}, classes)
         if model is None:
             return None
         planned = plan(model, state, key_map)
@@ -316,7 +243,7 @@ def _searched(
 
     starts = []
     for name in names:
-        for start in ({}, _needed(name, options, options)):
+        for start in ({}, needed_options(name, options, options)):
             found = misfit(name, start)
             if found is not None:
                 starts.append((found.problems, name, start))
@@ -330,8 +257,11 @@ def _searched(
     chosen = fitting_options(declared, start, partial(misfit, name))
     if chosen is None:
         return
-    needed = {**_needed(name, chosen, chosen), **_needed(name, key_map.options, key_map.options)}
-    model = _build(name, classes, needed)
+    needed = {
+        **needed_options(name, chosen, chosen),
+        **needed_options(name, key_map.options, key_map.options),
+    }
+    model = optioned(name, needed, classes)
     if model is not None:
         yield _noted(Identified(name, classes, key_map.layout, needed), model)
 
@@ -362,62 +292,30 @@ def _known(name: str) -> Resolved | None:
         return None
 
 
-def _needed(name: str, tried: Mapping[str, Any], inferred: Mapping[str, Any]) -> dict[str, Any]:
-    """Of `tried`, what differs from what the name itself builds; layout options always stay."""
-    if not tried:
-        return {}
-    found = resolve(name)
-    defaults = dict(found.settings)
-    known = _known_options(found)
-    chosen = {}
-    for key, value in inferred.items():
-        if key in known and defaults.get(key, _default(found, key)) != value:
-            chosen[key] = value
-    return chosen
-
-
-def _default(found: Resolved, option: str) -> Any:
-    for entry in (found.segmentor, found.backbone):
-        if entry is None:
-            continue
-        parameter = inspect.signature(builder(entry.build)).parameters.get(option)
-        if parameter is not None:
-            return parameter.default
-    return None
-
-
-def _known_options(found: Resolved) -> set[str]:
-    known = option_names(found.backbone.build) | {"output_stride"}
-    return known if found.segmentor is None else known | option_names(found.segmentor.build)
-
-
-def optioned(name: str, options: Mapping[str, Any]) -> nn.Module | None:
-    """The named network with `options` on the meta device, or None where there is no such network."""
-    return _build(name, None, options)
-
-
-def _build(name: str, num_classes: int | None, options: Mapping[str, Any]) -> nn.Module | None:
-    known = _known_options(resolve(name))
-    usable = {key: value for key, value in options.items() if key in known}
-    try:
-        return _built(name, num_classes=num_classes, **usable)
-    except (ValueError, NotImplementedError):
-        return None
-
-
 def _num_classes(entry: SegmentorEntry, shapes: Mapping[str, Tensor]) -> int | None:
     keys = sorted(key for key in shapes if re.fullmatch(CLASSIFIER, key))
     return int(shapes[keys[-1]].shape[0]) if keys else None
 
 
-def _inferred(file: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
+def _inferred(file: str, state: Mapping[str, Tensor], features: Features = tuple) -> dict[str, Any]:
+    """What the network file's `infer_options` tells; where it asks for `widths`, it gets the channels of the
+    backbone's `features`."""
     infer = getattr(importlib.import_module(file), "infer_options", None)
     if infer is None or not state:
         return {}
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
     try:
-        return dict(infer({key: tuple(value.shape) for key, value in state.items()}))
+        if "widths" in inspect.signature(infer).parameters:
+            return dict(infer(shapes, widths=[info.channels for info in features()]))
+        return dict(infer(shapes))
     except (LookupError, StopIteration, ValueError, TypeError):
         return {}  # another family's keys: the comparison that follows rejects them
+
+
+def _features(variants: Sequence[str], options: Mapping[str, Any]) -> Sequence[FeatureInfo]:
+    """The features of the first of these bare backbones, built with `options`; none where it cannot be."""
+    model = optioned(variants[0], options) if variants else None
+    return () if model is None else model.features
 
 
 def _as_backbone(
@@ -431,7 +329,7 @@ def _as_backbone(
         options = {**inferred, **key_map.options}
         options.pop("num_classes", None)
         any_width = bool(inferred) or key_map.transform is not None
-        variants = _plausible_variants(entry, renamed, any_width=any_width)
+        variants = plausible_variants(entry, renamed, any_width=any_width)
         names = [variant.name for variant in entry.variants if variant.name in variants]
         if searching:
             yield from _searched([_bare_name(name) for name in names], None, options, state, key_map)
@@ -439,11 +337,11 @@ def _as_backbone(
         for name in names:
             before: list[dict[str, Any]] = []
             for tried in ({}, options):
-                chosen = {**_needed(name, tried, options), **key_map.options}
+                chosen = {**needed_options(name, tried, options), **key_map.options}
                 if chosen in before:
                     continue
                 before.append(chosen)
-                model = _build(name, None, chosen)
+                model = optioned(name, chosen)
                 if model is not None and plan(model, state, key_map).problems == 0:
                     yield _noted(Identified(_bare_name(name), None, key_map.layout, chosen), model)
                     break

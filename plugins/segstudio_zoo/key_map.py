@@ -3,7 +3,8 @@
 A network file may give `KEY_MAPS`, small declarative tables; the network's own names are those of
 published mmsegmentation 1.x state dicts and need none. A file may also give
 `infer_options(shapes) -> dict`: the options (widths, head channels, num_classes, ...) that tensor shapes
-tell; `shapes` has the network's own keys. This module applies both.
+tell; `shapes` has the network's own keys. A head that reads one of several features may take `widths=()` too,
+the channels of the backbone's features, empty where they are not known. This module applies both.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def _core_and_more(forms: Iterator[set[str]]) -> dict[str, list[str]]:
 
 def _with_each_option(name: str, options: Iterable[Option]) -> Iterator[Iterable[str]]:
     """The keys of the named network with each value of each option alone, where it can be built."""
-    from segstudio_zoo.identifying import optioned
+    from segstudio_zoo.skeletons import optioned
 
     for option in options:
         for value in trial_values(option):
@@ -158,7 +158,7 @@ def _with_each_option(name: str, options: Iterable[Option]) -> Iterator[Iterable
 
 def written() -> dict[str, Any]:
     """The file's content, from the networks as they are."""
-    from segstudio_zoo.identifying import skeleton
+    from segstudio_zoo.skeletons import skeleton
 
     models: dict[str, list[str]] = {}
     sizes: dict[str, int] = {}

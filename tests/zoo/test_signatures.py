@@ -14,10 +14,10 @@ from segstudio_zoo import (
     catalog,
     create_model,
     identify,
-    identifying,
     list_models,
     load_checkpoint,
     signatures,
+    skeletons,
 )
 from segstudio_zoo.names import resolve
 from tests.zoo.smallest import NUM_CLASSES, SMALLEST
@@ -46,7 +46,7 @@ def test_a_listed_network_is_identified_almost_without_building(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[str] = []
-    build = identifying._built
+    build = skeletons.built
 
     def counted(what: str, **arguments: object) -> nn.Module:
         built.append(what)
@@ -54,7 +54,7 @@ def test_a_listed_network_is_identified_almost_without_building(
 
     with torch.device("meta"):
         state = create_model(name, num_classes=23).state_dict()
-    monkeypatch.setattr(identifying, "_built", counted)
+    monkeypatch.setattr(skeletons, "built", counted)
     found = identify(state)
     assert found[0].name == name and found[0].options == {}
     assert found[0].num_classes == (None if name == "hrnet-w48" else 23)
@@ -209,3 +209,22 @@ def test_options_together_are_identified(family: str) -> None:
     found = identify(state)[0]
     assert resolve(found.name).segmentor is model_entry(family)
     assert {key: found.options.get(key) for key in options} == options
+
+
+@pytest.mark.parametrize(("levels", "name"), [("all", "fcn_r50-d8"), ("first", "fcn_mobilenet-v2-d8")])
+def test_the_features_that_fcn_reads_are_inferred_without_trying_networks(
+    levels: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with torch.device("meta"):
+        state = create_model(name, num_classes=23, levels=levels).state_dict()
+    tried: list[str] = []
+    build = skeletons.built
+
+    def counted(what: str, **arguments: object) -> nn.Module:
+        tried.append(what)
+        return build(what, **arguments)
+
+    monkeypatch.setattr(skeletons, "built", counted)
+    found = identify(state)[0]
+    assert (found.name, found.num_classes, found.options) == (name, 23, {"levels": levels})
+    assert len(tried) <= 8

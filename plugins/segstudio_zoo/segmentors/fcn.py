@@ -76,8 +76,8 @@ def build(
     return EncoderDecoder(backbone, head, side, num_classes=num_classes, align_corners=align_corners)
 
 
-def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """Widths and the auxiliary head from tensor shapes."""
+def infer_options(shapes: Mapping[str, Sequence[int]], widths: Sequence[int] = ()) -> dict[str, Any]:
+    """Widths and the auxiliary head from tensor shapes; with the backbone's `widths` which one is read."""
     options: dict[str, Any] = {"auxiliary": "auxiliary_head.conv_seg.weight" in shapes}
     if options["auxiliary"]:
         options["auxiliary_channels"] = shapes["auxiliary_head.conv_seg.weight"][1]
@@ -86,6 +86,11 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     options["num_convs"] = len(convs)
     if convs:
         options["channels"], options["kernel_size"] = shapes[convs[0]][0], shapes[convs[0]][-1]
+    entrance = "decode_head.convs.0.conv.weight" if convs else "decode_head.conv_seg.weight"
+    if widths and (convs or not options["concat_input"]):
+        told = {widths[-1]: "last", widths[0]: "first", sum(widths): "all"}
+        if len(told) == 3:  # features of one width tell nothing
+            options["levels"] = told.get(shapes[entrance][1], "last")
     return options
 
 
