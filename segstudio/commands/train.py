@@ -1,4 +1,7 @@
-"""Train a network in a run folder: start or resume one, make a new one, or work off a queue of them."""
+"""Train a network in a run folder: start or resume one, make a new one, or work off a queue of them.
+
+With --pretrain it learns from pictures alone, and what it leaves is what other trainings start from.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segstudio.core.errors import UserError
-from segstudio.core.recipe import OPTIMIZERS, PRECISIONS, Recipe, RunClass
+from segstudio.core.recipe import OPTIMIZERS, PRECISIONS, PRETRAINING_BEGINS_WITH, Recipe, RunClass
 from segstudio.core.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from segstudio.plugin_api import ModelSpec
+    from segstudio.plugin_api import ModelSpec, PretrainingSpec
 
 # Recipe fields that have a flag of their own, with the type of the flag.
 _NUMBERS: dict[str, type] = {
@@ -45,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queue", type=Path, metavar="DIR", help="train every queued run in DIR")
     new = parser.add_argument_group("a new run")
     new.add_argument("--model", metavar="NAME")
+    new.add_argument(
+        "--pretrain", metavar="NAME", help="learn from --images without labels; see models --pretraining"
+    )
     new.add_argument("--images", type=Path, metavar="DIR")
     new.add_argument(
         "--labels", type=Path, metavar="DIR", help="PNG files of class indices, named like images"
@@ -63,10 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the model"
     )
     new.add_argument("--crop", metavar="WxH", help="in pixels; default 512x512 or the images' own size")
-    new.add_argument("--scale", metavar="LOW-HIGH", help="random scaling; default 0.5-2.0")
+    new.add_argument(
+        "--scale",
+        metavar="LOW-HIGH",
+        help="random scaling; default 0.5-2.0 (--pretrain: share of the area, 0.2-1)",
+    )
     new.add_argument("--no-flip", action="store_true")
     new.add_argument("--class-weights", choices=("none", "frequency"), default="none")
-    new.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd")
+    new.add_argument("--optimizer", choices=OPTIMIZERS, help="default: sgd (--pretrain: adamw)")
     new.add_argument("--precision", choices=PRECISIONS, default="32")
     new.add_argument("--device", default="auto", metavar="NAME")
     new.add_argument("--create-only", action="store_true", help="make the run, do not train yet")
@@ -82,10 +92,10 @@ def run(args: argparse.Namespace) -> int:
         good, bad = work_off(args.queue)
         print(f"{good} trained, {bad} failed", file=sys.stderr)
         return 0 if not bad else (1 if good else 2)
-    if args.model:
-        if args.run is not None:
-            raise UserError("Give either a run folder or --model, not both")
-        folder = _create(args)
+    if args.model or args.pretrain:
+        if args.run is not None or (args.model and args.pretrain):
+            raise UserError("Give one of a run folder, --model and --pretrain")
+        folder = _create(args) if args.model else _create_pretraining(args)
         if args.create_only:
             print(folder.path)
             return 0
@@ -123,25 +133,15 @@ def _create(args: argparse.Namespace) -> RunFolder:
         pairs += new_run.pairs_in_folders(args.val_images, args.val_labels or args.labels, "val")
     else:
         pairs = new_run.split_pairs(pairs, args.val_share)
-    classes = _classes(args, [pair.label for pair in pairs])
-    values: dict[str, Any] = {
-        name: getattr(args, name) for name in _NUMBERS if getattr(args, name) is not None
-    }
     recipe = Recipe(
         model=spec.id,
-        classes=classes,
+        classes=_classes(args, [pair.label for pair in pairs]),
         options=parse_options(spec, args.option),
-        title=args.title,
-        weights=str(Path(args.weights).absolute()) if args.weights else "",
-        plugin_files=tuple(str(Path(file).absolute()) for file in args.plugin),
         crop=_crop(args.crop, pairs[0].image),
-        scale=_scale(args.scale),
-        flip=not args.no_flip,
+        scale=_scale(args.scale) or (0.5, 2.0),
         class_weights=args.class_weights,
-        optimizer=args.optimizer,
-        precision=args.precision,
-        device=args.device,
-        **values,
+        optimizer=args.optimizer or "sgd",
+        **_values(args),
     )
 
     def tell(fraction: float, text: str) -> None:
@@ -151,6 +151,58 @@ def _create(args: argparse.Namespace) -> RunFolder:
             )
 
     folder = new_run.create_from_pairs(args.out, recipe, pairs, ignored=args.ignore, tell=tell)
+    return _with_command(folder)
+
+
+def _create_pretraining(args: argparse.Namespace) -> RunFolder:
+    from segstudio.core import new_run
+    from segstudio.registry import Registry
+
+    for name in ("images", "out"):
+        if getattr(args, name) is None:
+            raise UserError(f"A new run needs --{name}")
+    if args.labels is not None:
+        raise UserError("--pretrain learns from pictures alone", action="Leave --labels out.")
+    _, spec = Registry(args.plugin).find_pretraining(args.pretrain)
+    images, held_out = new_run.images_in_folder(args.images, 0 if args.val_images else args.val_share)
+    if args.val_images is not None:
+        held_out, _ = new_run.images_in_folder(args.val_images)
+    options = parse_options(spec, args.option)
+    size = options.pop("image_size", None) or next(
+        (option.default for option in spec.options if option.name == "image_size"), (224, 224)
+    )
+    assert isinstance(size, tuple)
+    changes = {"lr": spec.rate, **_values(args)}
+    if args.scale:
+        changes["scale"] = _scale(args.scale)
+    if args.optimizer:
+        changes["optimizer"] = args.optimizer
+    recipe = Recipe(
+        model=spec.id,
+        classes=(),
+        task="pretraining",
+        options=options,
+        crop=_size(args.crop) if args.crop else (size[-1], size[0]),
+        **{**PRETRAINING_BEGINS_WITH, **changes},
+    )
+    return _with_command(new_run.create_for_pretraining(args.out, recipe, images, held_out))
+
+
+def _values(args: argparse.Namespace) -> dict[str, Any]:
+    """Fields of a recipe that every task has, as they were given."""
+    numbers = {name: getattr(args, name) for name in _NUMBERS if getattr(args, name) is not None}
+    return {
+        "title": args.title,
+        "weights": str(Path(args.weights).absolute()) if args.weights else "",
+        "plugin_files": tuple(str(Path(file).absolute()) for file in args.plugin),
+        "flip": not args.no_flip,
+        "precision": args.precision,
+        "device": args.device,
+        **numbers,
+    }
+
+
+def _with_command(folder: RunFolder) -> RunFolder:
     command = "segstudio " + shlex.join(sys.argv[1:])
     (folder.path / "command.txt").write_text(command + "\n", encoding="utf-8")
     return folder
@@ -173,7 +225,7 @@ def _classes(args: argparse.Namespace, labels: Sequence[Path]) -> tuple[RunClass
     return tuple(RunClass(f"Class {index}", palette[index]) for index in range(highest + 1))
 
 
-def parse_options(spec: ModelSpec, words: Sequence[str]) -> dict[str, Any]:
+def parse_options(spec: ModelSpec | PretrainingSpec, words: Sequence[str]) -> dict[str, Any]:
     """`KEY=VALUE` words as the option types the model declares. Raises UserError naming the valid ones."""
     known = {option.name: option for option in spec.options}
     result: dict[str, Any] = {}
@@ -194,6 +246,8 @@ def parse_options(spec: ModelSpec, words: Sequence[str]) -> dict[str, Any]:
                 ]
             elif option.kind == "ints":
                 value = tuple(int(part) for part in text.replace("x", ",").split(","))
+            elif option.kind == "weights":
+                value = str(Path(text).absolute())
             elif option.kind in ("int", "float"):
                 value = int(text) if option.kind == "int" else float(text)
         except (ValueError, KeyError, StopIteration) as error:
@@ -209,6 +263,10 @@ def _crop(text: str | None, image: Path) -> tuple[int, int]:
 
         header = read_header(image)
         return min(512, -(-header.width // 32) * 32), min(512, -(-header.height // 32) * 32)
+    return _size(text)
+
+
+def _size(text: str) -> tuple[int, int]:
     try:
         width, _, height = text.lower().partition("x")
         return int(width), int(height or width)
@@ -216,9 +274,9 @@ def _crop(text: str | None, image: Path) -> tuple[int, int]:
         raise UserError(f"--crop is {text!r}, expected WxH such as 512x384") from error
 
 
-def _scale(text: str | None) -> tuple[float, float]:
+def _scale(text: str | None) -> tuple[float, float] | None:
     if text is None:
-        return 0.5, 2.0
+        return None
     try:
         low, _, high = text.partition("-")
         return float(low), float(high or low)

@@ -209,6 +209,39 @@ def create_pretraining_from_project(
     return RunFolder.create(path, recipe, samples)
 
 
+def create_for_pretraining(
+    path: Path, recipe: Recipe, images: Sequence[Path], held_out: Sequence[Path] = ()
+) -> RunFolder:
+    """A queued pre-training run over image files; validation is on `held_out`.
+
+    Raises UserError naming the first file that cannot be read.
+    """
+    from segstudio.core.images import read_header
+
+    samples = []
+    parts: tuple[tuple[Split, Sequence[Path]], ...] = (("train", images), ("val", held_out))
+    for split, files in parts:
+        for file in files:
+            header = read_header(file)
+            samples.append(Sample(str(file.absolute()), "", split, header.width, header.height))
+    return RunFolder.create(path, recipe, samples)
+
+
+def images_in_folder(folder: Path, share: float = 0.0) -> tuple[list[Path], list[Path]]:
+    """Image files in `folder` and below: those to train on, and about `share` held out by their names.
+
+    Raises UserError where there are none.
+    """
+    files = _files(folder, IMAGE_SUFFIXES)
+    if not files:
+        raise UserError("There are no images", where=f"in {folder}")
+    if share <= 0 or len(files) < 2:
+        return files, []
+    ranked = sorted(files, key=lambda file: zlib.crc32(file.name.encode("utf-8", "surrogateescape")))
+    held_out = set(ranked[: min(len(files) - 1, max(1, round(share * len(files))))])
+    return [file for file in files if file not in held_out], sorted(held_out)
+
+
 def _project_table(mapping: Mapping[int, int], ignore: int) -> NDArray[np.int64]:
     table = np.full(65536, ignore, np.int64)
     for identifier, index in mapping.items():

@@ -24,6 +24,17 @@ PRECISIONS = ("32", "bf16", "16")
 CLASS_WEIGHTS = ("none", "frequency")
 TASKS = ("segmentation", "pretraining")
 
+PRETRAINING_BEGINS_WITH: dict[str, Any] = {
+    "epochs": 100,
+    "batch": 16,
+    "scale": (0.2, 1.0),
+    "color": 0.0,
+    "optimizer": "adamw",
+    "weight_decay": 0.05,
+}
+"""What a new pre-training recipe has where nobody chose: He et al. (2111.06377), appendix A.1, with epochs
+and a batch for one computer."""
+
 
 @dataclass(frozen=True)
 class RunClass:
@@ -38,6 +49,8 @@ class Recipe:
     """What is trained, on what, and how. Sizes are (width, height) in pixels, rates per optimiser step.
 
     `task` is "segmentation" (masks, from labels) or "pretraining" (from pictures alone, without classes).
+    There `model` is a way of pre-training, and a crop is a part of the image with a share of its area drawn
+    from `scale`, brought to the size `crop`.
 
     `steps_per_epoch` 0 means once over the training images. `crop` is cut from the image after scaling by
     a factor drawn log-uniformly from `scale`. `color` is the strength of brightness, contrast, saturation
@@ -120,6 +133,8 @@ def _first_problem(recipe: Recipe) -> str:
         if getattr(recipe, name) not in choices:
             return f"{name} is {getattr(recipe, name)!r}, expected one of {', '.join(choices)}"
     if recipe.task == "pretraining":
+        if recipe.scale[1] > 1:
+            return f"scale goes up to {recipe.scale[1]}, expected shares of the image of at most 1"
         return ""
     if recipe.num_classes < 2:
         return f"there are {recipe.num_classes} classes, expected at least 2"

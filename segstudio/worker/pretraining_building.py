@@ -1,4 +1,4 @@
-"""From a plugin's way of pre-training to a module: options, files of weights among them, and its own weights."""
+"""From a plugin's way of pre-training to a module: its options, files of weights among them, and weights."""
 
 from __future__ import annotations
 
