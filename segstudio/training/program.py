@@ -72,7 +72,8 @@ def _train(folder: RunFolder, recipe: Recipe, lease: Lease | None, *, first_rank
             done = training.progress.epoch
             report.start(resumed_at=training.steps_done)
             verb = f"resumed after epoch {done}" if training.steps_done else "started"
-            report.log(f"{verb}: {trainee.spec.title}, {recipe.num_classes} classes, on {fabric.device}")
+            on_what = f"{recipe.num_classes} classes" if recipe.classes else "without labels"
+            report.log(f"{verb}: {trainee.spec.title}, {on_what}, on {fabric.device}")
             for note in trainee.notes:
                 report.log(note)
         try:
