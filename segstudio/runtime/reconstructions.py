@@ -136,6 +136,7 @@ class RatioSweep(QObject):
     ended = Signal(bool)
     failed = Signal(object)  # UserError
 
+    PASSES, QUICK_MS = 3, 300.0  # of a quick network, the fastest pass is the least disturbed by others
     RATIOS = tuple(percent / 100 for percent in range(10, 96, 5))
 
     def __init__(self, worker: WorkerClient, parent: QObject | None = None) -> None:
@@ -145,6 +146,7 @@ class RatioSweep(QObject):
         self._weights: PretrainedWeights | None = None
         self._about = Question("")
         self._warms_up = False
+        self._taken: list[float] = []  # milliseconds of the passes at the ratio in hand
 
     @property
     def is_running(self) -> bool:
@@ -154,7 +156,7 @@ class RatioSweep(QObject):
         """Goes through all ratios on the picture of `about`, with its masking and seed."""
         self.cancel()
         self._weights, self._about = weights, about
-        self._left = list(self.RATIOS)
+        self._left, self._taken = list(self.RATIOS), []
         self._warms_up = True  # the first pass of a size also brings memory into order: it is not counted
         self._send()
 
@@ -185,9 +187,12 @@ class RatioSweep(QObject):
         if self._warms_up:
             self._warms_up = False
         else:
-            ratio = self._left.pop(0)
-            if answer.mean_error is not None:
-                self.measured.emit(ratio, answer.mean_error, answer.ms)
+            self._taken.append(answer.ms)
+            if len(self._taken) == self.PASSES or answer.ms > self.QUICK_MS:
+                ratio, fastest = self._left.pop(0), min(self._taken)
+                self._taken = []
+                if answer.mean_error is not None:
+                    self.measured.emit(ratio, answer.mean_error, fastest)
         if self._left:
             self._send()
         else:

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from segstudio.core.crops import centre_crop
 from segstudio.core.errors import UserError
 from segstudio.plugin_api import Pictures, Plugin, Preprocess, PretrainingSpec
 from segstudio.registry import Registry, plugin_error
 from segstudio.worker import devices
-from segstudio.worker.checkpoints import WeightsFile, read_weights
+from segstudio.worker.checkpoints import read_weights
 from segstudio.worker.control import Control
+from segstudio.worker.pretraining_building import build_pretraining
 
 _KEPT = 2
 
@@ -125,48 +126,15 @@ class Reconstructor:
 
 def _load(registry: Registry, model: Mapping[str, Any], path: Path, device: torch.device) -> _Loaded:
     plugin, spec = registry.find_pretraining(str(model["pretraining"]))
-    if spec.unavailable:
-        raise UserError(f"{spec.title} cannot run on this computer: {spec.unavailable}")
     weights = read_weights(path)
     if weights.facts.model and weights.facts.model != spec.id:
         raise UserError(f"{path.name} holds weights of {weights.facts.model}, not of {spec.id}")
-    build = registry.resolve(plugin, spec.build)
-    try:
-        module = build(spec.name, **_options(spec, weights, model.get("options") or {}))
-    except UserError:
-        raise
-    except Exception as error:
-        raise plugin_error(plugin.title, f"{spec.title} cannot be built", error) from error
-    if not isinstance(module, nn.Module) or not callable(getattr(module, "pictures", None)):
-        raise UserError(f"{plugin.title}: {spec.title} has no pictures to show")
-    try:
-        module.load_state_dict(weights.tensors)
-    except RuntimeError as error:
-        raise UserError(f"{path.name} does not fit {spec.title}", details=str(error)) from error
+    asked = {**weights.facts.options, **(model.get("options") or {})}
+    options = {option.name: asked.get(option.name, option.default) for option in spec.options}
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    module = build_pretraining(registry, plugin, spec, options, weights)
     module.eval().to(device)
     return _Loaded(module, spec, plugin, weights.facts.preprocess or spec.preprocess, device)
-
-
-def _options(spec: PretrainingSpec, weights: WeightsFile, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What the network is built with: as the file says, then as asked for.
-
-    Of an option of kind "weights" the file's own tensors are taken, which were learned or kept with it.
-    """
-    given = {**weights.facts.options, **asked}
-    chosen: dict[str, Any] = {}
-    for option in spec.options:
-        value = given.get(option.name, option.default)
-        if option.kind == "weights":
-            prefix = f"{option.name}."
-            own = {
-                key.removeprefix(prefix): tensor
-                for key, tensor in weights.tensors.items()
-                if key.startswith(prefix)
-            }
-            chosen[option.name] = own or (read_weights(Path(str(value))).tensors if value else None)
-        else:
-            chosen[option.name] = tuple(value) if isinstance(value, list) else value
-    return chosen
 
 
 def _normalised(picture: NDArray[np.uint8], preprocess: Preprocess) -> Tensor:

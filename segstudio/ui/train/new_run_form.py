@@ -253,6 +253,7 @@ class NewRunForm(QWidget):
         fitting.sort(key=lambda spec: backbones.index(spec.backbone))
         if fitting and self.spec not in fitting:
             self.choose(fitting[0].id)
+        self.fields.fit_finetuning()
         self.weights.setText(weights)
 
     @property

@@ -205,12 +205,11 @@ class PatchStage(QWidget):
         assert self._hidden is not None
         state = "hidden" if self._hidden[cell] else "seen"
         answer = self._answer
-        known = answer is not None and answer.error is not None and answer.error.shape == self._hidden.shape
         words = f"row {cell[0] + 1}, column {cell[1] + 1} · {state}"
-        if known and answer is not None and answer.error is not None and np.isfinite(answer.error[cell]):
-            asked = answer.hidden is not None and bool(answer.hidden[cell]) == bool(self._hidden[cell])
-            if asked:
-                words += f" · error {answer.error[cell]:.3f}"
+        if answer is None or answer.error is None or answer.hidden is None or not self._hidden[cell]:
+            return words  # what was seen is not guessed
+        if answer.hidden[cell] and np.isfinite(answer.error[cell]):
+            words += f" · error {answer.error[cell]:.3f}"
         return words
 
     # -- mouse and keys ------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ _PRETRAINING: dict[str, Any] = {
     "weight_decay": 0.05,
 }
 _WARMUP_SHARE = 0.05
+_FINETUNING_RATE = 0.0001
 
 
 class RecipeFields(QObject):
@@ -168,6 +169,12 @@ class RecipeFields(QObject):
             self.crop_width.setValue(size[1])
         self._crop_is_chosen = chosen
         self.lr.setValue(rate)
+
+    def fit_finetuning(self) -> None:
+        """Begins where BEiT and MAE do when they go on with masks (2106.08254, appendix; 2111.06377, A.4)."""
+        self.optimizer.setCurrentIndex(OPTIMIZERS.index("adamw"))
+        self.lr.setValue(_FINETUNING_RATE)
+        self.weight_decay.setValue(0.05)
 
     def fit_warmup(self, images: int) -> None:
         """Warm-up over the first steps of a pre-training, where nobody chose another."""
