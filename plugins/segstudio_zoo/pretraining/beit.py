@@ -5,14 +5,14 @@ Bao, Dong, Piao, Wei, "BEiT: BERT Pre-Training of Image Transformers", ICLR 2022
 transformer predicts the visual token of each (cross-entropy over the vocabulary). Ablations of section 3.3
 are options: masks at random, pixels in place of tokens, all patches recovered.
 
-Tokens come from a discrete VAE, see `discrete_vae`.
+Tokens come from a discrete VAE, see `discrete_vae`; both together are trained by `visual_tokens`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,10 +23,13 @@ from segstudio_zoo.backbones.beit import SIZES, Beit, trunk
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.key_transforms import join_parts
 from segstudio_zoo.layers.position import position_for, trained_grid
-from segstudio_zoo.pretraining.masking import Masking, draw_mask
+from segstudio_zoo.pretraining.masking import Masking
+from segstudio_zoo.pretraining.patches import drawn_masks
 
 VOCABULARY = 8192
 MASK_RATIO = 0.4
+SPREAD = 0.02
+"""Weights are drawn with this deviation and from within it."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,11 @@ class MaskedImageModel(nn.Module):
         self.masking, self.mask_ratio = masking, mask_ratio
         self.encoder = encoder
         self.mask_token = nn.Parameter(torch.zeros(1, 1, encoder.dim))
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.norm = nn.LayerNorm(encoder.dim, eps)
         channels = encoder.patch_embed.projection.in_channels
         width = vocabulary if target == "tokens" else encoder.patch**2 * channels
         self.lm_head = nn.Linear(encoder.dim, width)
-        nn.init.trunc_normal_(self.lm_head.weight, std=0.02)
-        nn.init.zeros_(self.lm_head.bias)
+        draw_weights(self)
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> Prediction:
         """`image` (N, 3, H, W) normalised; `mask` (N, L) bool, True = hidden, drawn unless given."""
@@ -94,9 +95,8 @@ class MaskedImageModel(nn.Module):
 
     def draw_masks(self, count: int, size: tuple[int, int]) -> Tensor:
         """(count, L) bool on the CPU."""
-        rng = np.random.default_rng(int(torch.randint(0, 2**31 - 1, ())))
-        masks = [draw_mask(self.masking, size, self.mask_ratio, rng).ravel() for _ in range(count)]
-        return torch.from_numpy(np.stack(masks))
+        seed = int(torch.randint(0, 2**31 - 1, ()))
+        return drawn_masks(self.masking, size, self.mask_ratio, count, seed).flatten(1)
 
     def losses(self, image: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Loss]:
         """`target` (N, L) int64 tokens of all patches, or with target "pixels" their values (N, L, p p 3).
@@ -112,6 +112,28 @@ class MaskedImageModel(nn.Module):
         return {"mim": Loss(F.cross_entropy(found.logits[chosen], target[chosen], reduction="sum"), count)}
 
 
+def draw_weights(model: MaskedImageModel) -> None:
+    """First weights (section 2.5): all within [-0.02, 0.02], tables zero; then the last projection of both
+    branches of block l is divided by sqrt(2 l)."""
+    encoder = model.encoder
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            _draw(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for token in (encoder.cls_token, model.mask_token, encoder.pos_embed):
+        if token is not None:
+            _draw(token)
+    with torch.no_grad():
+        for place, block in enumerate(encoder.layers, start=1):
+            for weight in (block.attn.proj.weight, block.ffn.layers[1].weight):
+                weight.div_(math.sqrt(2 * place))
+
+
+def _draw(weight: Tensor) -> None:
+    nn.init.trunc_normal_(weight, std=SPREAD, a=-SPREAD, b=SPREAD)
+
+
 def build(
     size: str = "base",
     *,
@@ -123,7 +145,7 @@ def build(
     mask_ratio: float = MASK_RATIO,
     drop_path_rate: float = 0.1,
 ) -> MaskedImageModel:
-    """BEiT-base or -large with one bias table shared by all layers, as the authors pre-train it."""
+    """A BEiT with one bias table shared by all layers, as the authors pre-train it."""
     dim, depth, heads, _, layer_scale = SIZES[f"beit-{size}"]
     encoder = trunk(
         dim,
