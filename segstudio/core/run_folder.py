@@ -89,7 +89,8 @@ class RunFolder:
         if folder.exists:
             raise UserError("There is already a run", where=str(folder.path), action="Choose a new folder.")
         if not any(sample.split == "train" for sample in samples):
-            raise UserError("There are no training images with labels", where=str(folder.path))
+            kind = "images to train on" if recipe.task == "pretraining" else "training images with labels"
+            raise UserError(f"There are no {kind}", where=str(folder.path))
         recipe.checked()
         for part in (folder.path, folder.checkpoints, folder.labels, folder.previews):
             part.mkdir(parents=True, exist_ok=True)

@@ -82,7 +82,7 @@ class PretrainingObjective:
         losses: Mapping[str, Loss] = model.losses(image)
         return losses
 
-    @torch.inference_mode()
+    @torch.no_grad()  # and not inference_mode: tables that a network keeps must serve training, too
     def validate(
         self, module: nn.Module, epoch: int, fabric: Fabric, stop: Callable[[], bool]
     ) -> Verdict | None:

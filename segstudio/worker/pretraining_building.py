@@ -26,8 +26,9 @@ def build_pretraining(
 ) -> nn.Module:
     """The module, with the tensors of `weights` where they are given.
 
-    A file that an option names is read from the disk; for weights that a run of this spec left it need not be
-    there any longer, as they hold what was in it under the option's name. Raises UserError.
+    A file that an option names is read from the disk. With weights that a run of this spec left, it need not
+    be there any longer: they hold what was in it under the option's name, or it was only what the run began
+    with. Raises UserError.
     """
     if spec.unavailable:
         raise UserError(f"{spec.title} cannot run here: {spec.unavailable}")
@@ -35,7 +36,8 @@ def build_pretraining(
     arguments = dict(options)
     for option in spec.options:
         if option.kind == "weights":
-            arguments[option.name] = _tensors(option.name, arguments.get(option.name), kept)
+            path = arguments.get(option.name) if weights is None else None
+            arguments[option.name] = _tensors(option.name, path, kept)
     build = registry.resolve(plugin, spec.build)
     try:
         module = build(spec.name, **arguments)
