@@ -252,11 +252,33 @@ def test_a_switch_over_classes_lists_the_classes_of_the_weights(qtbot):
     card.show()
     told = []
     card.changed.connect(told.append)
-    box = card.class_rows["absent"]
+    box = card.lists["absent"]
     assert [box.itemText(place) for place in range(box.count())] == ["None", "road", "sky", "car"]
     box.setFocus()
     for key in (Qt.Key.Key_Down, Qt.Key.Key_Down, Qt.Key.Key_Up, Qt.Key.Key_Up):
         QTest.keyClick(box, key)
     assert told == [{"absent": 0}, {"absent": 1}, {"absent": 0}, {}]
     again = SwitchesCard((absent,), {"absent": 2}, parent, class_names=("road", "sky", "car"))
-    assert again.class_rows["absent"].currentText() == "car"
+    assert again.lists["absent"].currentText() == "car"
+
+
+def test_no_switch_reaches_beyond_its_card(qtbot):
+    """Few choices stand beside the title, some under it, many are a list."""
+    specs = tuple(
+        SwitchSpec(f"s{number}", f"A part of {number} choices", "net:part", choices, choices[0])
+        for number, choices in enumerate(
+            ((True, False), ("as built", "1,1,1", "1,2,1", "1,2,4"), tuple("abcdefghijklmnopqrstu"))
+        )
+    )
+    parent = QWidget()
+    parent.resize(400, 400)
+    qtbot.addWidget(parent)
+    parent.show()
+    card = SwitchesCard(specs, {"s2": "t"}, parent)
+    card.show()
+    qtbot.waitUntil(lambda: card.rows["s0"].isVisible())
+    assert (set(card.rows), set(card.lists)) == ({"s0", "s1"}, {"s2"})
+    assert card.lists["s2"].currentText() == "t"
+    for control in (*card.rows.values(), *card.lists.values()):
+        assert control.width() >= control.sizeHint().width()
+        assert card.rect().contains(control.geometry())

@@ -13,6 +13,9 @@ from segstudio.ui.widgets.labels import label, set_role
 from segstudio.ui.widgets.segmented import Segment, SegmentedControl
 
 WIDTH = 264
+_MARGIN, _SPACING = 10, 8
+_INSIDE = WIDTH - 2 * _MARGIN
+_LIST_WIDTH = 128
 
 
 class SwitchesCard(QFrame):
@@ -44,10 +47,10 @@ class SwitchesCard(QFrame):
         self._specs = specs
         self._values = dict(values)
         self.rows: dict[str, SegmentedControl] = {}
-        self.class_rows: dict[str, QComboBox] = {}
+        self.lists: dict[str, QComboBox] = {}
         self.outputs: QComboBox | None = None
         column = QVBoxLayout(self)
-        column.setContentsMargins(10, 8, 10, 8)
+        column.setContentsMargins(_MARGIN, 8, _MARGIN, 8)
         column.setSpacing(8)
         if outputs:
             self.outputs = box = _output_box(outputs, output)
@@ -64,30 +67,7 @@ class SwitchesCard(QFrame):
             head.addWidget(label("same weights", role="t2", size=12))
             column.addLayout(head)
         for spec in specs:
-            row = QHBoxLayout()
-            name = label(spec.title, size=12)
-            name.setToolTip(spec.help)
-            row.addWidget(name)
-            row.addStretch(1)
-            column.addLayout(row)
-            if spec.per_class:
-                row.addWidget(self._class_row(spec, class_names))
-                continue
-            texts = [_word(choice, spec) for choice in spec.choices]
-            control = SegmentedControl(
-                [
-                    Segment(text, tip=_tip(choice, spec))
-                    for text, choice in zip(texts, spec.choices, strict=True)
-                ],
-                tall=24,
-                name=spec.title,
-            )
-            chosen = self._values.get(spec.id, spec.trained)
-            if chosen in spec.choices:
-                control.set_current(spec.choices.index(chosen))
-            control.changed.connect(lambda index, spec=spec: self._choose(spec, spec.choices[index]))
-            self.rows[spec.id] = control
-            row.addWidget(control)
+            self._add_row(column, spec, class_names)
         foot = QHBoxLayout()
         self._against = label("As trained", role="t2", size=12)
         self._loss = label("", role="warn", size=12)
@@ -103,19 +83,55 @@ class SwitchesCard(QFrame):
         self._loss.setText(loss)
         set_role(self._loss, "warn" if worse else "ok")
 
-    def _class_row(self, spec: SwitchSpec, class_names: tuple[str, ...]) -> QComboBox:
+    def _add_row(self, column: QVBoxLayout, spec: SwitchSpec, class_names: tuple[str, ...]) -> None:
+        """Segments where they have room, else a list; under the title where beside it there is too little."""
+        name = label(spec.title, size=12)
+        name.setToolTip(spec.help)
+        control: QWidget | None = None if spec.per_class else self._segments(spec)
+        if control is None or control.sizeHint().width() > _INSIDE:
+            control = self._list(spec, class_names)
+        if isinstance(control, SegmentedControl):
+            self.rows[spec.id] = control
+        wanted = min(control.sizeHint().width(), control.maximumWidth())
+        beside = name.sizeHint().width() + _SPACING + wanted <= _INSIDE
+        row = QHBoxLayout()
+        row.addWidget(name)
+        row.addStretch(1)
+        column.addLayout(row)
+        if beside:
+            row.addWidget(control)
+        else:
+            column.addWidget(control)
+
+    def _segments(self, spec: SwitchSpec) -> SegmentedControl:
+        control = SegmentedControl(
+            [Segment(_word(choice, spec), tip=_tip(choice, spec)) for choice in spec.choices],
+            tall=24,
+            name=spec.title,
+        )
+        chosen = self._values.get(spec.id, spec.trained)
+        if chosen in spec.choices:
+            control.set_current(spec.choices.index(chosen))
+        control.changed.connect(lambda index: self._choose(spec, spec.choices[index]))
+        return control
+
+    def _list(self, spec: SwitchSpec, class_names: tuple[str, ...]) -> QComboBox:
         box = QComboBox()
-        box.setMaximumWidth(128)
+        box.setMaximumWidth(_LIST_WIDTH if spec.per_class else _INSIDE)
         box.setAccessibleName(spec.title)
         box.setToolTip(spec.help)
         for value in spec.values(len(class_names)):
-            if isinstance(value, int) and value not in spec.choices:
+            if spec.per_class and isinstance(value, int) and value not in spec.choices:
                 box.addItem(class_names[value], value)
+            elif spec.per_class and value == spec.trained:
+                box.addItem("None", value)
             else:
-                box.addItem("None" if value == spec.trained else str(value), value)
-        box.setCurrentIndex(max(0, box.findData(self._values.get(spec.id, spec.trained))))
+                box.addItem(_word(value, spec), value)
+        chosen = self._values.get(spec.id, spec.trained)
+        values = [box.itemData(place) for place in range(box.count())]
+        box.setCurrentIndex(values.index(chosen) if chosen in values else 0)
         box.activated.connect(lambda: self._choose(spec, box.currentData()))
-        self.class_rows[spec.id] = box
+        self.lists[spec.id] = box
         return box
 
     def _choose(self, spec: SwitchSpec, value: Any) -> None:
