@@ -23,7 +23,7 @@ def _spec(entry: SegmentorEntry, name: str) -> ModelSpec:
     settings = found.settings
     options = tuple(
         _with_default(option, settings.get(option.name, option.default))
-        for option in (*entry.options, *found.backbone.options, *_COMMON)
+        for option in (*entry.options, *found.backbone.options_of(found.variant), *_COMMON)
     )
     values = {option.name: option.default for option in options}
     absent = absent_parts(entry, values)

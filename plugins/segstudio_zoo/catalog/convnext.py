@@ -89,6 +89,7 @@ ENTRIES = (
             for size in _FIRST
         ),
         options=(*_STEPS, _ROADMAP),
+        only_of=(("roadmap", "convnext-tiny"),),
         probes=(RECEPTIVE_FIELD,),
         parts=(
             "4x4 patchify stem, layer norm and 2x2 downsampling between stages, ratio 3:3:9:3",

@@ -76,7 +76,8 @@ class BackboneEntry:
     `build` ("module:function") is called as `build(variant_name, output_stride=None|8|16|32,
     in_channels=3, **options)`. `output_strides` are those it can be built for: (32,) for a pyramid that
     cannot be dilated, (8, 16, 32) for a residual network, (16,) for a plain transformer with patch 16
-    (use () where the notion does not fit: then "-dN" is refused).
+    (use () where the notion does not fit: then "-dN" is refused). `only_of`: (option, variant) where no other
+    variant has the option.
     """
 
     id: str
@@ -93,10 +94,16 @@ class BackboneEntry:
     look_at: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()
     search_aliases: tuple[str, ...] = ()
+    only_of: tuple[tuple[str, str], ...] = ()
     min_size: int = 1
     size_divisor: int = 1
     preprocess: Preprocess = IMAGENET
     reference_checked: bool = False
+
+    def options_of(self, variant: BackboneVariant) -> tuple[Option, ...]:
+        """The options that `variant` has."""
+        owners = dict(self.only_of)
+        return tuple(o for o in self.options if owners.get(o.name, variant.name) == variant.name)
 
 
 @dataclass(frozen=True, slots=True)
