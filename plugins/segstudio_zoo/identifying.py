@@ -253,7 +253,10 @@ def _searched(
     if 2 * problems > len(state):  # another network altogether
         return
     resolved = resolve(name)
-    declared = (*(resolved.segmentor.options if resolved.segmentor else ()), *resolved.backbone.options_of(resolved.variant))
+    declared = (
+        *(resolved.segmentor.options if resolved.segmentor else ()),
+        *resolved.backbone.options_of(resolved.variant),
+    )
     chosen = fitting_options(declared, start, partial(misfit, name))
     if chosen is None:
         return
