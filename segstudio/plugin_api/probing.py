@@ -39,6 +39,10 @@ class ProbeMap:
     Cell (r, c) of a map covers input pixels [offset + r * stride, offset + (r + 1) * stride) in y, and the
     same in x. `stride` and `offset` are (y, x) in input pixels. `query_cell` is the (row, column) of the
     cell the query fell into. `labels` name rows or entries where they have names.
+
+    `extras` of attention may tell what it costs at this size: `scores` (how many are computed, of what says
+    `scores_of`, such as "a hop"), `score_bytes` (what they take if they are held at once), and where those
+    of full attention are others, `full_scores` and `full_bytes`.
     """
 
     values: NDArray[np.float32]

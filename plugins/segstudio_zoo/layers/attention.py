@@ -10,17 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BiasRows = Callable[[Tensor], Tensor]
-"""(n,) indices of queries -> (heads, n, keys): what is added to the scaled scores of these queries."""
-
 _CHUNK = 1024
+
+
+class BiasRows(Protocol):
+    """What is added to scaled scores, without a matrix of all queries times all keys."""
+
+    def __call__(self, queries: Tensor, keys: Tensor | None = None) -> Tensor:
+        """(n,) indices of queries and (m,) of keys, None for all of them -> (heads, n, m)."""
+        ...
 
 
 @dataclass
@@ -28,12 +34,14 @@ class AttentionRecord:
     """Queries and keys of one attention module for the first image of a batch.
 
     `query` (heads, Lq, d) and `key` (heads, Lk, d). Rows are softmax(scale q kᵀ + bias) over the keys.
+    Beside them one log-sum-exp a row is kept from the first column on: each further one costs Lq products.
     """
 
     query: Tensor
     key: Tensor
     scale: float
     bias: BiasRows | None = None
+    _normaliser: Tensor | None = field(default=None, init=False, repr=False)
 
     @property
     def heads(self) -> int:
@@ -41,8 +49,9 @@ class AttentionRecord:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the kept queries and keys."""
-        return self.query.nbytes + self.key.nbytes
+        """Bytes of the kept queries, keys and log-sum-exps."""
+        normaliser = 0 if self._normaliser is None else self._normaliser.nbytes
+        return self.query.nbytes + self.key.nbytes + normaliser
 
     def scores(self, index: Tensor) -> Tensor:
         """Scores before the softmax of the queries `index` (n,): (heads, n, Lk)."""
@@ -60,9 +69,19 @@ class AttentionRecord:
 
     def column(self, index: int, head: int | None = None) -> Tensor:
         """How much each query attends to the key `index`: (Lq,). Columns need not sum to 1."""
-        parts = [self.rows(chunk)[:, :, index].clone() for chunk in self._chunks()]  # a view keeps its rows
-        column = torch.cat(parts, dim=1)
+        scores = self.scale * (self.query @ self.key[:, index, :, None])[..., 0].float()
+        if self.bias is not None:
+            every, key = (torch.arange(self.query.shape[1]), torch.tensor([index]))
+            scores = scores + self.bias(every.to(scores.device), key.to(scores.device))[..., 0]
+        column = torch.exp(scores - self.normaliser())
         return column.mean(0) if head is None else column[head]
+
+    def normaliser(self) -> Tensor:
+        """The log-sum-exp of every row (heads, Lq) float32, computed once in chunks of queries."""
+        if self._normaliser is None:
+            parts = [self.scores(chunk).float().logsumexp(-1) for chunk in self._chunks()]
+            self._normaliser = torch.cat(parts, dim=1)
+        return self._normaliser
 
     def propagate(self, weights: Tensor) -> Tensor:
         """`weights` (Lq,) times the attention matrix averaged over the heads: (Lk,)."""

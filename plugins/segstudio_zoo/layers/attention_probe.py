@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
 from segstudio_zoo.layers.attention import AttentionRecord, recording
+from segstudio_zoo.layers.attention_cost import attention_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ class RolloutProbe(_EncoderProbe):
             stride=grid.stride,
             rows_sum_to_one=grid.prefix == 0,
             query_cell=cell,
-            extras={"other_tokens": grid.rest(weights)},
+            extras={"other_tokens": grid.rest(weights), **_cost(records)},
         )
 
 
@@ -188,7 +189,9 @@ def attention_map(
     if view == "column":
         cell = site.keys.cell(query)
         column = record.column(site.keys.index(cell), which)
-        return ProbeMap(site.queries.fold(column), stride=site.queries.stride, query_cell=cell)
+        return ProbeMap(
+            site.queries.fold(column), stride=site.queries.stride, query_cell=cell, extras=_cost([record])
+        )
     if view != "row":
         raise ValueError(f"view is {view!r}; it is 'row' or 'column'.")
     cell = None if query.kind == "global" else site.queries.cell(query)
@@ -198,7 +201,21 @@ def attention_map(
         stride=site.keys.stride,
         rows_sum_to_one=site.keys.prefix == 0,
         query_cell=cell,
-        extras={"other_tokens": site.keys.rest(row)},
+        extras={"other_tokens": site.keys.rest(row), **_cost([record])},
+    )
+
+
+def _cost(records: Sequence[AttentionRecord]) -> dict[str, Any]:
+    """The scores of all heads of one layer, or of several."""
+    scores = sum(record.heads * record.query.shape[1] * record.key.shape[1] for record in records)
+    groups = sum(record.heads for record in records)
+    last, several = records[-1], len(records) > 1
+    return attention_cost(
+        scores,
+        last.query.shape[1],
+        last.query,
+        groups=groups,
+        of=f"in {len(records)} layers" if several else "",
     )
 
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
+from segstudio_zoo.layers.attention_cost import attention_cost
 from segstudio_zoo.layers.feature_grid import FeatureGrid
 
 Rule = Literal["softmax", "mean", "relu_mean"]
@@ -68,7 +69,8 @@ class DenseRecord:
     """What one attention module kept of the first image of its last run.
 
     `query` (Lq, D) and `key` (Lk, D); `query_grid` (h, w) with h * w = Lq. `key_grid` is None where keys are
-    no cells (classes, pooled anchors). `extra` holds what else a paper's probe needs.
+    no cells (classes, pooled anchors). `extra` holds what else a paper's probe needs. Beside them one
+    log-sum-exp a query is kept from the first column on.
     """
 
     query: Tensor
@@ -78,11 +80,20 @@ class DenseRecord:
     query_grid: tuple[int, int]
     key_grid: tuple[int, int] | None
     extra: dict[str, Any] = field(default_factory=dict)
+    _normaliser: Tensor | None = field(default=None, init=False, repr=False)
 
     @property
     def nbytes(self) -> int:
         tensors = [self.query, self.key, *(v for v in self.extra.values() if isinstance(v, Tensor))]
+        if self._normaliser is not None:
+            tensors.append(self._normaliser)
         return sum(tensor.nbytes for tensor in tensors)
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """The scores of the last run beside those of every queried cell attending to every other."""
+        queries, keys = self.query.shape[0], self.key.shape[0]
+        return attention_cost(queries * keys, queries, self.query)
 
     def rows(self, index: Tensor) -> Tensor:
         """Weights of the queries `index` (n,) over all keys: (n, Lk)."""
@@ -93,12 +104,19 @@ class DenseRecord:
         return self.rows(torch.tensor([index], device=self.query.device))[0]
 
     def column(self, index: int) -> Tensor:
-        """How much every query looks at key `index`: (Lq,)."""
-        step = max(1, CHUNK_SCORES // self.key.shape[0])
-        column = self.query.new_empty(self.query.shape[0])
-        for chunk in torch.arange(self.query.shape[0], device=self.query.device).split(step):
-            column[chunk] = self.rows(chunk)[:, index]
-        return column
+        """How much every query looks at key `index`: (Lq,) float32."""
+        scores = self.scale * (self.query @ self.key[index]).float()
+        if self.rule == "softmax":
+            return torch.exp(scores - self.normaliser())
+        return (scores.relu() if self.rule == "relu_mean" else scores) / self.key.shape[0]
+
+    def normaliser(self) -> Tensor:
+        """The log-sum-exp of every query's scores (Lq,) float32, computed once in chunks."""
+        if self._normaliser is None:
+            step = max(1, CHUNK_SCORES // self.key.shape[0])
+            parts = [(self.scale * (q @ self.key.T)).float().logsumexp(-1) for q in self.query.split(step)]
+            self._normaliser = torch.cat(parts)
+        return self._normaliser
 
 
 @dataclass
@@ -219,7 +237,7 @@ def row_or_column(
     index = row * asked.size[1] + column
     values = record.column(index) if view == "column" else record.row(index)
     by_row = view == "row" and record.rule == "softmax"
-    extras: dict[str, Any] = {"scores": record.query.shape[0] * record.key.shape[0]}
+    extras: dict[str, Any] = record.cost
     if by_row:
         extras["entropy"] = float(torch.special.entr(values).sum())
     return ProbeMap(

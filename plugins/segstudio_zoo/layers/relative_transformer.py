@@ -91,11 +91,12 @@ def gathered_bias(table: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def bias_rows(table: Tensor, size: tuple[int, int]) -> BiasRows:
-    """The bias of chosen queries: (n,) -> (heads, n, L), read from a copy of the table."""
+    """The bias of chosen queries and keys, read from a copy of the table."""
     kept = table.detach().clone()
 
-    def rows(index: Tensor) -> Tensor:
-        places = relative_index(size).to(kept.device)[index]
+    def rows(queries: Tensor, keys: Tensor | None = None) -> Tensor:
+        places = relative_index(size).to(kept.device)[queries]
+        places = places if keys is None else places[:, keys]
         return kept.T[:, places.reshape(-1)].unflatten(1, places.shape)
 
     return rows

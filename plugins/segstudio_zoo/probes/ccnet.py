@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
+from segstudio_zoo.layers.attention_cost import attention_cost
 from segstudio_zoo.layers.feature_grid import FeatureGrid, ImageSize, watching_image
 from segstudio_zoo.segmentors.ccnet import CrissCrossAttention
 
@@ -26,12 +27,14 @@ class Hop:
     query: Tensor
     key: Tensor
     normaliser: Tensor
+    element_size: int = 4
 
     @classmethod
     def of(cls, query: Tensor, key: Tensor) -> Hop:
+        size = query.element_size()
         query, key = query[:1].detach().float(), key[:1].detach().float()
         strips = [criss_cross_rows(query[0], key[0], row).logsumexp(dim=-1) for row in range(query.shape[2])]
-        return cls(query[0], key[0], torch.stack(strips))
+        return cls(query[0], key[0], torch.stack(strips), size)
 
     @property
     def nbytes(self) -> int:
@@ -87,6 +90,12 @@ class CapturedHops:
             raise ValueError("Nothing is kept yet: run the model on the picture first.")
         height, width = self.hops[0].key.shape[1:]
         return FeatureGrid((height, width), self.image.size, self.align_corners)
+
+    def cost(self, hops: int, of: str) -> dict[str, Any]:
+        """H W (H + W - 1) scores a hop, the centre counted once (section 3.2); full attention once."""
+        height, width = self.hops[0].key.shape[1:]
+        scores = hops * height * width * (height + width - 1)
+        return attention_cost(scores, height * width, self.hops[0].element_size, of=of)
 
     def hop(self, number: int) -> Hop:
         """The hop counted from 1."""
@@ -149,7 +158,7 @@ class HopProbe(CrissCrossProbe):
             offset=grid.offset,
             rows_sum_to_one=True,
             query_cell=cell,
-            extras={"hop": self.number, "hops": len(captured.hops)},
+            extras={"hop": self.number, "hops": len(captured.hops), **captured.cost(1, "a hop")},
         )
 
 
@@ -178,7 +187,9 @@ class ComposedProbe(CrissCrossProbe):
         for hop in reversed(captured.hops):
             gathered = hop.gather(weights)
             weights = captured.gamma * gathered + weights if residual else gathered
-        extras: dict[str, Any] = {"hops": len(captured.hops), "residual": residual}
+        hops = len(captured.hops)
+        extras: dict[str, Any] = {"hops": hops, "residual": residual}
+        extras.update(captured.cost(hops, f"in {hops} hops" if hops > 1 else "a hop"))
         if len(captured.hops) == 2:
             target = None if to_y is None or to_x is None else grid.cell(to_y, to_x)
             extras.update(_link(captured, cell, target or _strongest_off_cross(weights, cell)))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
+from segstudio_zoo.layers.attention_cost import attention_cost
 from segstudio_zoo.layers.feature_grid import FeatureGrid, ImageSize, watching_image
 from segstudio_zoo.segmentors.danet import (
     CHUNK_SCORES,
@@ -33,6 +34,7 @@ class CapturedPositions:
     image: ImageSize = field(default_factory=ImageSize)
     align_corners: bool = False
     absent: bool = False
+    element_size: int = 4
     _normaliser: Tensor | None = None
 
     @property
@@ -50,6 +52,7 @@ class CapturedPositions:
 
     def keep(self, query: Tensor, key: Tensor) -> None:
         self.size = (int(query.shape[2]), int(query.shape[3]))
+        self.element_size = query.element_size()
         self.query, self.key = (t[0].detach().float().flatten(1) for t in (query, key))
         self._normaliser = None
 
@@ -122,6 +125,7 @@ class PositionProbe:
             offset=grid.offset,
             rows_sum_to_one=self.view == "row",
             query_cell=cell,
+            extras=attention_cost(values.numel() ** 2, values.numel(), captured.element_size),
         )
 
 
@@ -135,6 +139,7 @@ class CapturedChannels:
     energy: Tensor | None = None
     inverted: bool = True
     absent: bool = False
+    element_size: int = 4
 
     @property
     def nbytes(self) -> int:
@@ -157,6 +162,7 @@ class ChannelProbe:
         captured = CapturedChannels(inverted=attention.inverted)
 
         def keep(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            captured.element_size = arguments[0].element_size()
             flat = arguments[0][0].detach().float().flatten(1)
             captured.energy = flat @ flat.T
 
@@ -176,12 +182,14 @@ class ChannelProbe:
         matrix = captured.energy
         if attends:
             matrix = channel_attention(matrix, inverted=captured.inverted)
+        cost = attention_cost(matrix.numel(), len(matrix), captured.element_size)
         if query.kind == "channel":
             if not 0 <= query.index < len(matrix):
                 raise ValueError(f"There is no channel {query.index}; channels are 0 to {len(matrix) - 1}.")
             row = matrix[query.index].cpu().numpy()
-            return ProbeMap(row, kind="vector", signed=not attends, rows_sum_to_one=attends)
-        return ProbeMap(matrix.cpu().numpy(), kind="matrix", signed=not attends, rows_sum_to_one=attends)
+            return ProbeMap(row, kind="vector", signed=not attends, rows_sum_to_one=attends, extras=cost)
+        values = matrix.cpu().numpy()
+        return ProbeMap(values, kind="matrix", signed=not attends, rows_sum_to_one=attends, extras=cost)
 
 
 def position_row() -> PositionProbe:

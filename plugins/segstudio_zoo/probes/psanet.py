@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
+from segstudio_zoo.layers.attention_cost import attention_cost
 from segstudio_zoo.layers.feature_grid import FeatureGrid, ImageSize, watching_image
 from segstudio_zoo.segmentors.psanet import PSAHead
 
@@ -27,11 +28,13 @@ class CapturedMaps:
     head: PSAHead | None = None
     image: ImageSize = field(default_factory=ImageSize)
     align_corners: bool = False
+    element_size: int = 4
     _normaliser: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in self.maps.values())
+        kept = [*self.maps.values(), *([] if self._normaliser is None else [self._normaliser])]
+        return sum(t.numel() * t.element_size() for t in kept)
 
     def of(self, direction: str) -> Tensor:
         if not self.maps:
@@ -43,6 +46,11 @@ class CapturedMaps:
     def grid(self, direction: str) -> FeatureGrid:
         height, width = self.of(direction).shape[-2:]
         return FeatureGrid((height, width), self.image.size, self.align_corners)
+
+    def cost(self, direction: str) -> dict[str, Any]:
+        """A branch predicts M_h x M_w scores a cell, over-completed: more than full attention has."""
+        maps = self.of(direction)
+        return attention_cost(maps.numel(), maps.shape[2] * maps.shape[3], self.element_size, of="a branch")
 
     def logits(self, direction: str) -> Tensor:
         """A view (j_y, j_x, i_y, i_x) of the logits; nothing of that size is made."""
@@ -83,6 +91,7 @@ class _MapProbe:
         def keeper(direction: str) -> Any:
             def keep(_: nn.Module, __: Any, out: Tensor) -> None:
                 captured.maps[direction] = out[:1].detach().float()
+                captured.element_size = out.element_size()
                 captured._normaliser = None
 
             return keep
@@ -161,7 +170,7 @@ class RawMapProbe(_MapProbe):
                 min(high[0], size[0]),
                 min(high[1], size[1]),
             ]
-            extras.update(_reach(captured, direction, cell))
+        extras.update(_reach(captured, direction, cell))
         return ProbeMap(
             values.reshape(size).contiguous().cpu().numpy(),
             stride=grid.stride,
@@ -182,8 +191,9 @@ def _reach(
     head = captured.head
     assert head is not None
     height, width = captured.grid(direction).size
+    cost = captured.cost(direction)
     if head.compact:
-        return {"reach": [0, 0, height, width]}
+        return {"reach": [0, 0, height, width], **cost}
     before = [(side - 1) // 2 for side in head.mask_size]
     after = [side - 1 - half for side, half in zip(head.mask_size, before, strict=True)]
     if others_maps:
@@ -194,7 +204,8 @@ def _reach(
             max(cell[1] - before[1], 0),
             min(cell[0] + after[0] + 1, height),
             min(cell[1] + after[1] + 1, width),
-        ]
+        ],
+        **cost,
     }
 
 

@@ -299,7 +299,7 @@ class AnchorProbe:
             kind="regions",
             rows_sum_to_one=level == 0,
             query_cell=cell,
-            extras={"mass_by_level": mass, "scores": record.query.shape[0] * record.key.shape[0]},
+            extras={"mass_by_level": mass, **record.cost},
         )
 
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from segstudio.plugin_api import ProbeMap, Query
+from segstudio_zoo.layers.attention_cost import attention_cost
 from segstudio_zoo.layers.dense_attention import grid_of, image_size_of
 from segstudio_zoo.layers.fcn_head import FCNHead, auxiliary_fcn
 from segstudio_zoo.layers.residual import BasicBlock, Bottleneck
@@ -203,6 +204,7 @@ class CapturedMaps:
     image_size: tuple[int, int] = (0, 0)
     align_corners: bool = False
     maps: dict[str, np.ndarray] = field(default_factory=dict)
+    element_size: int = 4
 
     @property
     def nbytes(self) -> int:
@@ -220,6 +222,7 @@ class GlobalMapProbe:
 
             def keep(_: Any, inputs: tuple[Tensor, ...], name: str = name, block: Any = block) -> None:
                 x = inputs[0][:1].detach()
+                captured.element_size = x.element_size()
                 captured.maps[name] = block.weights(x).reshape(x.shape[2:]).float().cpu().numpy()
 
             handles.append(block.register_forward_pre_hook(keep))
@@ -245,7 +248,7 @@ class GlobalMapProbe:
             offset=grid.offset,
             rows_sum_to_one=True,
             notes=("the same map for every pixel",),
-            extras={"blocks": names},
+            extras={"blocks": names, **attention_cost(values.size, values.size, captured.element_size)},
         )
 
 

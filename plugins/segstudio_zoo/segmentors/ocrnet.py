@@ -327,6 +327,7 @@ class RelationProbe:
             rows_sum_to_one=relation is None,
             query_cell=cell,
             signed=False,
+            extras=record.cost,
         )
 
 
@@ -343,7 +344,7 @@ class RelationMapProbe:
         relation = record.extra.get("relation")
         column = record.column(query.index) if relation is None else relation[query.index]
         values = column.reshape(grid.size).float().cpu().numpy()
-        return ProbeMap(values, stride=grid.stride, offset=grid.offset)
+        return ProbeMap(values, stride=grid.stride, offset=grid.offset, extras=record.cost)
 
 
 class RegionProbe:

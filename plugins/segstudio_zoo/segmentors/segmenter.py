@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from segstudio.plugin_api import ProbeMap, Query
 from segstudio_zoo.key_map import KeyMap
 from segstudio_zoo.layers.attention import AttentionRecord, recording
+from segstudio_zoo.layers.attention_cost import attention_cost
 from segstudio_zoo.layers.fcn_head import FCNHead
 from segstudio_zoo.layers.segmentor import EncoderDecoder, SegmentationHead
 from segstudio_zoo.layers.tokens import to_tokens
@@ -245,7 +246,15 @@ class ClassTokenProbe(_DecoderProbe):
         return ProbeMap(
             row[:patches].reshape(captured.size).float().cpu().numpy(),
             stride=(captured.stride, captured.stride),
-            extras={"class_tokens": row[patches:].float().cpu().numpy()},
+            extras={
+                "class_tokens": row[patches:].float().cpu().numpy(),
+                **attention_cost(
+                    record.heads * record.query.shape[1] ** 2,
+                    record.query.shape[1],
+                    record.query,
+                    groups=record.heads,
+                ),
+            },
         )
 
 
