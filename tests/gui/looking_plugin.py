@@ -74,7 +74,10 @@ class RowProbe:
         values = scores.flatten().softmax(0).view_as(scores)
         return ProbeMap(
             values.numpy(), stride=(STRIDE, STRIDE), rows_sum_to_one=True, query_cell=(row, column),
-            extras={"scores": values.numel() ** 2},
+            extras={
+                "scores": 287 * values.numel(), "score_bytes": 4 * 287 * values.numel(), "scores_of": "a hop",
+                "full_scores": values.numel() ** 2, "full_bytes": 4 * values.numel() ** 2,
+            },
         )
 
 

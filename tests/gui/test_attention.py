@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from segstudio.core.attention_measures import dependence, entropy_bits, mass_by_class, mean_distance
 from segstudio.runtime.attention import PixelQuery
+from segstudio.runtime.mask_result import prediction_key
 from segstudio.ui.attention.multiples import spread_words
 from segstudio.ui.attention.room import AttentionRoom
 from segstudio.ui.canvas.heat_layer import HeatScale
@@ -224,6 +226,49 @@ def test_export_writes_the_values_and_the_picture(qtbot, room, tmp_path):
     room.maps.export_to(tmp_path / "map.png")
     written = QImage(str(tmp_path / "map.png"))
     assert (written.width(), written.height()) == (192, 128)
+
+
+def test_the_cost_badge_tells_scores_and_bytes_beside_full_attention(qtbot, room):
+    room.inspection.move_query(40, 90)
+    answered(qtbot, room, 40, 90)
+    texts = [tag.text() for tag in room.cost.findChildren(QLabel) if tag.isVisible()]
+    assert "scores 27\u202f552 a hop · 108 KiB" in texts  # 287 scores for each of 8 x 12 cells
+    assert "full 9\u202f216 · 36.0 KiB" in texts
+
+
+def test_mass_of_a_map_with_both_signs_says_that_it_is_of_magnitudes(qtbot, room):
+    room.inspection.move_query(40, 90)
+    answered(qtbot, room, 40, 90)
+    inspection = room.inspection
+    slot, pin = inspection.front_slot, inspection.active_pin
+    result = inspection.result(slot, pin)
+    room._show_figures()
+    assert "|w|" not in room.mass._count.text()
+    both = replace(result, values=result.values - result.values.mean(), signed=True, rows_sum_to_one=False)
+    inspection._take((slot, pin.number), both)
+    room._show_figures()
+    assert "of mass (|w|) by ground truth" in room.mass._count.text()
+    assert room.mass.table.table_model.heads[0].endswith("(|w|)")
+
+
+def test_classes_of_an_unlabelled_picture_come_from_the_final_mask_and_not_from_a_side_output(
+    qtbot, bench, room
+):
+    session, predictions, front = bench.session, bench.services.predictions, room.inspection.front
+    session.go(session.images[1].id)  # has no labels
+    qtbot.waitUntil(
+        lambda: predictions.get(prediction_key(front), session.current.id) is not None, timeout=WAIT
+    )
+    final = predictions.get(prediction_key(front), session.current.id)
+    seen = prediction_key(front.with_output("auxiliary"))
+    assert seen.startswith(front.key)
+    other = replace(final, key=seen, labels=np.full_like(final.labels, 7))
+    kept = dict(predictions._results)
+    predictions._results.clear()
+    predictions._results.update({(seen, session.current.id): other, **kept})
+    labels, source = room._labels()
+    assert source == "its own mask" and labels is final.labels
+    del predictions._results[(seen, session.current.id)]
 
 
 def test_entropy_distance_and_mass_of_known_maps():

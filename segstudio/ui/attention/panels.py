@@ -18,7 +18,7 @@ from segstudio.runtime.inspection import Inspection
 from segstudio.ui.attention.multiples import short_name
 from segstudio.ui.attention.tables import MassRow, MassTable, PinRow, PinTable
 from segstudio.ui.widgets.labels import label, tag
-from segstudio.ui.widgets.numbers import grouped
+from segstudio.ui.widgets.numbers import grouped, storage
 from segstudio.ui.widgets.section import FoldSection
 
 MOST_CLASSES = 6
@@ -90,6 +90,10 @@ class CostTags(QFrame):
         self.setObjectName("PaneHeader")
         self.setFixedHeight(28)
         self._scores, self._full, self._time = tag(""), tag(""), tag("")
+        self._scores.setToolTip(
+            "Attention scores that the network computes at this size, and the memory of all at once"
+        )
+        self._full.setToolTip("What it would be if every cell attended to every other")
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 0, 12, 0)
         row.setSpacing(8)
@@ -105,18 +109,16 @@ class CostTags(QFrame):
         """Scores of the map's mechanism, of full attention on the same cells, and the time of one row."""
         self._result = result
         roomy = self.width() >= _ROOMY
-        is_map = result is not None and result.kind == "map"
-        scores = attention_scores(result) if result is not None else None
+        scores = None if result is None else attention_cost(result)
         self._scores.setVisible(scores is not None)
         self._own.setVisible(roomy)
-        self._full.setVisible(roomy and is_map and scores is not None)
+        self._full.setVisible(roomy and scores is not None and bool(scores[1]))
         self._time.setVisible(result is not None and (roomy or scores is None))
         if result is None:
             return
         if scores is not None:
-            count, words = scores
-            self._scores.setText(f"scores {grouped(count)}{words}")
-            self._full.setText(f"full {grouped(float(result.values.size) ** 2)}")
+            self._scores.setText(f"scores {scores[0]}")
+            self._full.setText(f"full {scores[1]}")
         self._time.setText(f"answer in {result.ms:.0f} ms" if result.ms >= 1 else "answer in < 1 ms")
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -126,16 +128,22 @@ class CostTags(QFrame):
             self.show_cost(self._result)
 
 
-def attention_scores(result: ProbeResult) -> tuple[float, str] | None:
-    """How many attention scores the network computes for this map, where the answer tells."""
-    told = result.extras.get("scores")
-    if isinstance(told, int | float):
-        return float(told), ""
-    hops = result.extras.get("hops")
-    if isinstance(hops, int) and result.kind == "map":
-        height, width = result.values.shape
-        return float(hops * height * width * (height + width - 1)), f" in {hops} hops"
-    return None
+def attention_cost(result: ProbeResult) -> tuple[str, str] | None:
+    """Attention scores and their bytes at this size, and those of full attention where they are others.
+
+    None where the answer does not tell: it is no attention.
+    """
+    extras = result.extras
+    scores = extras.get("scores")
+    if not isinstance(scores, int | float):
+        return None
+    own = " ".join(filter(None, (grouped(scores), str(extras.get("scores_of") or ""))))
+    full = extras.get("full_scores")
+    others = grouped(full) if isinstance(full, int | float) else ""
+    words = []
+    for count, size in ((own, extras.get("score_bytes")), (others, extras.get("full_bytes"))):
+        words.append(f"{count} · {storage(size)}" if count and isinstance(size, int | float) else count)
+    return words[0], words[1]
 
 
 class MassPanel(FoldSection):
@@ -170,13 +178,20 @@ class MassPanel(FoldSection):
             name = entry.name if entry is not None else "Unlabelled"
             color = entry.color if entry is not None else None
             rows.append(MassRow(name, color, tuple(float(mass[index]) for mass in masses)))
-        heads = [f"{short_name(slot.runnable.title)} {slot.spec.title.lower()}" for slot, _ in shown]
+        heads = [_mass_head(slot, result) for slot, result in shown]
         self.table.show_mass(rows, heads)
         pin = inspection.active_pin
-        words = f"of mass by {source}"
+        front = shown[0][1]
+        words = f"of mass (|w|) by {source}" if front.signed else f"of mass by {source}"
         if rows and pin is not None:
             words = f"{100 * rows[0].shares[0]:.0f} % of {pin.name} goes to {rows[0].name} · % {words}"
         self.set_count(words)
+
+
+def _mass_head(slot: ProbeSlot, result: ProbeResult) -> str:
+    """A map's name; weights of both signs are measured by magnitude, which its head says."""
+    name = f"{short_name(slot.runnable.title)} {slot.spec.title.lower()}"
+    return f"{name} (|w|)" if result.signed else name
 
 
 def columns_of(inspection: Inspection) -> list[tuple[ProbeSlot, ProbeResult]]:

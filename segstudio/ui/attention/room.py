@@ -14,6 +14,7 @@ from segstudio.core.errors import UserError
 from segstudio.runtime.actions import ActionSpec
 from segstudio.runtime.attention import ProbeSlot
 from segstudio.runtime.inspection import Inspection
+from segstudio.runtime.mask_result import prediction_key
 from segstudio.runtime.predictions import Predictions
 from segstudio.ui.attention.bar_names import BarNames
 from segstudio.ui.attention.export import MapExport
@@ -313,11 +314,10 @@ class AttentionRoom(QObject):
         front = self.inspection.front
         if current is None or front is None:
             return None, ""
-        for key in self._predictions.keys_of(current.id):
-            if key.startswith(front.key):
-                result = self._predictions.get(key, current.id)
-                if result is not None:
-                    return result.labels, "its own mask"
+        for switches in (dict(self.inspection.switches), {}):
+            result = self._predictions.get(prediction_key(front, switches), current.id)
+            if result is not None:
+                return result.labels, "its own mask"
         return None, ""
 
     def _class_at(self, x: int, y: int) -> tuple[str, tuple[int, int, int]] | None:
