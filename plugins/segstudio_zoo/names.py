@@ -63,8 +63,8 @@ def normal(name: str) -> str:
 
 
 def _cleaned(name: str) -> str:
-    """`name` without what comes after "_4xb2-", and without suffixes that only speak of training."""
-    name = re.sub(_RECIPE, "", normal(name))
+    """`name` without a publisher before "/", what comes after "_4xb2-" and suffixes about training."""
+    name = re.sub(_RECIPE, "", normal(name).rpartition("/")[2])
     name = re.sub(r"(^|-)(r\d+)((?:-d\d+)?)-rsb(?=-|$)", r"\1\2b\3", name)
     for word in _TRAINING:
         name = re.sub(rf"-{word}(?=-|$)", "", name)
@@ -270,10 +270,20 @@ def _same_pair(segmentor: SegmentorEntry, key: tuple[object, ...]) -> NamedModel
 
 
 def nearest(name: str, count: int = 3) -> list[str]:
-    """The listed names most like `name`."""
-    known = {normal(item): item for item in list_models()}
-    close = difflib.get_close_matches(_cleaned(name), list(known), n=count, cutoff=0.0)
+    """The listed names most like `name`; where it begins with what a system is also called, that system's."""
+    tried, family = _by_other_name(_cleaned(name))
+    known = {normal(item): item for item in list_models(family)}
+    close = difflib.get_close_matches(tried, list(known), n=count, cutoff=0.0)
     return [known[item] for item in close]
+
+
+def _by_other_name(name: str) -> tuple[str, str | None]:
+    """("psanet-r50-d8", "psanet") of "psnet-r50-d8": surveys call some systems otherwise."""
+    for entry in catalog.segmentors():
+        for alias in map(normal, entry.search_aliases):
+            if f"{name}-".startswith(f"{alias}-"):
+                return entry.id + name.removeprefix(alias), entry.id
+    return name, None
 
 
 def list_models(family: str | None = None) -> list[str]:

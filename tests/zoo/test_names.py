@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from segstudio_zoo import UnknownModel, create_model, list_models
+from segstudio_zoo.catalog.entry import IMAGENET
 from segstudio_zoo.catalog.published import published
 from segstudio_zoo.names import resolve
 from tests.shared_data import shared
@@ -35,7 +36,16 @@ from tests.zoo.reference import needs_shared, reference_names
         ("timm_mobilenetv3_small_075", "timm_mobilenetv3_small_075"),
         ("timm_resnet50c", "resnet50-v1c"),
         ("timm_resnet50s", "resnet50-v1s"),
-        ("timm_deit_base_patch16_384", "timm_vit_base_patch16_224"),
+        ("timm_deit_base_patch16_384", "timm_deit_base_patch16_224"),
+        ("timm_vit_base_patch16_384", "timm_vit_base_patch16_224"),
+        ("timm_vit_base_patch16_224.mae", "timm_vit_base_patch16_224_mae"),
+        ("deit-small-patch16-224", "vit-s16"),
+        ("facebook/deit-base-patch16-384", "vit-b16"),
+        ("google/vit-large-patch16-384", "vit-l16"),
+        ("segstudio_zoo/ccnet_r50-d8", "ccnet_r50-d8"),
+        ("segmenter_vit-t_linear", "segmenter_vit-t_linear"),
+        ("segmenter_vit-s_linear", "segmenter_vit-s_fcn"),
+        ("segmenter_vit-l_linear", "segmenter_vit-l_linear"),
         ("timm_beit_large_patch16_512", "timm_beit_large_patch16_224"),
         ("transformers_dpt_hybrid", "transformers_dpt_hybrid"),
     ],
@@ -123,6 +133,38 @@ def test_unknown_name_gives_the_three_nearest() -> None:
     message = str(caught.value)
     assert "ccnett_r50-d8" in message and "ccnet_r50-d8" in message
     assert message.split("Nearest: ")[1].count(",") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("psnet", "psanet_r50-d8"), ("PsNet_r101-d8", "psanet_r101-d8"), ("PointNet", "pointrend")],
+)
+def test_a_surveys_own_name_for_a_system_leads_to_it(name: str, meant: str) -> None:
+    with pytest.raises(UnknownModel) as caught:
+        create_model(name)
+    names = str(caught.value).split("Nearest: ")[1].rstrip(".").split(", ")
+    assert names[0].startswith(meant) and {item.partition("_")[0] for item in names} == {
+        meant.partition("_")[0]
+    }
+
+
+def test_deit_and_mae_know_imagenets_mean_and_vit_its_own() -> None:
+    for name, mean in (
+        ("deit_small_patch16_224", IMAGENET.mean),
+        ("vit_base_patch16_224_mae", IMAGENET.mean),
+    ):
+        model = resolve(f"timm_{name}").model
+        assert model is not None and model.preprocess is not None and model.preprocess.mean == mean
+    plain = resolve("timm_vit_base_patch16_224")
+    assert plain.model is not None and plain.model.preprocess is None
+    assert plain.backbone.preprocess.mean == (127.5, 127.5, 127.5)
+
+
+def test_linear_segmenters_have_no_mask_transformer() -> None:
+    for size in "tbl":
+        assert resolve(f"segmenter_vit-{size}_linear").settings["decoder"] == "linear"
+    head = create_model("segmenter_vit-t_linear", num_classes=5).decode_head
+    assert not hasattr(head, "cls_emb")
 
 
 def test_unknown_option_is_a_type_error_with_the_valid_ones() -> None:

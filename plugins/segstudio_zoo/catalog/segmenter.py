@@ -7,7 +7,7 @@ _HALF = Preprocess((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 
 
 def _model(size: str, decoder: str, image: int) -> NamedModel:
-    linear = decoder == "fcn"
+    linear = decoder in ("fcn", "linear")
     return NamedModel(
         f"segmenter_vit-{size}_{decoder}",
         backbone=f"vit-{size}16",
@@ -16,7 +16,7 @@ def _model(size: str, decoder: str, image: int) -> NamedModel:
             ("patch_bias", False),
             ("image_size", (image, image)),
         ),
-        aliases=(f"segmenter_vit-{size}_linear",) if linear else (),
+        aliases=(f"segmenter_vit-{size}_linear",) if decoder == "fcn" else (),
         preprocess=_HALF,
     )
 
@@ -39,6 +39,9 @@ ENTRY = SegmentorEntry(
         _model("s", "mask", 512),
         _model("b", "mask", 512),
         _model("l", "mask", 640),
+        _model("t", "linear", 512),
+        _model("b", "linear", 512),
+        _model("l", "linear", 640),
     ),
     options=(
         Option(

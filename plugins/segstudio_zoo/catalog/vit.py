@@ -1,7 +1,7 @@
 """Vision Transformer: facts."""
 
 from segstudio.plugin_api import Option, Preprocess
-from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
+from segstudio_zoo.catalog.entry import IMAGENET, BackboneEntry, BackboneVariant, NamedModel, Paper
 from segstudio_zoo.shared_probes import token_probes
 
 _LONG = {"t": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge"}
@@ -13,9 +13,25 @@ _SIZES = (*((size, patch) for patch in (16, 8, 32) for size in "tsbl"), ("h", 14
 def _aliases(size: str, patch: int) -> tuple[str, ...]:
     names = [f"vit-{_LONG[size]}-patch{patch}-224", f"vit-{_LONG[size]}-patch{patch}-224.mae"]
     names += [f"vit-{_LONG[size]}-p{patch}", f"vit-{_LONG[size]}{patch}", f"deit-{size}{patch}"]
+    names += [f"vit-{_LONG[size]}-patch{patch}-384"]
+    names += [f"deit-{_LONG[size]}-patch{patch}-{side}" for side in (224, 384)]
     if patch == 16:
         names += [f"vit-{size}", f"vit-{_LONG[size]}", f"deit-{size}", f"deit-{_LONG[size]}"]
     return tuple(names)
+
+
+def _timm(size: str, patch: int, method: str) -> NamedModel:
+    """timm's classifiers. DeiT and MAE were trained with ImageNet's mean and deviation, ViT with 127.5."""
+    name = f"timm_{'deit' if method == 'deit' else 'vit'}_{_LONG[size]}_patch{patch}"
+    ending = "_224_mae" if method == "mae" else "_224"
+    return NamedModel(
+        f"{name}{ending}",
+        backbone=f"vit-{size}{patch}",
+        settings=(("out_indices", "all"),),
+        aliases=(f"{name}_224.mae",) if method == "mae" else (f"{name}_384",),
+        preprocess=None if method == "vit" else IMAGENET,
+        listed=False,
+    )
 
 
 ENTRY = BackboneEntry(
@@ -33,22 +49,7 @@ ENTRY = BackboneEntry(
         BackboneVariant(f"vit-{size}{patch}", aliases=_aliases(size, patch)) for size, patch in _SIZES
     ),
     output_strides=(),
-    models=tuple(
-        NamedModel(
-            f"timm_vit_{_LONG[size]}_patch{patch}_224",
-            backbone=f"vit-{size}{patch}",
-            settings=(("out_indices", "all"),),
-            aliases=(
-                f"timm_vit_{_LONG[size]}_patch{patch}_224_mae",
-                f"timm_vit_{_LONG[size]}_patch{patch}_224.mae",
-                f"timm_vit_{_LONG[size]}_patch{patch}_384",
-                f"timm_deit_{_LONG[size]}_patch{patch}_224",
-                f"timm_deit_{_LONG[size]}_patch{patch}_384",
-            ),
-            listed=False,
-        )
-        for size, patch in _SIZES
-    ),
+    models=tuple(_timm(size, patch, method) for size, patch in _SIZES for method in ("vit", "deit", "mae")),
     options=(
         Option("image_size", "ints", (224, 224), "height and width the position table was trained for"),
         Option(

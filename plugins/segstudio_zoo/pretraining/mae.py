@@ -235,8 +235,8 @@ class MaskedAutoencoder(nn.Module):
         return Pictures(views, hidden, error, (NORMALISED,) if self.normalise_pixels else ())
 
     def param_groups(self, lr: float) -> list[dict[str, Any]]:
-        """One rate; norms, biases and tokens are not decayed (appendix A.1)."""
-        return transformer_groups(self, lr)
+        """One rate; norms, biases and tokens are not decayed; AdamW's betas as in table 8."""
+        return [{**group, "betas": (0.9, 0.95)} for group in transformer_groups(self, lr)]
 
     def advance(self, fraction: float) -> None:
         """Nothing here changes while training goes on."""
