@@ -27,6 +27,7 @@ from segstudio.core.plugin_sources import (
 from segstudio.plugin_api import ModelSpec, Plugin, PretrainingSpec, plugin_from_json, plugin_to_json
 
 _Spec = TypeVar("_Spec", ModelSpec, PretrainingSpec)
+_MODEL = "model"
 
 
 class Registry:
@@ -78,7 +79,7 @@ class Registry:
 
         Case, "-" and "_" are equal. Raises UserError naming the nearest models.
         """
-        return self._find(name, lambda plugin: plugin.models, "model", "`segstudio models` lists them")
+        return self._find(name, lambda plugin: plugin.models, _MODEL, "`segstudio models` lists them")
 
     def find_pretraining(self, name: str) -> tuple[Plugin, PretrainingSpec]:
         """The way of pre-training of a full id or its last part, as `find` does for models."""
@@ -115,7 +116,17 @@ class Registry:
             if matches:
                 names = ", ".join(spec.id for _, spec in matches)
                 raise UserError(f"{name!r} names several of them", action=f"Say which one: {names}")
+        if kind == _MODEL and self.is_pretraining(name):
+            raise UserError(
+                f"{name} is a way of pre-training, not a network for masks",
+                action=f"`segstudio train --pretrain {name}` trains with it",
+            )
         raise self._unknown(name, [spec for _, spec in known], kind, action)
+
+    def is_pretraining(self, name: str) -> bool:
+        """Whether `name` is a way of pre-training, by its full id or its last part."""
+        ways = [way for plugin in self.plugins() for way in plugin.pretraining]
+        return _plain(name) in {_plain(part) for way in ways for part in (way.id, way.name)}
 
     def _unknown(
         self, name: str, specs: Sequence[ModelSpec | PretrainingSpec], kind: str, action: str

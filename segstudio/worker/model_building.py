@@ -39,6 +39,8 @@ def build_model(
     A file that says for which network and how many classes it is gets believed; only if its tensors do not
     fit what it says, and for all others, the plugin looks at its keys, which takes about as long as building.
     """
+    if weights is not None and weights.facts.model != spec.id:
+        _refuse_pretraining(registry, weights)
     told = weights is not None and weights.facts.model == spec.id and weights.facts.num_classes is not None
 
     def built(*, look: bool) -> BuiltModel:
@@ -116,6 +118,16 @@ def identify(registry: Registry, tensors: Mapping[str, Tensor]) -> list[tuple[Pl
                 raise plugin_error(plugin.title, "it cannot identify this file", error) from error
             found += [(plugin, name) for name in names]
     return found
+
+
+def _refuse_pretraining(registry: Registry, weights: WeightsFile) -> None:
+    """Raises UserError where the file says that pre-training left it: it has no scores of classes."""
+    if weights.facts.model and registry.is_pretraining(weights.facts.model):
+        raise UserError(
+            f"{weights.path.name} holds pre-training weights ({weights.facts.model}) to start a training "
+            "from, not a network for masks",
+            action=f"Train one with `segstudio train --weights {weights.path.name}`",
+        )
 
 
 def _check_keys(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

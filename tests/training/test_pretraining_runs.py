@@ -298,6 +298,31 @@ def test_what_cannot_be_is_said_in_one_sentence(make_run, recipe, tmp_path, pict
     assert len(lines) == 5 and "0.png" in lines[-1]
 
 
+def test_what_pretraining_leaves_is_no_network_for_masks(make_run, recipe, tmp_path, capsys):
+    run = make_run(recipe, epochs=1)
+    program.train(run)
+    weights = str(run.checkpoints / "best.safetensors")
+    picture = run.samples()[0].image
+    words = [
+        "predict",
+        "--plugin",
+        str(PLUGIN_FILE),
+        "--weights",
+        weights,
+        "--out",
+        str(tmp_path / "masks"),
+        picture,
+    ]
+    assert segstudio([*words, "--model", "tinynet"]) == 2
+    assert segstudio([*words, "--model", "tinyfill"]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("segstudio: ")]
+    assert len(lines) == 2
+    assert "pre-training weights" in lines[0] and "not a network for masks" in lines[0]
+    assert "tinyfill is a way of pre-training" in lines[1] and "train --pretrain tinyfill" in lines[1]
+    assert segstudio(["weights", "--plugin", str(PLUGIN_FILE), "identify", weights]) == 0
+    assert "pre-training weights of tiny_plugin/tinyfill" in capsys.readouterr().out
+
+
 def test_the_ways_of_pretraining_are_listed(capsys):
     assert segstudio(["models", "--plugin", str(PLUGIN_FILE), "--pretraining"]) == 0
     lines = capsys.readouterr().out.splitlines()
