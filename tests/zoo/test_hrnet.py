@@ -31,6 +31,14 @@ def test_timm_weights_load_with_their_head_unused_and_nearest_upsampling() -> No
             ref.assert_close(f"feature.{index}", value)
 
 
+def test_mmsegmentations_small_backbone_is_timms_second() -> None:
+    with torch.device("meta"):
+        theirs, ours = create_model("backbone_hrnet-w18-small"), create_model("hrnet-w18-small-v2")
+    assert {k: v.shape for k, v in theirs.state_dict().items()} == {
+        k: v.shape for k, v in ours.state_dict().items()
+    }
+
+
 def test_small_variants_have_the_published_stage_tables() -> None:
     small = create_model("hr18s")
     first = create_model("hrnet-w18-small")

@@ -114,3 +114,20 @@ def test_gates_are_the_factors_between_input_and_output() -> None:
     assert probe.map(captured, Query("global")).extras["layer"] == "layer11"
     with pytest.raises(ValueError, match="layers 1, 4, 5"):
         probe.map(captured, Query("global"), layer=2)
+
+
+@pytest.mark.parametrize(("size", "strides"), [("large", (2, 4, 8)), ("small", (2, 4, 8))])
+def test_lraspp_reads_the_published_layers(size: str, strides: tuple[int, ...]) -> None:
+    model = create_model(f"lraspp_mobilenet-v3-{size}-d8")
+    assert model.backbone.out_indices == {"large": (1, 3, 16), "small": (0, 1, 12)}[size]
+    assert tuple(info.stride for info in model.backbone.features) == strides
+
+
+@pytest.mark.parametrize("size", ["large", "small"])
+def test_timms_tensorflow_weights_pad_and_normalise_as_mmsegmentations(size: str) -> None:
+    torch.manual_seed(0)
+    ours = create_model(f"mobilenet-v3-{size}")
+    theirs = create_model(f"timm_tf_mobilenetv3_{size}_100")
+    theirs.load_state_dict(ours.state_dict())
+    with torch.no_grad():
+        assert torch.equal(ours(torch.ones(1, 3, 65, 49))[-1], theirs(torch.ones(1, 3, 65, 49))[-1])

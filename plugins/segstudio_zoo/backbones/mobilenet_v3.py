@@ -159,6 +159,7 @@ class MobileNetV3(nn.Module):
         padding: str = "same",
         norm_eps: float = 1e-3,
         widened: str = "tables",
+        stem_channels: int | None = None,
     ) -> None:
         super().__init__()
         if padding not in ("same", "even"):
@@ -171,7 +172,7 @@ class MobileNetV3(nn.Module):
         table = TABLES[arch]
         self.count = len(table) + 2
         self.out_indices = tuple(FEATURES[arch] if out_indices is None else out_indices)
-        channels, unwidened = make_divisible(16 * width), 16
+        channels, unwidened = stem_channels or make_divisible(16 * width), 16
         self.layer0 = padded_conv(in_channels, channels, 3, stride=2, norm=norm, act=swish, same=same)
         total, dilation = 2, 1
         infos = [FeatureInfo(channels, total)]
@@ -224,8 +225,13 @@ def build(
     padding: str = "same",
     norm_eps: float = 1e-3,
     widened: str = "tables",
+    stem_channels: int | None = None,
 ) -> MobileNetV3:
-    """`variant`: "mobilenet-v3-large", "mobilenet-v3-small", each also with "-minimal"."""
+    """`variant`: "mobilenet-v3-large", "mobilenet-v3-small", each also with "-minimal".
+
+    `stem_channels` keeps the first convolution at so many channels whatever `width` says: 16 in timm's
+    networks narrower than 0.75.
+    """
     arch = "large" if "large" in variant else "small"
     return MobileNetV3(
         arch,
@@ -237,11 +243,12 @@ def build(
         padding=padding,
         norm_eps=norm_eps,
         widened=widened,
+        stem_channels=stem_channels,
     )
 
 
 def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """The width multiplier from the last convolution, and what it multiplies from an early one."""
+    """The width multiplier from the last convolution, what it multiplies from the first two."""
     for number, arch in ((16, "large"), (12, "small")):
         last = shapes.get(f"layer{number}.conv.weight")
         if last is not None:
@@ -250,7 +257,9 @@ def infer_options(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
                 return {}
             hidden = shapes["layer2.expand_conv.conv.weight"][0]
             tables = make_divisible(TABLES[arch][1][1] * width)
-            return {"width": width} if hidden == tables else {"width": width, "widened": "ratios"}
+            options = {"width": width} if hidden == tables else {"width": width, "widened": "ratios"}
+            stem = shapes["layer0.conv.weight"][0]
+            return options if stem == make_divisible(16 * width) else {**options, "stem_channels": stem}
     return {}
 
 

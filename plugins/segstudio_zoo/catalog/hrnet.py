@@ -45,14 +45,18 @@ ENTRY = BackboneEntry(
         BackboneVariant("hrnet-w18-small", aliases=("hr18s-v1", "hrnet-w18-small-v1"), short="hr18s-v1"),
     ),
     output_strides=(32,),
-    models=tuple(
-        NamedModel(
-            f"timm_{name.replace('-', '_')}",
-            backbone=name,
-            settings=(("upsample", "nearest"),),
-            listed=False,
-        )
-        for name in WIDTHS
+    models=(
+        *(
+            NamedModel(
+                f"timm_{name.replace('-', '_')}",
+                backbone=name,
+                settings=(("upsample", "nearest"),),
+                listed=False,
+            )
+            for name in WIDTHS
+        ),
+        # mmsegmentation's one small form is timm's second
+        NamedModel("backbone_hrnet-w18-small", backbone="hrnet-w18-small-v2", listed=False),
     ),
     options=(
         Option(

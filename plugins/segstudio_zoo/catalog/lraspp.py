@@ -17,6 +17,14 @@ ENTRY = SegmentorEntry(
     backbones=("mobilenet-v3-large-d8", "mobilenet-v3-small-d8"),
     aliases=("lr-aspp",),
     models=(
+        *(
+            NamedModel(
+                f"lraspp_mobilenet-v3-{size}-d8",
+                backbone=f"mobilenet-v3-{size}-d8",
+                settings=(("out_indices", taps),),
+            )
+            for size, taps in (("large", (1, 3, 16)), ("small", (0, 1, 12)))
+        ),
         NamedModel(
             "torchvision_lraspp_mobilenet_v3_large",
             backbone="mobilenet-v3-large-d16",

@@ -4,6 +4,7 @@ from segstudio.plugin_api import Option, ProbeSpec, SwitchSpec
 from segstudio_zoo.catalog.entry import BackboneEntry, BackboneVariant, NamedModel, Paper
 
 _EVEN = ("padding", "even")
+_TIMM_TAPS = (("large", (1, 3, 6, 12, 16)), ("small", (0, 1, 3, 8, 12)))
 
 ENTRY = BackboneEntry(
     id="mobilenet_v3",
@@ -44,11 +45,26 @@ ENTRY = BackboneEntry(
                     ("norm_eps", 1e-5),
                     ("out_indices", taps),
                     *((("width", percent / 100), ("widened", "ratios")) if percent != 100 else ()),
+                    *((("stem_channels", 16),) if percent < 75 else ()),
                 ),
                 listed=False,
             )
-            for size, taps in (("large", (1, 3, 6, 12, 16)), ("small", (0, 1, 3, 8, 12)))
+            for size, taps in _TIMM_TAPS
             for percent in (50, 75, 100)
+        ),
+        *(
+            NamedModel(
+                f"timm_tf_mobilenetv3_{size}_{ending}",
+                backbone=f"mobilenet-v3-{size}{'-minimal' if 'minimal' in ending else ''}",
+                settings=(
+                    ("out_indices", taps),
+                    *((("width", 0.75), ("widened", "ratios")) if ending == "075" else ()),
+                ),
+                aliases=(f"tf_mobilenetv3_{size}_{ending}",),
+                listed=False,
+            )
+            for size, taps in _TIMM_TAPS
+            for ending in ("075", "100", "minimal_100")
         ),
     ),
     options=(
