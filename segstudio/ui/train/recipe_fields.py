@@ -11,7 +11,7 @@ from typing import Any, Literal
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLayout, QWidget
 
-from segstudio.core.recipe import CLASS_WEIGHTS, OPTIMIZERS, Recipe
+from segstudio.core.recipe import CLASS_WEIGHTS, OPTIMIZERS, PRETRAINING_BEGINS_WITH, Recipe
 from segstudio.ui.train.option_fields import (
     field_name,
     form_layout,
@@ -24,15 +24,6 @@ from segstudio.ui.widgets.labels import label
 Task = Literal["segmentation", "pretraining"]
 TASKS: tuple[Task, ...] = ("segmentation", "pretraining")
 
-# What a new pre-training recipe begins with: He et al. (2022), section A.1, but for a batch of one computer.
-_PRETRAINING: dict[str, Any] = {
-    "epochs": 100,
-    "batch": 16,
-    "scale": (0.2, 1.0),
-    "color": 0.0,
-    "optimizer": "adamw",
-    "weight_decay": 0.05,
-}
 _WARMUP_SHARE = 0.05
 _FINETUNING_RATE = 0.0001
 
@@ -53,7 +44,7 @@ class RecipeFields(QObject):
         self.optimizer.currentIndexChanged.connect(self._optimizer_changed)
         self._crop_is_chosen = False
         self._task: Task = "segmentation"
-        self._kept: dict[Task, dict[str, Any]] = {"pretraining": {**self.values(), **_PRETRAINING}}
+        self._kept: dict[Task, dict[str, Any]] = {"pretraining": {**self.values(), **PRETRAINING_BEGINS_WITH}}
         self._only: dict[Task, list[tuple[QFormLayout, QWidget]]] = {"segmentation": [], "pretraining": []}
         for side in (self.crop_width, self.crop_height):
             side.valueChanged.connect(self._choose_crop)
