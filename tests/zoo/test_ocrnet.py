@@ -11,15 +11,12 @@ from torch import Tensor
 
 from segstudio.plugin_api import Query
 from segstudio_zoo import create_model, load_checkpoint
+from segstudio_zoo.probes.ocrnet import region_probe, relation_map_probe, relation_probe, use_true_regions
 from segstudio_zoo.segmentors.ocrnet import (
     ObjectContextBlock,
     infer_options,
-    region_probe,
     region_representations,
-    relation_map_probe,
-    relation_probe,
     true_membership,
-    use_true_regions,
 )
 from tests.zoo.reference import check_reference, mean_over_all_pixels
 

@@ -32,7 +32,7 @@ ENTRY = SegmentorEntry(
         ProbeSpec(
             "relation",
             "Pixel to classes",
-            "segstudio_zoo.segmentors.ocrnet:relation_probe",
+            "segstudio_zoo.probes.ocrnet:relation_probe",
             query="pixel",
             kind="vector",
             group="Object context",
@@ -41,7 +41,7 @@ ENTRY = SegmentorEntry(
         ProbeSpec(
             "relation_map",
             "Class to pixels",
-            "segstudio_zoo.segmentors.ocrnet:relation_map_probe",
+            "segstudio_zoo.probes.ocrnet:relation_map_probe",
             query="class",
             kind="map",
             group="Object context",
@@ -51,7 +51,7 @@ ENTRY = SegmentorEntry(
         ProbeSpec(
             "region",
             "Soft object region",
-            "segstudio_zoo.segmentors.ocrnet:region_probe",
+            "segstudio_zoo.probes.ocrnet:region_probe",
             query="class",
             kind="map",
             group="Object context",
@@ -62,7 +62,7 @@ ENTRY = SegmentorEntry(
         SwitchSpec(
             "ocr_regions",
             "Object regions",
-            "segstudio_zoo.segmentors.ocrnet:use_true_regions",
+            "segstudio_zoo.probes.ocrnet:use_true_regions",
             choices=("predicted", "truth"),
             trained="predicted",
             from_labels=("truth",),
