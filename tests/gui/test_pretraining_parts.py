@@ -168,7 +168,7 @@ def test_the_best_epoch_of_a_pre_training_is_that_of_the_lowest_loss(tmp_path):
     history = told_epochs()
     assert history.best is None and history.lowest is not None and history.lowest.number == 2
     assert history.lowest.views == {0: ("masked", "reconstruction")} and history.lowest.previews == {0: 0.25}
-    recipe = Recipe(model=GUESSER.id, classes=(), task="pretraining")
+    recipe = Recipe(model=GUESSER.id, classes=(), task="pretraining", scale=(0.2, 1.0))
     folder = RunFolder.create(tmp_path / "run-0001", recipe, [Sample("a.png", "", "train")])
     folder.write_state(state="done", best={"loss": 0.5, "epoch": 2})
     view, _ = judge(folder, recipe, seconds=1.0, launched=0.0, starting=False)

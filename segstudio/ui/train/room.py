@@ -202,6 +202,8 @@ class TrainRoom(QObject):
         self._session.history_changed.connect(self._data_changed)
         self.making.closed.connect(self._close_form)
         self.inside.closed.connect(self._close_form)
+        if self._shelf is not None:
+            self._shelf.changed.connect(self._follow_runs)
         self.table.chosen.connect(self._show_run)
         self.comparison.changed.connect(lambda: self._show_run(self.table.current))
         self._new.clicked.connect(self.new_run)
@@ -256,7 +258,8 @@ class TrainRoom(QObject):
             return
         recipe, history = self._runs.recipe(name), self._runs.history(name)
         self._detail_section.set_count(f"{view.number} · {started_words(view)}")
-        self.detail.show_run(view, recipe, list(history.parts))
+        goes_on = bool(self._backbones_of(view))
+        self.detail.show_run(view, recipe, list(history.parts), can_go_on=goes_on)
         self.progress.show_run(view, recipe, history, other)
         self.bar.show_run(view)
         self.inside.follow(view, recipe)
@@ -325,11 +328,14 @@ class TrainRoom(QObject):
     def _start_segmentation(self) -> None:
         """A run for masks whose backbone begins with what the run in front learned without them."""
         view = self.run_in_front
-        if view is not None and self._shelf is not None:
-            spec = next((spec for spec in self._shelf.pretraining if spec.id == view.model), None)
-            weights = str(view.folder.checkpoints / "best.safetensors")
+        if view is not None:
             self.new_run()
-            self.form.start_from(weights, spec.backbones if spec is not None else ())
+            self.form.start_from(str(view.folder.checkpoints / "best.safetensors"), self._backbones_of(view))
+
+    def _backbones_of(self, view: RunView) -> tuple[str, ...]:
+        """What can begin with the weights of a pre-training run."""
+        known = self._shelf.pretraining if self._shelf is not None and view.is_pretraining else ()
+        return next((spec.backbones for spec in known if spec.id == view.model), ())
 
     # ------------------------------------------------------------------ dataset check
 

@@ -122,8 +122,10 @@ class RunDetail(QWidget):
         row.addStretch(1)
         return self._pretrained
 
-    def show_run(self, view: RunView, recipe: Recipe, loss_parts: list[str]) -> None:
-        """Everything about a run that is no curve."""
+    def show_run(
+        self, view: RunView, recipe: Recipe, loss_parts: list[str], *, can_go_on: bool = False
+    ) -> None:
+        """Everything about a run that is no curve. `can_go_on`: networks for masks begin with its weights."""
         at_work = view.is_active
         now = min(view.epoch + 1, view.epochs) if at_work else view.epoch
         self._facts["Epoch"].setText(f"{now} of {view.epochs}")
@@ -152,6 +154,7 @@ class RunDetail(QWidget):
         self.start.setText("Start" if view.state == "queued" and not view.epoch else "Resume")
         self.compare.setVisible(not at_work and view.has_best and not view.is_pretraining)
         self._pretrained.setVisible(view.is_pretraining and view.has_best)
+        self.segmentation.setVisible(can_go_on)
         self.clone.setVisible(not at_work)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
