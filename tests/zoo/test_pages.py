@@ -14,6 +14,7 @@ from segstudio_zoo import catalog, create_model
 from segstudio_zoo.catalog.entry import SegmentorEntry
 from segstudio_zoo.catalog.losses import LOSSES, PRETRAINING
 from segstudio_zoo.catalog.pages import file_name, survey_page, write_pages
+from segstudio_zoo.catalog.pretraining import specs_of
 from segstudio_zoo.catalog.published import published
 from segstudio_zoo.key_map import key_maps
 
@@ -33,6 +34,9 @@ def test_every_system_gets_a_page_with_paper_options_probes_and_switches(tmp_pat
                 assert f"| `{probe.id}` | `{option.name}` |" in text and option.help in text
         for loss in LOSSES.get(entry.id, ()) + PRETRAINING.get(entry.id, ()):
             assert f"| `{loss.name}` | {loss.weight:g} | {loss.meaning} |" in text
+        for spec in specs_of(entry.id):
+            assert f"| `{spec.name}` |" in text
+            assert all(f"| `{option.name}` |" in text for option in spec.options)
         layouts = {key_map.layout for key_map in key_maps(entry.build.partition(":")[0])}
         assert all(layout in text for layout in layouts)
         for sentence in entry.deviations:

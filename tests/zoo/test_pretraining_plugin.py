@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from segstudio.plugin_api import PretrainingModel, PretrainingSpec, plugin_from_json, plugin_to_json
 from segstudio_zoo import create_model, load_checkpoint
 from segstudio_zoo.building import builder
+from segstudio_zoo.catalog.losses import PRETRAINING
 from segstudio_zoo.names import resolve
 from segstudio_zoo.plugin import PLUGIN
 from segstudio_zoo.pretraining import discrete_vae, mae, visual_tokens
@@ -88,6 +90,26 @@ def test_every_way_keeps_the_protocol_and_its_options_defaults(name: str) -> Non
     assert isinstance(model, PretrainingModel)
     assert model.image_size == (96, 112) and 96 % model.cell == 0
     assert model.pictures(_image(spec)[:, :, :, :1].expand(-1, -1, -1, 112)).views
+
+
+@pytest.mark.parametrize("name", list(SPECS))
+def test_declared_options_are_those_of_the_builder_with_its_defaults(name: str) -> None:
+    spec = SPECS[name]
+    parameters = inspect.signature(builder(spec.build)).parameters
+    assert {option.name for option in spec.options} == {key for key in parameters if key != "name"}
+    for option in spec.options:
+        default = parameters[option.name].default
+        if option.name in ("decoder_dim", "decoder_depth", "hidden", "vocabulary"):
+            assert default is None and option.default  # the size decides
+        else:
+            assert option.default == default
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_pages_losses_have_the_weights_in_effect(name: str) -> None:
+    losses = _built(name, **({} if name != "dvae-tiny" else {"hidden": 16})).losses(_image(SPECS[name]))
+    facts = {fact.name: fact.weight for fact in PRETRAINING["mae" if name.startswith("mae") else "beit"]}
+    assert {key: loss.weight for key, loss in losses.items()}.items() <= facts.items()
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -49,12 +49,12 @@ ENTRY = BackboneEntry(
     parts=(
         "ViT with relative position bias, layer scale and no bias on keys",
         "pre-training by masked image modelling on visual tokens (Train tab)",
-        "tokens from a discrete VAE trained here, or from a loaded tokenizer",
+        "tokens from a discrete VAE trained here, or from a loaded tokenizer; pixels as the target",
     ),
     look_at=(
-        "masked patches, predicted tokens and their decoding beside the tokenizer's own ceiling",
+        "Train, Look inside: masked picture, predicted tokens painted, and the tokenizer's own ceiling",
+        "Train, Look inside: block against random masks",
         "attention per layer and head, rollout",
-        "blockwise against random masking",
     ),
     deviations=(
         "Bias tables are resized bilinearly to other grids; the authors' script resizes them on loading.",

@@ -29,14 +29,15 @@ ENTRY = BackboneEntry(
     ),
     probes=token_probes("segstudio_zoo.backbones.mae"),
     parts=(
-        "encoder on the visible patches only, light decoder with mask tokens (Train tab)",
+        "encoder on the visible patches only, light decoder with mask tokens (pre-training in the Train tab)",
         "fixed sine-cosine positions; loss on masked patches, normalised or raw pixels",
         "mask ratio 10 to 95 %, random, block and grid masking",
         "as a segmentation backbone: relative position bias and two layer scales a block",
     ),
     look_at=(
-        "masked picture, reconstruction and original, patches clickable",
-        "error and encoder cost against the mask ratio",
+        "Train, Look inside: original, masked picture, reconstruction; click or drag hides patches",
+        "Train, Look inside: error and milliseconds against the mask ratio; random, block and grid masks",
+        "attention per layer and head, rollout",
     ),
     deviations=("The published segmentation backbone has layer scales, which the paper's encoder has not.",),
     search_aliases=("masked autoencoder",),

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from segstudio.plugin_api import Option, ProbeSpec, SwitchSpec
+from segstudio.plugin_api import Option, PretrainingSpec, ProbeSpec, SwitchSpec
 from segstudio_zoo import catalog
 from segstudio_zoo.catalog.entry import BackboneEntry, Entry, SegmentorEntry
 from segstudio_zoo.catalog.losses import LOSSES, PRETRAINING, RECIPES, LossFact, RecipeFact
+from segstudio_zoo.catalog.pretraining import specs_of
 from segstudio_zoo.catalog.published import Published, published
 from segstudio_zoo.names import list_models
 
@@ -51,6 +52,7 @@ def page(entry: Entry) -> str:
         lines += _losses("Losses", LOSSES[entry.id])
         lines += _recipes(list_models(entry.id)[0], RECIPES.get(entry.id, ()))
     else:
+        lines += _pretraining(specs_of(entry.id))
         lines += _losses("Losses of pre-training", PRETRAINING.get(entry.id, ()))
     lines += _probes(entry.probes)
     lines += _switches(entry.switches)
@@ -117,6 +119,34 @@ def _options(options: Sequence[Option]) -> list[str]:
 def _meaning(option: Option) -> str:
     choices = f" ({', '.join(map(_value, option.choices))})" if option.choices else ""
     return f"{option.help}{choices}"
+
+
+def _pretraining(specs: Sequence[PretrainingSpec]) -> list[str]:
+    if not specs:
+        return []
+    lines = [
+        "## Pre-training",
+        "",
+        "From pictures without labels, in the Train tab or by "
+        f"`segstudio train --pretrain {specs[0].name} --images FOLDER --out RUN`:",
+        "",
+        "| name | starts | learning rate |",
+        "| --- | --- | --- |",
+    ]
+    for spec in specs:
+        starts = ", ".join(f"`{name}`" for name in spec.backbones) or "BEiT, as its tokenizer"
+        lines.append(f"| `{spec.name}` | {starts} | {spec.rate:g} |")
+    lines += ["", "| name | option | default | meaning |", "| --- | --- | --- | --- |"]
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for spec in specs:
+        for option in spec.options:
+            default = "none" if option.default is None else _value(option.default)
+            key = (option.name, default, _meaning(option))
+            rows.setdefault(key, []).append(f"`{spec.name}`")
+    for (name, default, meaning), owners in rows.items():
+        given = "all" if len(owners) == len(specs) else ", ".join(owners)
+        lines.append(f"| {given} | `{name}` | {default} | {meaning} |")
+    return [*lines, ""]
 
 
 def _losses(title: str, losses: Sequence[LossFact]) -> list[str]:

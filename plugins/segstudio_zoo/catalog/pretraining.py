@@ -146,7 +146,13 @@ def _dvae(name: str, title: str, hidden: int, vocabulary: int, rate: float) -> P
             Option("image_size", "ints", (112, 112), "height and width of the pictures it is trained on"),
             Option("hidden", "int", hidden, "channels of the first group, a multiple of 4", minimum=4),
             Option("vocabulary", "int", vocabulary, "how many visual tokens there are", minimum=2),
-            Option("beta", "float", 6.6, "weight of the divergence from the uniform choice", minimum=0),
+            Option(
+                "beta",
+                "float",
+                0.03,
+                "weight of the divergence from the uniform choice; the paper's 6.6 goes with its likelihood",
+                minimum=0,
+            ),
             Option(
                 "reconstruction",
                 "choice",
@@ -179,3 +185,9 @@ SPECS: tuple[PretrainingSpec, ...] = (
     _dvae("dvae-tiny", "Discrete VAE · tiny", 32, 512, 1e-3),
     _dvae("dvae", "Discrete VAE", 256, 8192, 1e-4),
 )
+
+
+def specs_of(entry_id: str) -> tuple[PretrainingSpec, ...]:
+    """The ways of pre-training that belong to a backbone's paper; BEiT's with its tokenizer."""
+    beginnings = {"mae": ("mae-",), "beit": ("beit-", "dvae")}.get(entry_id)
+    return tuple(spec for spec in SPECS if beginnings and spec.name.startswith(beginnings))

@@ -350,8 +350,8 @@ def build_named(
     image_size: tuple[int, ...] = (112, 112),
     hidden: int | None = None,
     vocabulary: int | None = None,
-    beta: float = 6.6,
-    reconstruction: str = "laplace",
+    beta: float = 0.03,
+    reconstruction: str = "squared",
 ) -> DiscreteVAE:
     """One of `SIZES`, with other channels or another vocabulary where told."""
     channels, codes, blocks = SIZES[name]
