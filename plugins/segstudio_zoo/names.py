@@ -184,12 +184,10 @@ def _resolve(given: str, name: str, backbone: str | None) -> Resolved | None:
         if name == prefix:
             if backbone is not None:
                 return _pair(given, segmentor, backbone, {}, None)
-            model = next(
-                (m for m in segmentor.models if m.listed and normal(m.name) == name),
-                NamedModel(f"{segmentor.id}_{segmentor.backbones[0]}", backbone=segmentor.backbones[0])
-                if segmentor.backbones
-                else segmentor.models[0],
-            )
+            model = segmentor.models[0] if segmentor.models else None
+            if segmentor.backbones:
+                _, model = named_models()[normal(f"{segmentor.id}_{segmentor.backbones[0]}")]
+            assert model is not None
             return _from_model(given, segmentor, model, backbone)
         rest = ""
         if name.startswith(f"{prefix}-"):

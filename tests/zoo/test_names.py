@@ -48,10 +48,24 @@ from tests.zoo.reference import needs_shared, reference_names
         ("segmenter_vit-l_linear", "segmenter_vit-l_linear"),
         ("timm_beit_large_patch16_512", "timm_beit_large_patch16_224"),
         ("transformers_dpt_hybrid", "transformers_dpt_hybrid"),
+        ("segformer-b3", "segformer_mit-b3"),
+        ("segformer_b5_8xb1-160k_cityscapes-1024x1024", "segformer_mit-b5"),
+        ("segnext_l", "segnext_mscan-l"),
+        ("segmenter_vit-b16_mask", "segmenter_vit-b_mask"),
+        ("segmenter_vit-s16_linear", "segmenter_vit-s_fcn"),
+        ("point_rend_r101", "pointrend_r101"),
+        ("semfpn_r50", "sem_fpn_r50"),
+        ("tf_mobilenetv3_large_100", "timm_tf_mobilenetv3_large_100"),
+        ("lraspp_m-v3-d8", "lraspp_mobilenet-v3-large-d8"),
     ],
 )
 def test_spellings_and_published_configurations_mean_one_model(name: str, canonical: str) -> None:
     assert resolve(name).name == canonical
+
+
+def test_a_familys_own_name_means_its_first_listed_network_with_its_settings() -> None:
+    assert resolve("lraspp").settings == resolve("lraspp_mobilenet-v3-large-d8").settings != {}
+    assert resolve("segnext").settings == resolve("segnext_mscan-t").settings != {}
 
 
 def test_r50_has_the_deep_stem_and_r50b_the_torchvision_stem() -> None:

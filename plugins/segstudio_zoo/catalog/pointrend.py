@@ -18,6 +18,7 @@ ENTRY = SegmentorEntry(
     ),
     build="segstudio_zoo.segmentors.pointrend:build",
     backbones=("r50", "r101"),
+    aliases=("point_rend",),
     models=(
         NamedModel("pointrend_r50", backbone="r50"),
         NamedModel("pointrend_r101", backbone="r101"),

@@ -17,14 +17,20 @@ ENTRY = SegmentorEntry(
     ),
     build="segstudio_zoo.segmentors.segformer:build",
     backbones=tuple(f"mit-b{n}" for n in range(6)),
-    models=tuple(
-        NamedModel(
-            f"transformers_segformer_b{n}",
-            backbone=f"mit-b{n}",
-            settings=(*_PAPERS_WAY, ("channels", 256 if n < 2 else 768)),
-            listed=False,
-        )
-        for n in range(6)
+    models=(
+        *(
+            NamedModel(f"segformer_mit-b{n}", backbone=f"mit-b{n}", aliases=(f"segformer_b{n}",))
+            for n in range(6)
+        ),
+        *(
+            NamedModel(
+                f"transformers_segformer_b{n}",
+                backbone=f"mit-b{n}",
+                settings=(*_PAPERS_WAY, ("channels", 256 if n < 2 else 768)),
+                listed=False,
+            )
+            for n in range(6)
+        ),
     ),
     options=(
         Option("channels", "int", 256, "width of the decoder; the paper has 768 for B2 to B5", minimum=1),

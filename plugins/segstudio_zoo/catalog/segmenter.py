@@ -16,7 +16,10 @@ def _model(size: str, decoder: str, image: int) -> NamedModel:
             ("patch_bias", False),
             ("image_size", (image, image)),
         ),
-        aliases=(f"segmenter_vit-{size}_linear",) if decoder == "fcn" else (),
+        aliases=(
+            f"segmenter_vit-{size}16_{decoder}",
+            *((f"segmenter_vit-{size}_linear", f"segmenter_vit-{size}16_linear") if decoder == "fcn" else ()),
+        ),
         preprocess=_HALF,
     )
 

@@ -16,7 +16,12 @@ ENTRY = SegmentorEntry(
     build="segstudio_zoo.segmentors.segnext:build",
     backbones=("mscan-t", "mscan-s", "mscan-b", "mscan-l"),
     models=tuple(
-        NamedModel(f"segnext_mscan-{size}", backbone=f"mscan-{size}", settings=(("channels", channels),))
+        NamedModel(
+            f"segnext_mscan-{size}",
+            backbone=f"mscan-{size}",
+            settings=(("channels", channels),),
+            aliases=(f"segnext_{size}",),
+        )
         for size, channels in (("t", 256), ("s", 256), ("b", 512), ("l", 1024))
     ),
     options=(

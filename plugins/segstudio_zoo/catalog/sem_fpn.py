@@ -15,7 +15,7 @@ ENTRY = SegmentorEntry(
     ),
     build="segstudio_zoo.segmentors.sem_fpn:build",
     backbones=("r50", "r101"),
-    aliases=("fpn", "semantic-fpn"),
+    aliases=("fpn", "semantic-fpn", "semfpn"),
     options=(
         Option("pyramid_channels", "int", 256, "channels of the feature pyramid", minimum=1),
         Option("channels", "int", 128, "channels of the head", minimum=1),
