@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from segstudio.core.recipe import Recipe, RunClass
 from segstudio.core.run_folder import RunFolder, Sample
 from segstudio.ipc import MappedArray
 from segstudio.plugin_api import ModelSpec, Option, PretrainingSpec
+from segstudio.runtime.opened_weights import Findings
 from segstudio.runtime.reconstructions import (
     PretrainedWeights,
     Question,
@@ -25,6 +27,7 @@ from segstudio.runtime.reconstructions import (
 )
 from segstudio.runtime.run_history import Preview, RunHistory
 from segstudio.runtime.run_view import judge
+from segstudio.ui.models.file_card import FileCard
 from segstudio.ui.train.charts import Charts
 from segstudio.ui.train.new_run_form import NewRunForm, RunData
 from segstudio.ui.train.option_fields import PercentField
@@ -456,3 +459,13 @@ def test_weights_are_typed_or_chosen_from_what_runs_left(qtbot):
     ]
     QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(menu.actions()[0]).center())
     assert field.text() == "/runs/3/checkpoints/best.safetensors"
+
+
+def test_a_file_of_pre_training_says_what_it_is_good_for_and_offers_no_comparison(qtbot):
+    card = FileCard()
+    qtbot.addWidget(card)
+    card.show()
+    findings = Findings(Path("best.safetensors"), (), ("mae-tiny",), 80, False, None, (), "MAE · tiny")
+    card.show_findings(findings, "", 100)
+    assert card.sentence.startswith("These are pre-training weights (MAE · tiny) to start a training from")
+    assert not card.add.isVisible() and not card.network.isVisible()
