@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segstudio.core.errors import UserError
-from segstudio.core.recipe import OPTIMIZERS, PRECISIONS, PRETRAINING_BEGINS_WITH, Recipe, RunClass
+from segstudio.core.recipe import OPTIMIZERS, PRECISIONS, PRETRAINING_BEGINS_WITH, SCHEDULES, Recipe, RunClass
 from segstudio.core.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument("--no-flip", action="store_true")
     new.add_argument("--class-weights", choices=("none", "frequency"), default="none")
     new.add_argument("--optimizer", choices=OPTIMIZERS, help="default: sgd (--pretrain: adamw)")
+    new.add_argument("--schedule", choices=SCHEDULES, help="default: poly (--pretrain: cosine)")
     new.add_argument("--precision", choices=PRECISIONS, default="32")
     new.add_argument("--device", default="auto", metavar="NAME")
     new.add_argument("--create-only", action="store_true", help="make the run, do not train yet")
@@ -141,6 +142,7 @@ def _create(args: argparse.Namespace) -> RunFolder:
         scale=_scale(args.scale) or (0.5, 2.0),
         class_weights=args.class_weights,
         optimizer=args.optimizer or "sgd",
+        schedule=args.schedule or "poly",
         **_values(args),
     )
 
@@ -175,8 +177,9 @@ def _create_pretraining(args: argparse.Namespace) -> RunFolder:
     changes = {"lr": spec.rate, **_values(args)}
     if args.scale:
         changes["scale"] = _scale(args.scale)
-    if args.optimizer:
-        changes["optimizer"] = args.optimizer
+    for name in ("optimizer", "schedule"):
+        if getattr(args, name):
+            changes[name] = getattr(args, name)
     recipe = Recipe(
         model=spec.id,
         classes=(),

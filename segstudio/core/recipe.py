@@ -20,6 +20,7 @@ from segstudio.core.errors import UserError
 RECIPE_VERSION = 1
 
 OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("poly", "cosine")
 PRECISIONS = ("32", "bf16", "16")
 CLASS_WEIGHTS = ("none", "frequency")
 TASKS = ("segmentation", "pretraining")
@@ -30,6 +31,7 @@ PRETRAINING_BEGINS_WITH: dict[str, Any] = {
     "scale": (0.2, 1.0),
     "color": 0.0,
     "optimizer": "adamw",
+    "schedule": "cosine",
     "weight_decay": 0.05,
 }
 """What a new pre-training recipe has where nobody chose: He et al. (2111.06377), appendix A.1, with epochs
@@ -54,7 +56,8 @@ class Recipe:
 
     `steps_per_epoch` 0 means once over the training images. `crop` is cut from the image after scaling by
     a factor drawn log-uniformly from `scale`. `color` is the strength of brightness, contrast, saturation
-    and hue changes, 0 for none. `ohem` is the share of hardest pixels kept, 1 for all of them.
+    and hue changes, 0 for none. The rate rises over `warmup_steps`, then falls as `schedule`
+    says: "poly", by `power`, or "cosine". `ohem` is the share of hardest pixels kept, 1 for all of them.
     `mean` and `std` None means the model's own preprocessing. `weights` is a file to start from.
     `view` holds the fields of `NetworkView`: what is seen of images that are not plain 8-bit RGB.
     """
@@ -80,6 +83,7 @@ class Recipe:
     lr: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 0.0005
+    schedule: str = "poly"
     power: float = 0.9
     warmup_steps: int = 0
     clip_norm: float = 0.0
@@ -126,6 +130,7 @@ def _first_problem(recipe: Recipe) -> str:
         return f"ohem is {recipe.ohem}, expected a share above 0 and at most 1"
     for name, choices in (
         ("optimizer", OPTIMIZERS),
+        ("schedule", SCHEDULES),
         ("precision", PRECISIONS),
         ("class_weights", CLASS_WEIGHTS),
         ("task", TASKS),

@@ -26,7 +26,7 @@ from segstudio.training.model import Trainee
 from segstudio.training.objective import make_objective
 from segstudio.training.ranks import summed
 from segstudio.training.report import Report
-from segstudio.training.schedules import poly_factor
+from segstudio.training.schedules import schedule_of
 
 
 @dataclass
@@ -73,6 +73,7 @@ class Training:
         self._batches = self._objective.batches
         self._steps = self._batches.steps
         self._total = recipe.epochs * self._steps
+        self._schedule = schedule_of(recipe, self._total)
         self._progress = Progress(best=self._objective.worst)
         self._set_up()
 
@@ -163,7 +164,7 @@ class Training:
         """One optimiser step over the parts of a batch; gives the averaged losses by name."""
         progress, recipe = self._progress, self._recipe
         step = progress.epoch * self._steps + progress.step
-        factor = poly_factor(step, self._total, power=recipe.power, warmup_steps=recipe.warmup_steps)
+        factor = self._schedule(step)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         # Dropout draws from (seed, step, rank), so a resumed run draws what the whole one would have.

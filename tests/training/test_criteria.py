@@ -1,12 +1,15 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from segstudio.core.errors import UserError
+from segstudio.core.recipe import Recipe
 from segstudio.training.criteria import CrossEntropy, frequency_weights
-from segstudio.training.schedules import poly_factor
+from segstudio.training.schedules import cosine_factor, poly_factor, schedule_of
 
 
 @pytest.fixture
@@ -73,3 +76,19 @@ def test_the_rate_rises_then_falls_to_its_floor():
     assert all(a >= b for a, b in itertools.pairwise(values[10:]))
     assert values[100] == 1e-4
     assert poly_factor(50, 100, power=0.9, warmup_steps=0) == pytest.approx(0.5**0.9)
+
+
+def test_half_a_cosine_begins_where_the_rise_ends():
+    values = [cosine_factor(step, 110, warmup_steps=10) for step in range(111)]
+    assert values[0] < values[5] < values[9] == pytest.approx(1) and values[10] == 1
+    assert all(a >= b for a, b in itertools.pairwise(values[10:]))
+    assert values[60] == pytest.approx(0.5) and values[35] == pytest.approx((1 + 0.5**0.5) / 2)
+    assert values[110] == 1e-4
+
+
+def test_the_recipe_says_how_the_rate_falls():
+    recipe = Recipe(model="any", classes=(), power=2.0)
+    assert schedule_of(recipe, 100)(50) == pytest.approx(0.25)
+    assert schedule_of(replace(recipe, schedule="cosine"), 100)(50) == pytest.approx(0.5)
+    with pytest.raises(UserError, match="schedule is 'steps', expected one of poly, cosine"):
+        replace(recipe, schedule="steps").checked()

@@ -98,7 +98,8 @@ def test_one_command_pretrains_on_a_folder_of_pictures(pictures, tmp_path, capsy
     run = RunFolder(out)
     recipe, samples = run.recipe(), run.samples()
     assert (recipe.task, recipe.model, recipe.classes) == ("pretraining", "tiny_plugin/tinyfill", ())
-    assert (recipe.crop, recipe.options["width"], recipe.optimizer) == ((32, 24), 12, "adamw")
+    assert (recipe.crop, recipe.options["width"]) == ((32, 24), 12)
+    assert (recipe.optimizer, recipe.schedule, recipe.scale) == ("adamw", "cosine", (0.2, 1.0))
     assert {sample.label for sample in samples} == {""}
     assert [sample.split for sample in samples].count("val") == 2 and len(samples) == len(pictures)
     epochs = epochs_of(run)
