@@ -16,6 +16,7 @@ from segstudio.commands.model_arguments import (
     add_model_arguments,
     add_output_argument,
     add_precision_argument,
+    add_scale_argument,
     model_ref,
 )
 from segstudio.commands.progress import ProgressBar
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_output_argument(parser)
     add_precision_argument(parser)
+    add_scale_argument(parser)
     parser.add_argument("--model", metavar="NAME", help="a network, instead of --predictions")
     parser.add_argument("--images", type=Path, metavar="DIR", help="the images it is run on")
     parser.add_argument("--labels", type=Path, metavar="DIR", required=True, help="pictures of class indices")

@@ -46,6 +46,16 @@ def add_output_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_scale_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="the network sees pictures at X times their size, from 0.1 to 4; masks keep the pictures' size",
+    )
+
+
 def model_ref(arguments: argparse.Namespace) -> ModelRef:
     """Raises UserError where the arguments do not fit together."""
     from segstudio.worker.model_ref import ModelRef
@@ -66,6 +76,7 @@ def model_ref(arguments: argparse.Namespace) -> ModelRef:
         switches=named_values(arguments.switch, "--switch"),
         preprocess=preprocess,
         output="" if output == FINAL else output,
+        scale=getattr(arguments, "scale", 1.0),
     )
 
 

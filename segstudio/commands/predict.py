@@ -11,6 +11,7 @@ from segstudio.commands.model_arguments import (
     add_model_arguments,
     add_output_argument,
     add_precision_argument,
+    add_scale_argument,
     model_ref,
 )
 from segstudio.commands.progress import ProgressBar
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_output_argument(parser)
     add_precision_argument(parser)
+    add_scale_argument(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the masks go")
     parser.add_argument("--confidence", action="store_true", help="also write <stem>.confidence.png")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -70,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             "device": str(loaded.device),
             "precision": loaded.precision,
             "output": ref.output or "final",
+            "scale": ref.scale,
             "agreement": agreement.to_json() if agreement is not None else None,
             "preprocess": {"mean": list(mean), "std": list(std), "source": loaded.preprocess_source},
             "classes": [{"name": entry.name, "color": list(entry.color)} for entry in loaded.classes],

@@ -6,7 +6,7 @@ The panes of a project are kept with it. Nothing here knows how a pane is drawn.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -53,15 +53,29 @@ class Pane:
         return "Image" if self.kind == "image" else "Ground truth"
 
     @property
+    def name(self) -> str:
+        """The title where the input size stands beside it."""
+        return self.title if self.runnable is None else self.runnable.output_title
+
+    @property
+    def scale(self) -> float:
+        """How large the model sees the picture; 1 is the picture's own size."""
+        return 1.0 if self.runnable is None else self.runnable.scale
+
+    @property
     def key(self) -> str:
         """The key of this pane's predictions; empty where it shows none."""
         return "" if self.runnable is None else prediction_key(self.runnable, self.switches)
 
     @property
     def baseline(self) -> Pane | None:
-        """What a changed pane is held against: its output as trained, or the final one; None for that."""
+        """What a changed pane is held against: as trained, at the picture's own size, at the final output, in
+        this order; None for that.
+        """
         if self.switches:
             return replace(self, switches={})
+        if self.runnable is not None and self.runnable.scale != 1.0:
+            return replace(self, runnable=self.runnable.with_scale(1.0))
         if self.runnable is not None and self.runnable.output:
             return replace(self, runnable=self.runnable.with_output(""))
         return None
@@ -143,6 +157,30 @@ class Comparison(QObject):
         pane = self.pane(number)
         if pane is not None and pane.runnable is not None:
             self._replace(number, runnable=pane.runnable.with_output(output))
+
+    def sweep(self, number: int, scales: Sequence[float]) -> tuple[Pane, ...]:
+        """Panes of the same model, output and switches at all of `scales`, as far as there is room.
+
+        Gives the new ones, which stand at the end.
+        """
+        pane = self.pane(number)
+        if pane is None or pane.runnable is None:
+            return ()
+        wanted = [replace(pane, runnable=pane.runnable.with_scale(scale)) for scale in scales]
+        shown = {each.key for each in self.models}
+        missing = [each for each in wanted if each.key not in shown][: MOST_PANES - len(self._panes)]
+        made = tuple(replace(each, number=next(self._numbers)) for each in missing)
+        if made:
+            self._panes += made
+            self._touched = True
+            self._after_panes()
+        return made
+
+    def set_scale(self, number: int, scale: float) -> None:
+        """How large the pane's model sees the picture; 1 is the picture's own size."""
+        pane = self.pane(number)
+        if pane is not None and pane.runnable is not None:
+            self._replace(number, runnable=pane.runnable.with_scale(scale))
 
     def _replace(self, number: int, **changes: Any) -> None:
         for place, pane in enumerate(self._panes):
@@ -241,6 +279,7 @@ class Comparison(QObject):
                 "kind": pane.kind,
                 "key": pane.runnable.key if pane.runnable is not None else "",
                 "output": pane.runnable.output if pane.runnable is not None else "",
+                "scale": pane.runnable.scale if pane.runnable is not None else 1.0,
                 "switches": dict(pane.switches),
                 "view": pane.view,
             }
@@ -286,6 +325,7 @@ class Comparison(QObject):
             return None
         if runnable is not None:
             runnable = runnable.with_output(str(entry.get("output", "")))
+            runnable = runnable.with_scale(float(entry.get("scale") or 1.0))
         switches, view = dict(entry.get("switches", {})), entry.get("view", "mask")
         return Pane(next(self._numbers), entry["kind"], runnable, switches, view)
 
@@ -304,9 +344,7 @@ class Comparison(QObject):
         if self._shelf.is_listing:
             gone = []
         panes = [
-            replace(
-                pane, runnable=known.get(pane.runnable.key, pane.runnable).with_output(pane.runnable.output)
-            )
+            replace(pane, runnable=known.get(pane.runnable.key, pane.runnable).seen_as(pane.runnable))
             if pane.runnable
             else pane
             for pane in self._panes
@@ -332,5 +370,5 @@ class Comparison(QObject):
 
 def _content(pane: Pane) -> tuple[Any, ...]:
     """What makes two panes the same but for their numbers."""
-    model = (pane.runnable.key, pane.runnable.output) if pane.runnable else ()
+    model = (pane.runnable.key, pane.runnable.output, pane.runnable.scale) if pane.runnable else ()
     return (pane.kind, model, dict(pane.switches), pane.view)

@@ -48,9 +48,10 @@ class MaskResult:
 
 
 def prediction_key(runnable: RunnableModel, switches: Switches | None = None) -> str:
-    """What tells results of one model, with these weights, output, switches and precision, from others."""
+    """What tells results of one model, with these weights, output, input size, switches and precision."""
     changed = {name: value for name, value in sorted((switches or {}).items())}
     key = runnable.key + (f">{runnable.output}" if runnable.output else "")
+    key += f"~{runnable.scale:g}" if runnable.scale != 1.0 else ""
     key += f"?{json.dumps(changed)}" if changed else ""
     weights = runnable.ref.get("weights")
     if weights:

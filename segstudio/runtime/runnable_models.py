@@ -39,7 +39,18 @@ class RunnableModel:
         return str(self.ref.get("output") or "")
 
     @property
+    def scale(self) -> float:
+        """The size at which the network sees a picture, against the picture's own."""
+        return float(self.ref.get("scale") or 1.0)
+
+    @property
     def full_title(self) -> str:
+        """The title, and which output and input size it is where those are not the final and the own one."""
+        size = f" · at {scale_words(self.scale)}" if self.scale != 1.0 else ""
+        return self.output_title + size
+
+    @property
+    def output_title(self) -> str:
         """The title, and which output it is where that is not the final one."""
         return f"{self.title} · output: {self.output}" if self.output else self.title
 
@@ -47,6 +58,20 @@ class RunnableModel:
         """The same model with the same weights, seen at another of its outputs."""
         ref = {name: value for name, value in self.ref.items() if name != "output"}
         return replace(self, ref={**ref, "output": output} if output else ref)
+
+    def with_scale(self, scale: float) -> RunnableModel:
+        """The same model with the same weights, shown pictures at `scale` times their size."""
+        ref = {name: value for name, value in self.ref.items() if name != "scale"}
+        return replace(self, ref={**ref, "scale": scale} if scale != 1.0 else ref)
+
+    def seen_as(self, other: RunnableModel) -> RunnableModel:
+        """This model at the output and the input size at which `other` is seen."""
+        return self.with_output(other.output).with_scale(other.scale)
+
+
+def scale_words(scale: float) -> str:
+    """0.5×: an input size against the picture's own."""
+    return f"{scale:g}×"
 
 
 def find_runnable(

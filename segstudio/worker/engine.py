@@ -23,6 +23,7 @@ from segstudio.registry import Registry, plugin_error
 from segstudio.worker import devices, footprint, kept_heap, loaded_models
 from segstudio.worker.control import Cancelled, Control
 from segstudio.worker.inference import SMALLEST_TILE, Network, Timing, make_plan, pad, padded_size, run_plan
+from segstudio.worker.input_scale import resized_map, scaled
 from segstudio.worker.kept_runs import KeptRun, KeptRuns, ask, capturing, switched
 from segstudio.worker.loaded_models import LoadedModel, ModelCache
 from segstudio.worker.memory import peak_resident_bytes
@@ -95,7 +96,7 @@ class Engine:
         cancel: Callable[[], bool] | None = None,
         progress: Callable[[float, str], None] | None = None,
     ) -> PredictionResult:
-        """Segments `image` (H, W, 3) uint8 RGB of any size.
+        """Segments `image` (H, W, 3) uint8 RGB of any size; the maps have it whatever the ref's `scale`.
 
         `maps` are filled where given (shared memory), else made. With `keep`, what the declared probes
         need stays under the image's `key`. `labels` (H, W) are the model's class numbers, others where
@@ -109,6 +110,13 @@ class Engine:
         if maps is None:
             maps = _new_maps(image.shape[:2], loaded.num_classes, confidence, entropy)
         notes = list(loaded.notes)
+        image = scaled(image, ref.scale)
+        if ref.scale != 1.0:
+            notes.append(
+                f"Ran at {ref.scale:g} times the picture's size, {image.shape[1]} x {image.shape[0]}"
+            )
+        if labels is not None and labels.shape != image.shape[:2]:
+            labels = resized_map(labels, image.shape[:2])
         truth_wanted = wanted(loaded, dict(ref.switches))
         if loaded.is_torch:
             if loaded.num_classes > np.iinfo(maps.labels.dtype).max + 1:
@@ -267,7 +275,8 @@ class Engine:
         key: str,
         control: Control,
     ) -> Timing:
-        if not (keep and loaded.spec.probes) or ref.output:  # a side output need not pass what probes read
+        # A side output need not pass what probes read, and they answer in pixels of the picture's own size.
+        if not (keep and loaded.spec.probes) or ref.output or ref.scale != 1.0:
             return run_plan(network, image, plan, maps, control)
         run = KeptRun(loaded, image, plan, dict(ref.switches))
         if plan.is_whole:

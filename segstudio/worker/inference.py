@@ -1,7 +1,7 @@
 """One image through one segmentor: padding, whole or in blended tiles, scores to class maps.
 
-The network runs on the image as it is: padded at the right and below by reflection where it needs sizes
-of a kind, never scaled.
+The network runs on the image as it is, padded at the right and below by reflection where it needs sizes
+of a kind; it is resized only where somebody asks to see the network at another size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import functional
 from segstudio.plugin_api import ModelSpec, Preprocess, Scores
 from segstudio.worker import devices
 from segstudio.worker.control import Control
-from segstudio.worker.resampling import Maps, RowResizer, strip_rows, write_strip
+from segstudio.worker.resampling import Maps, RowResizer, ScaledRowResizer, strip_rows, write_strip
 from segstudio.worker.side_outputs import output_scores
 from segstudio.worker.tiles import Tile, TilePlan, plan_tiles, whole, window
 
@@ -139,7 +139,10 @@ def make_plan(height: int, width: int, spec: ModelSpec, tile_side: int | None) -
 def run_plan(
     network: Network, pixels: NDArray[np.uint8], plan: TilePlan, maps: Maps, control: Control
 ) -> Timing:
-    """Fills `maps` (H, W) from `pixels` (H, W, 3). Raises Cancelled between tiles."""
+    """Fills `maps` (H, W) from `pixels` (H, W, 3) or (h, w, 3), the picture at another size.
+
+    Raises Cancelled between tiles.
+    """
     timing = Timing()
     if plan.is_whole:
         _run_whole(network, pixels, plan, maps, control, timing)
@@ -171,14 +174,13 @@ def _run_whole(
     control: Control,
     timing: Timing,
 ) -> None:
-    height, width = pixels.shape[:2]
+    height, width = maps.labels.shape
     control.check()
     found = network.scores(pad(pixels, (plan.height, plan.width)), timing)
     control.progress(0.8)
     logits = found.logits[0]
-    resizer = RowResizer(
-        (logits.shape[1], logits.shape[2]), (plan.height, plan.width), found.align_corners, logits.device
-    )
+    grid = (int(logits.shape[1]), int(logits.shape[2]))
+    resizer = _resizer(grid, plan, found.align_corners, logits.device, pixels, maps)
     _emit(resizer, logits, 0, (0, height), width, maps, control)
 
 
@@ -191,7 +193,7 @@ def _run_tiled(
     timing: Timing,
 ) -> None:
     """Tiles row by row: only one band of weighted scores is held, and finished rows leave it at once."""
-    height, width = pixels.shape[:2]
+    height, width = maps.labels.shape
     blend = _Blend(plan)
     done_rows = 0
     for number, tile_y in enumerate(plan.rows):
@@ -204,10 +206,28 @@ def _run_tiled(
         last = number + 1 == len(plan.rows)
         next_y = plan.height if last else plan.rows[number + 1]
         scores, first, end = blend.finish_rows(next_y)
-        resizer = blend.resizer()
+        resizer = _resizer(blend.grid, plan, False, scores.device, pixels, maps)
         ready = height if last else min(height, resizer.ready(end))
         _emit(resizer, scores, first, (done_rows, ready), width, maps, control, tell=False)
         done_rows = max(done_rows, ready)
+
+
+def _resizer(
+    grid: tuple[int, int],
+    plan: TilePlan,
+    align_corners: bool,
+    device: torch.device,
+    pixels: NDArray[np.uint8],
+    maps: Maps,
+) -> RowResizer:
+    """From the grid of scores over the pass to the maps, which may be of another size than its pixels."""
+    padded = (plan.height, plan.width)
+    run, shown = pixels.shape[:2], maps.labels.shape
+    if run == shown:
+        return RowResizer(grid, padded, align_corners, device)
+    return ScaledRowResizer(
+        grid, padded, align_corners, device, run=(run[0], run[1]), shown=(shown[0], shown[1])
+    )
 
 
 def _emit(
@@ -273,11 +293,10 @@ class _Blend:
         self._sum[:, :, left : left + logits.shape[2]] += logits * weight
         self._weight[:, left : left + logits.shape[2]] += weight
 
-    def resizer(self) -> RowResizer:
-        assert self._sum is not None
-        size = (self._plan.height, self._plan.width)
-        grid = (size[0] // self._stride, size[1] // self._stride)
-        return RowResizer(grid, size, False, self._sum.device)
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the scores of the whole image; known after the first tile."""
+        return self._plan.height // self._stride, self._plan.width // self._stride
 
     def finish_rows(self, next_y: int) -> tuple[Tensor, int, int]:
         """Scores of the rows that no later tile touches: (K, n, w), the grid row they begin at, their end.

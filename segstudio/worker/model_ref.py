@@ -17,8 +17,9 @@ class ModelRef:
     a plugin that brings its own; `untrained` asks for drawn weights (benchmarks, tests, a start of training).
 
     `taxonomy` names the classes of weights that do not name them themselves. `switches` replace parts for
-    one run only, `output` is the side output that is looked at ("" is the final one), and `precision` is
-    how it is computed ("" is the engine's own); none of them makes another model.
+    one run only, `output` is the side output that is looked at ("" is the final one), `scale` is the size
+    at which the network sees the picture (1 is its own), and `precision` is how it is computed ("" is the
+    engine's own); none of them makes another model.
     """
 
     model: str
@@ -32,6 +33,7 @@ class ModelRef:
     taxonomy: str = ""
     precision: str = ""
     output: str = ""
+    scale: float = 1.0
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ModelRef:
@@ -53,6 +55,7 @@ class ModelRef:
             taxonomy=str(document.get("taxonomy") or ""),
             precision=str(document.get("precision") or ""),
             output=str(document.get("output") or ""),
+            scale=float(document.get("scale") or 1.0),
         )
 
     def key(self) -> str:

@@ -269,6 +269,7 @@ class _Worker:
         """
         engine = self._engine
         from segstudio.worker.inference import padded_size
+        from segstudio.worker.input_scale import scaled_size
         from segstudio.worker.loaded_models import count_flops
         from segstudio.worker.model_ref import ModelRef
 
@@ -276,7 +277,8 @@ class _Worker:
         loaded = engine.load(ref, device=device)
         flops = seconds = None
         if loaded.is_torch and arguments.get("width") and arguments.get("height"):
-            size = padded_size(int(arguments["height"]), int(arguments["width"]), loaded.spec)
+            seen = scaled_size(int(arguments["height"]), int(arguments["width"]), ref.scale)
+            size = padded_size(*seen, loaded.spec)
             flops = count_flops(loaded, *size, ref.output)
             control.check()
             if arguments.get("timed"):

@@ -15,6 +15,7 @@ from segstudio.registry import plugin_error
 from segstudio.worker import devices
 from segstudio.worker.control import Control
 from segstudio.worker.inference import Timing
+from segstudio.worker.input_scale import resized_map
 from segstudio.worker.loaded_models import LoadedModel
 from segstudio.worker.model_ref import ModelRef
 from segstudio.worker.resampling import Maps
@@ -40,9 +41,24 @@ def run_predictor(
             raise
         raise plugin_error(loaded.plugin.title, f"{loaded.spec.title} failed", error) from error
     control.check()
-    _take_prediction(loaded, found, image.shape[:2], maps)
+    if maps.labels.shape == image.shape[:2]:
+        _take_prediction(loaded, found, image.shape[:2], maps)
+    else:  # it saw the picture at another size
+        own = _maps_like(maps, image.shape[:2])
+        _take_prediction(loaded, found, image.shape[:2], own)
+        for wanted, given in zip(_arrays(maps), _arrays(own), strict=True):
+            wanted[...] = resized_map(given, wanted.shape)
     control.progress(1.0)
     return Timing(time.perf_counter() - started, 1)
+
+
+def _maps_like(maps: Maps, size: tuple[int, ...]) -> Maps:
+    kinds = (maps.labels, maps.confidence, maps.entropy)
+    return Maps(*(None if each is None else np.zeros(size, each.dtype) for each in kinds))  # type: ignore[arg-type]
+
+
+def _arrays(maps: Maps) -> list[NDArray[Any]]:
+    return [each for each in (maps.labels, maps.confidence, maps.entropy) if each is not None]
 
 
 def _take_prediction(loaded: LoadedModel, found: Any, size: tuple[int, ...], maps: Maps) -> None:

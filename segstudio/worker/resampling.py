@@ -43,16 +43,11 @@ class RowResizer:
         self._grid = grid
         self._padded = padded
         self._align = align_corners
-        h, height = grid[0], padded[0]
-        rows = torch.arange(height, dtype=torch.float64)
-        if align_corners:
-            source = rows * ((h - 1) / (height - 1)) if height > 1 else rows * 0
-        else:
-            source = ((rows + 0.5) * (h / height) - 0.5).clamp(min=0)
-        low = source.floor().clamp(max=h - 1)
-        self._low = low.long().to(device)
-        self._high = (low.long() + 1).clamp(max=h - 1).to(device)
-        self._share = (source - low).float().to(device)
+        rows = torch.arange(padded[0], dtype=torch.float64)
+        self._set_rows(*_neighbours(rows, grid[0], padded[0], align_corners), device)
+
+    def _set_rows(self, low: Tensor, high: Tensor, share: Tensor, device: torch.device) -> None:
+        self._low, self._high, self._share = low.to(device), high.to(device), share.to(device)
         self._low_row, self._last_row = self._low.cpu().numpy(), self._high.cpu().numpy()
 
     def ready(self, end: int) -> int:
@@ -84,6 +79,52 @@ class RowResizer:
             return torch.matmul(mix, wide.float())
         share = self._share[start:stop, None].to(scores.dtype)
         return torch.lerp(wide[:, low - top], wide[:, high - top], share)
+
+
+class ScaledRowResizer(RowResizer):
+    """The same to `shown` (H, W), the size of a picture that the network saw resized to `run` (h, w).
+
+    The bilinear scores are read where the shown pixels' centres lie on the resized picture.
+    """
+
+    def __init__(
+        self,
+        grid: tuple[int, int],
+        padded: tuple[int, int],
+        align_corners: bool,
+        device: torch.device,
+        *,
+        run: tuple[int, int],
+        shown: tuple[int, int],
+    ) -> None:
+        super().__init__(grid, padded, align_corners, device)
+        axes = []
+        for axis in range(2):
+            places = (torch.arange(shown[axis], dtype=torch.float64) + 0.5) * (run[axis] / shown[axis]) - 0.5
+            places = places.clamp(0, run[axis] - 1)
+            axes.append(_neighbours(places, grid[axis], padded[axis], align_corners))
+        self._set_rows(*axes[0], device)
+        self._left, self._right, self._across = (each.to(device) for each in axes[1])
+
+    def rows(self, scores: Tensor, first: int, start: int, stop: int, width: int) -> Tensor:
+        """Output rows [start, stop) and the first `width` columns: (K, stop - start, width)."""
+        low, high = self._low[start:stop] - first, self._high[start:stop] - first
+        top, end = int(self._low_row[start]) - first, int(self._last_row[stop - 1]) + 1 - first
+        band = scores[:, top:end]
+        left, right, across = self._left[:width], self._right[:width], self._across[:width]
+        wide = torch.lerp(band[:, :, left], band[:, :, right], across.to(scores.dtype))
+        share = self._share[start:stop, None].to(scores.dtype)
+        return torch.lerp(wide[:, low - top], wide[:, high - top], share)
+
+
+def _neighbours(places: Tensor, cells: int, size: int, align_corners: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """For `places` in pixels of `size`, 0 the first's centre: both cells of `cells`, the second's share."""
+    if align_corners:
+        source = places * ((cells - 1) / (size - 1)) if size > 1 else places * 0
+    else:
+        source = ((places + 0.5) * (cells / size) - 0.5).clamp(min=0)
+    low = source.floor().clamp(max=cells - 1)
+    return low.long(), (low.long() + 1).clamp(max=cells - 1), (source - low).float()
 
 
 def strip_rows(num_classes: int, width: int, device: torch.device) -> int:

@@ -176,6 +176,26 @@ def test_a_side_output_is_predicted_and_scored_like_the_final_one(folder: Path) 
         assert (json.loads(result.stdout)["pixel_accuracy"] == 1) == perfect
 
 
+def test_a_network_at_another_input_size_is_predicted_and_scored(folder: Path) -> None:
+    network = ("--plugin", "tiny.py", "predict", "--model", "tiny/plain", "--json", "--out")
+    one = segstudio(folder, *network, "one", "--scale", "1", "first.png")
+    half = segstudio(folder, *network, "half", "--scale", "0.5", "first.png")
+    assert (one.returncode, half.returncode) == (0, 0), half.stderr
+    document = json.loads(half.stdout)
+    assert document["scale"] == 0.5 and "30 x 20" in document["results"][0]["notes"][0]
+    masks = [mask(folder / name / "first.png") for name in ("one", "half")]
+    assert masks[0].shape == masks[1].shape == (40, 60) and (masks[0] != masks[1]).any()
+    words = ("--images", ".", "--labels", "half", "--json", "--scale", "0.5")
+    (folder / "second.jpg").unlink()
+    (folder / "turned.jpg").unlink()
+    (folder / "broken.png").unlink()
+    scored = segstudio(folder, "--plugin", "tiny.py", "evaluate", "--model", "tiny/plain", *words)
+    assert scored.returncode == 0, scored.stderr
+    assert json.loads(scored.stdout)["pixel_accuracy"] == 1.0
+    far = segstudio(folder, *network, "far", "--scale", "9", "first.png")
+    assert far.returncode == 2 and "from 0.1 to 4" in far.stderr
+
+
 @pytest.mark.parametrize(
     ("output", "sentence"),
     [

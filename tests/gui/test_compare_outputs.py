@@ -203,7 +203,49 @@ def test_a_network_shows_what_it_has(qtbot, bench, room):
     assert card.outputs is not None and not card.rows
     assert "Switches" not in [each.text() for each in card.findChildren(QLabel)]
     assert press_name(room, heads) is None, "the same press closes it"
-    assert press_name(room, bare) is None, "nothing to choose, nothing opens"
+    bare_card = press_name(room, bare)
+    assert bare_card.outputs is None and not bare_card.rows and bare_card.scales is not None
+
+
+def test_a_pane_shows_the_network_at_another_input_size(qtbot, bench, room):
+    number = add(qtbot, bench, room, "sides/net")
+    wait_scored(qtbot, bench, room)
+    card = press_name(room, number)
+    image = bench.session.image
+    half = f"0.5× · {image.width // 2} × {image.height // 2}"
+    assert card.scales.currentText() == f"1× · {image.width} × {image.height}"
+    card.scales.setFocus()
+    for _ in range(2):
+        QTest.keyClick(card.scales, Qt.Key.Key_Up)
+    assert card.scales.currentText() == half
+    pane = room.comparison.pane(number)
+    assert pane.title == "Colour net · at 0.5×" and "~0.5" in pane.key
+    wait_scored(qtbot, bench, room)
+    result = room.stage.result(pane)
+    assert result.labels.shape == (image.height, image.width)
+    assert any("Ran at 0.5 times" in note for note in result.info["notes"])
+    header = room.stage.view_of(number).header
+    assert (header.name_text, header.scale_text) == ("Colour net", "at 0.5×")
+    qtbot.waitUntil(lambda: card._against.text() == "Against the own size" and "mIoU" in card._loss.text())
+    bench.session.saving.flush()
+    assert bench.session.project.settings.get("compare.panes", [])[1]["scale"] == 0.5
+    again = CompareRoom(bench.services)
+    assert [each.title for each in again.comparison.models] == ["Colour net · at 0.5×"]
+    again.scores.close()
+    again.setParent(None)
+    again.deleteLater()
+
+
+def test_a_sweep_puts_every_input_size_beside_the_others(qtbot, bench, room):
+    number = add(qtbot, bench, room, "sides/net")
+    QTest.mouseClick(press_name(room, number).sweep, LEFT)
+    assert [pane.scale for pane in room.comparison.models] == [1.0, 0.5, 0.75, 1.25, 1.5, 2.0]
+    wait_scored(qtbot, bench, room)
+    image = bench.session.current.id
+    matrices = [room.scores.get(pane.key, image) for pane in room.comparison.models]
+    assert len({matrix.tobytes() for matrix in matrices}) > 2, "sizes differ in what they see"
+    QTest.mouseClick(press_name(room, number).sweep, LEFT)
+    assert len(room.comparison.models) == 6, "a size that is there already is not added again"
 
 
 def test_the_output_is_kept_with_the_project(qtbot, bench, room):

@@ -10,6 +10,7 @@ from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPushButton, QSizePolicy
 
 from segstudio.runtime.comparison import VIEWS, View
+from segstudio.runtime.runnable_models import scale_words
 from segstudio.ui import theme
 from segstudio.ui.icons import icon
 from segstudio.ui.widgets.buttons import IconButton, push_button
@@ -35,6 +36,9 @@ class PaneHeader(QFrame):
         self._name = _Name()
         self._tag = tag("not as trained", "warn")
         self._tag.hide()
+        self._scale = tag("")
+        self._scale.setToolTip("The network sees the picture at this size, against the picture's own")
+        self._scale.hide()
         self._precision = tag("bf16", "warn")
         self._precision.hide()
         self._score = label("", role="t2", size=12)
@@ -47,7 +51,15 @@ class PaneHeader(QFrame):
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 0, 4, 0)
         row.setSpacing(8)
-        for widget in (self._letter, self._name, self._tag, self._precision, self._score, self._state):
+        for widget in (
+            self._letter,
+            self._name,
+            self._scale,
+            self._tag,
+            self._precision,
+            self._score,
+            self._state,
+        ):
             row.addWidget(widget)
         row.addStretch(1)
         row.addWidget(self._view)
@@ -75,6 +87,16 @@ class PaneHeader(QFrame):
         self._name.setText(name)
         self._name.set_opens(opens)
         self._tag.setVisible(changed)
+
+    @property
+    def scale_text(self) -> str:
+        """The input size as it is written; empty where it is the picture's own."""
+        return "" if self._scale.isHidden() else self._scale.text()
+
+    def set_scale(self, scale: float) -> None:
+        """How large the network sees the picture; 1 is the picture's own size and not written."""
+        self._scale.setText(f"at {scale_words(scale)}")
+        self._scale.setVisible(scale != 1.0)
 
     @property
     def precision_text(self) -> str:

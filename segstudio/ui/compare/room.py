@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from PySide6.QtCore import QObject, QPoint, Qt, QTimer
+from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QSplitter, QWidget
 
 from segstudio.core.metrics import mean_iou
@@ -16,12 +16,11 @@ from segstudio.runtime.mask_result import key_of_any_precision
 from segstudio.runtime.predictions import Predictions
 from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.scores import Scores
-from segstudio.ui.compare.class_table import signed
 from segstudio.ui.compare.dock import WIDTH, CompareDock
 from segstudio.ui.compare.held_keys import HeldKeys
 from segstudio.ui.compare.option_bar import CompareBar
+from segstudio.ui.compare.pane_card import PaneCard
 from segstudio.ui.compare.stage import CompareStage
-from segstudio.ui.compare.switches import SwitchesCard
 from segstudio.ui.room import Services
 from segstudio.ui.widgets.numbers import counted
 
@@ -72,7 +71,6 @@ class CompareRoom(QObject):
         self._worst_first = False
         self._rankings = 0
         self._live: set[str] = set()
-        self._card: tuple[int, SwitchesCard] | None = None
 
     # ------------------------------------------------------------------ Room
 
@@ -119,7 +117,7 @@ class CompareRoom(QObject):
         self._is_front = False
         self.held.stop()
         self.stage.set_blinking(False)
-        self._close_card()
+        self.card.close()
         if self._services.filmstrip is not None:
             self._services.filmstrip.set_order("", None)
 
@@ -145,7 +143,8 @@ class CompareRoom(QObject):
         bar.run_wanted.connect(self.run)
         bar.run_all_wanted.connect(self.run_all)
         bar.more_wanted.connect(self._services.actions.action("window.networks").trigger)
-        self.stage.wants_switches.connect(self._open_switches)
+        self.card = PaneCard(self._services, self.comparison, self.stage, self.scores)
+        self.card.changed.connect(self._follow_card)
         self.stage.add_wanted.connect(self.bar.add.click)
         self.dock.scores_changed.connect(self.stage.set_scores)
         self.dock.label_wanted.connect(lambda: self._services.status.room_wanted.emit("Annotate"))
@@ -157,8 +156,6 @@ class CompareRoom(QObject):
         ):
             signal.connect(self._refresh_bar)
         comparison.panes_changed.connect(self._run_live)
-        comparison.panes_changed.connect(self._place_card_later)
-        comparison.layout_changed.connect(self._place_card_later)
         comparison.pane_changed.connect(self._refresh_bar)
         comparison.pane_changed.connect(self._run_live)
         self._shelf.changed.connect(self._refresh_bar)
@@ -241,7 +238,7 @@ class CompareRoom(QObject):
         if not shown:
             self._add("model", runnable)
             return
-        final = next((pane for pane in shown if pane.runnable and not pane.runnable.output), shown[0])
+        final = next((pane for pane in shown if pane.name == pane.title == runnable.title), shown[0])
         self.comparison.set_active(final.number)
 
     def _add(self, kind: str, runnable: object) -> None:
@@ -261,97 +258,14 @@ class CompareRoom(QObject):
         if len(self.comparison.pair) == 2:
             self.comparison.set_layout("grid" if self.comparison.layout == "curtain" else "curtain")
 
+    def _follow_card(self, keys: set[str]) -> None:
+        """Panes were changed or made on a card: their models follow the image from now on."""
+        self._live |= {key_of_any_precision(key) for key in keys}
+        self._run_live()
+
     def _failed(self, _key: str, _image_id: int, error: object) -> None:
         if self._is_front:
             self._services.status.error.emit(error)
-
-    # ------------------------------------------------------------------ outputs and switches
-
-    def _open_switches(self, number: int) -> None:
-        """The card under the pane's name; the same press closes it."""
-        was = self._close_card()
-        pane, view = self.comparison.pane(number), self.stage.view_of(number)
-        if was == number or pane is None or pane.runnable is None or view is None:
-            return
-        spec = self._shelf.find(str(pane.runnable.ref["model"]))
-        if spec is None or not (spec.switches or spec.outputs):
-            return
-        output = pane.runnable.output
-        card = SwitchesCard(
-            spec.switches,
-            pane.switches,
-            self.stage,
-            outputs=spec.outputs,
-            output=output,
-            class_names=pane.runnable.class_names,
-        )
-        card.changed.connect(lambda values: self._change(number, switches=values))
-        card.output_chosen.connect(lambda name: self._change(number, output=name))
-        card.show()
-        card.raise_()
-        self._card = (number, card)
-        self._place_card()
-        self._show_loss()
-
-    def _place_card(self) -> None:
-        """The card stays in the corner of its pane, and goes with it."""
-        if self._card is None:
-            return
-        view = self.stage.view_of(self._card[0])
-        if view is None or view.isHidden() or self.comparison.layout != "grid":
-            self._close_card()
-        else:
-            self._card[1].move(view.canvas.mapTo(self.stage, QPoint(8, 8)))
-
-    def _place_card_later(self) -> None:
-        """After the panes have found their places."""
-        QTimer.singleShot(0, self, self._place_card)
-
-    def _close_card(self) -> int:
-        if self._card is None:
-            return 0
-        number, card = self._card
-        self._card = None
-        card.close()
-        return number
-
-    def _change(
-        self, number: int, *, switches: dict[str, object] | None = None, output: str | None = None
-    ) -> None:
-        if switches is not None:
-            self.comparison.set_switches(number, switches)
-        if output is not None:
-            self.comparison.set_output(number, output)
-        pane = self.comparison.pane(number)
-        if pane is not None:
-            self._live.add(key_of_any_precision(pane.key))
-        self._run_live()
-        self._show_loss()
-
-    def _show_loss(self) -> None:
-        """What the output or the switches cost on this image against the final one, or the trained model."""
-        current = self._session.current
-        pane = self.comparison.pane(self._card[0]) if self._card is not None else None
-        if self._card is None or pane is None or current is None:
-            return
-        card = self._card[1]
-        baseline = pane.baseline
-        if baseline is None:
-            card.show_loss("As trained", "", worse=False)
-            return
-        against = "Against the trained model" if pane.switches else "Against the final output"
-        own = [
-            entry.index for entry in self._predictions.space.classes if entry.in_project and not entry.ignore
-        ]
-        values = []
-        for each in (baseline, pane):
-            matrix = self.scores.get(each.key, current.id)
-            if matrix is None or not matrix.any():
-                card.show_loss(against, "", worse=False)
-                return
-            values.append(mean_iou(matrix, own))
-        change = values[1] - values[0]
-        card.show_loss(against, f"mIoU {signed(change)}", worse=change < 0)
 
     # ------------------------------------------------------------------ ranking
 
@@ -360,7 +274,7 @@ class CompareRoom(QObject):
         self._show_ranking()
 
     def _scored(self, _key: str, _image_id: int) -> None:
-        self._show_loss()
+        self.card.show_loss()
         if self._worst_first:
             self._show_ranking()
 

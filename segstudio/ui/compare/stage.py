@@ -316,30 +316,28 @@ class CompareStage(QWidget):
         return active if active in pair and active is not None else pair[0]
 
     def _show_headers(self) -> None:
-        comparison, shelf = self._comparison, self._services.shelf
+        comparison = self._comparison
         active, pair = comparison.active, comparison.pair
         for pane in comparison.panes:
             view = self._views.get(pane.number)
             if view is None:
                 continue
-            spec = None
-            if pane.runnable is not None and shelf is not None:
-                spec = shelf.find(str(pane.runnable.ref["model"]))
-            name, letter = pane.title, comparison.letter(pane.number)
+            shown, letter = pane, comparison.letter(pane.number)
             if (
                 self._blinking
                 and comparison.layout == "grid"
                 and len(pair) == 2
                 and pane == self._front(pair)
             ):
-                other = pair[0] if pane == pair[1] else pair[1]
-                name, letter = other.title, comparison.letter(other.number)
+                shown = pair[0] if pane == pair[1] else pair[1]
+                letter = comparison.letter(shown.number)
             view.header.set_name(
                 letter,
-                name,
-                opens=bool(spec and (spec.switches or spec.outputs)),
+                shown.name,
+                opens=pane.kind == "model",
                 changed=bool(pane.switches),
             )
+            view.header.set_scale(shown.scale)
             result = self.result(pane)
             told = result.info if result is not None else {}
             view.header.set_precision(str(told.get("precision", "")), told.get("agreement"))

@@ -1,4 +1,6 @@
-"""The card under a pane's name: which output of its model is seen, and parts that can be switched off."""
+"""The card under a pane's name: which output of its model is seen, at which input size, and parts that can be
+switched off.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from segstudio.plugin_api import SwitchSpec
+from segstudio.runtime.runnable_models import scale_words
+from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.labels import label, set_role
 from segstudio.ui.widgets.segmented import Segment, SegmentedControl
 
@@ -16,6 +20,7 @@ WIDTH = 264
 _MARGIN, _SPACING = 10, 8
 _INSIDE = WIDTH - 2 * _MARGIN
 _LIST_WIDTH = 128
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 
 class SwitchesCard(QFrame):
@@ -24,11 +29,14 @@ class SwitchesCard(QFrame):
     A switch over classes is a list of `class_names`, which are those of the weights.
 
     Where the network has side `outputs`, a row above chooses one; `output_chosen` tells it, "" is the final
-    one.
+    one. Where the picture's `size` (width, height) is given, a row chooses at which size the network sees it
+    (`scale_chosen`), or all of them side by side (`sweep_wanted`).
     """
 
     changed = Signal(object)
     output_chosen = Signal(str)
+    scale_chosen = Signal(float)
+    sweep_wanted = Signal()
 
     def __init__(
         self,
@@ -39,6 +47,8 @@ class SwitchesCard(QFrame):
         outputs: tuple[str, ...] = (),
         output: str = "",
         class_names: tuple[str, ...] = (),
+        scale: float = 1.0,
+        size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName("Popup")
@@ -49,17 +59,23 @@ class SwitchesCard(QFrame):
         self.rows: dict[str, SegmentedControl] = {}
         self.lists: dict[str, QComboBox] = {}
         self.outputs: QComboBox | None = None
+        self.scales: QComboBox | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(_MARGIN, 8, _MARGIN, 8)
         column.setSpacing(8)
         if outputs:
             self.outputs = box = _output_box(outputs, output)
             box.activated.connect(lambda: self.output_chosen.emit(box.currentData()))
-            row = QHBoxLayout()
-            row.addWidget(label("Output", size=12, strong=600))
-            row.addStretch(1)
-            row.addWidget(box)
-            column.addLayout(row)
+            self._output_row = _row("Output", box)
+            column.addWidget(self._output_row)
+        if size is not None:
+            self.scales = sizes = _scale_box(size, scale)
+            sizes.activated.connect(lambda: self.scale_chosen.emit(sizes.currentData()))
+            column.addWidget(_row("Input size", sizes))
+            self.sweep = push_button("Sweep: a pane for each size", tall=24)
+            self.sweep.setToolTip("The same network and weights at all input sizes, side by side")
+            self.sweep.clicked.connect(self.sweep_wanted)
+            column.addWidget(self.sweep)
         if specs:
             head = QHBoxLayout()
             head.addWidget(label("Switches", size=12, strong=600))
@@ -82,6 +98,17 @@ class SwitchesCard(QFrame):
         self._against.setText(against)
         self._loss.setText(loss)
         set_role(self._loss, "warn" if worse else "ok")
+
+    def show_outputs(self, outputs: tuple[str, ...]) -> None:
+        """The outputs that these weights have: the others go; a chosen one stays."""
+        box = self.outputs
+        if box is None:
+            return
+        for place in reversed(range(1, box.count())):
+            if box.itemData(place) not in outputs and place != box.currentIndex():
+                box.removeItem(place)
+        self._output_row.setVisible(box.count() > 1)
+        self.adjustSize()
 
     def _add_row(self, column: QVBoxLayout, spec: SwitchSpec, class_names: tuple[str, ...]) -> None:
         """Segments where they have room, else a list; under the title where beside it there is too little."""
@@ -140,6 +167,29 @@ class SwitchesCard(QFrame):
         else:
             self._values[spec.id] = value
         self.changed.emit(dict(self._values))
+
+
+def _row(title: str, control: QWidget) -> QWidget:
+    made = QWidget()
+    made.setObjectName("Plain")
+    row = QHBoxLayout(made)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.addWidget(label(title, size=12, strong=600))
+    row.addStretch(1)
+    row.addWidget(control)
+    return made
+
+
+def _scale_box(size: tuple[int, int], scale: float) -> QComboBox:
+    box = QComboBox()
+    box.setMinimumWidth(_LIST_WIDTH)
+    box.setAccessibleName("Input size")
+    box.setToolTip("How large the network sees the picture; its mask keeps the picture's size")
+    for each in sorted({*SCALES, scale}):
+        width, height = (max(1, round(side * each)) for side in size)
+        box.addItem(f"{scale_words(each)} · {width} × {height}", each)
+    box.setCurrentIndex(box.findData(scale))
+    return box
 
 
 def _output_box(outputs: tuple[str, ...], output: str) -> QComboBox:
