@@ -42,7 +42,8 @@ class ProbeMap:
 
     `extras` of attention may tell what it costs at this size: `scores` (how many are computed, of what says
     `scores_of`, such as "a hop"), `score_bytes` (what they take if they are held at once), and where those
-    of full attention are others, `full_scores` and `full_bytes`.
+    of full attention are others, `full_scores` and `full_bytes`. Where a row goes to tokens without a place
+    too, such as a class token, `other_tokens` is their share and `entropy_bits` the entropy of the whole row.
     """
 
     values: NDArray[np.float32]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
+from segstudio.core.attention_measures import entropy_bits
 from segstudio.core.errors import UserError
 from segstudio.ipc import MappedArray
 from segstudio.plugin_api import ProbeSpec
@@ -62,6 +63,15 @@ class ProbeResult:
     extras: Mapping[str, Any]
     tile: tuple[int, int, int, int] | None
     ms: float
+
+    @property
+    def entropy(self) -> float | None:
+        """Shannon entropy in bits of the row that is asked for, with tokens that the map has no place for;
+        None where the values are no row of attention."""
+        told = self.extras.get("entropy_bits")
+        if isinstance(told, int | float):
+            return float(told)
+        return entropy_bits(self.values) if self.kind == "map" and self.rows_sum_to_one else None
 
 
 @dataclass(slots=True)

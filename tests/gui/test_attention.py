@@ -12,7 +12,7 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from segstudio.core.attention_measures import dependence, entropy_bits, mass_by_class, mean_distance
-from segstudio.runtime.attention import PixelQuery
+from segstudio.runtime.attention import PixelQuery, ProbeResult
 from segstudio.runtime.mask_result import prediction_key
 from segstudio.ui.attention.multiples import spread_words
 from segstudio.ui.attention.room import AttentionRoom
@@ -298,9 +298,25 @@ def test_a_map_with_all_its_weight_in_one_cell_lights_one_cell_and_says_so():
     scale = HeatScale("clip")
     lit = scale.indices(values, scale.top_of(values)) > 8
     assert np.argwhere(lit).tolist() == [[4, 5]], "the percentile lies among weights of nothing"
-    assert spread_words(values) == "99.9 % in one cell"
+    assert spread_words(values, entropy_bits(values)) == "99.9 % in one cell"
     flat = np.ones((4, 4), np.float32)
-    assert spread_words(flat) == "4.00 bits"
+    assert spread_words(flat, entropy_bits(flat)) == "4.00 bits"
     assert scale.top_of(flat) == 1.0
     broad = np.linspace(0.5, 1, 1000, dtype=np.float32).reshape(20, 50)
     assert scale.top_of(broad) == pytest.approx(np.percentile(broad, 99.4)), "as before"
+
+
+def test_the_entropy_of_a_row_counts_what_goes_to_a_class_token():
+    row = np.array([[0.25, 0.25], [0.125, 0.125]], np.float32)
+    facts = {
+        "query": PixelQuery(0, 0, 0), "kind": "map", "stride": (8.0, 8.0), "offset": (0.0, 0.0), "labels": (),
+        "signed": False, "query_cell": (0, 0), "notes": (), "tile": None, "ms": 0.0,
+    }  # fmt: skip
+    told = {"other_tokens": 0.25, "entropy_bits": 2.25}
+    whole = ProbeResult(values=row, rows_sum_to_one=False, extras=told, **facts)
+    assert whole.entropy == 2.25 and spread_words(row, whole.entropy) == "2.25 bits"
+    assert ProbeResult(values=row, rows_sum_to_one=False, extras={}, **facts).entropy is None
+    alone = np.array([[0.004, 0.0]], np.float32)
+    assert spread_words(alone, 0.04) == "0.04 bits", "the class token has the rest, not the cell"
+    plain = ProbeResult(values=row / 0.75, rows_sum_to_one=True, extras={}, **facts)
+    assert plain.entropy == pytest.approx(entropy_bits(row))

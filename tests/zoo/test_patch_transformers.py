@@ -122,7 +122,11 @@ def test_attention_with_bias_equals_the_full_matrix() -> None:
     assert answer.query_cell == (1, 4) and answer.stride == (16.0, 16.0)
     np.testing.assert_allclose(answer.values.ravel(), full[0, 1 + 9, 1:].numpy(), atol=1e-5)
     assert answer.values.sum() + answer.extras["other_tokens"] == pytest.approx(1.0, abs=1e-5)
+    whole = full[0, 1 + 9]
+    assert answer.extras["entropy_bits"] == pytest.approx(float(-(whole * whole.log2()).sum()), abs=1e-4)
+    assert answer.notes == (f"{100 * float(whole[0]):.1f} % of the row goes to the class token",)
     column = probe.map(captured, pixel, block=2, view="column")
+    assert not column.notes and "entropy_bits" not in column.extras
     np.testing.assert_allclose(column.values.ravel(), full.mean(0)[1:, 1 + 9].numpy(), atol=1e-5)
     token = probe.map(captured, Query("global"), block=2, head=2)
     np.testing.assert_allclose(token.values.ravel(), full[1, 0, 1:].numpy(), atol=1e-5)

@@ -175,7 +175,8 @@ class RolloutProbe(_EncoderProbe):
             stride=grid.stride,
             rows_sum_to_one=grid.prefix == 0,
             query_cell=cell,
-            extras={"other_tokens": grid.rest(weights), **_cost(records)},
+            notes=_notes(grid, weights),
+            extras={**_whole_row(grid, weights), **_cost(records)},
         )
 
 
@@ -201,8 +202,21 @@ def attention_map(
         stride=site.keys.stride,
         rows_sum_to_one=site.keys.prefix == 0,
         query_cell=cell,
-        extras={"other_tokens": site.keys.rest(row), **_cost([record])},
+        notes=_notes(site.keys, row),
+        extras={**_whole_row(site.keys, row), **_cost([record])},
     )
+
+
+def _whole_row(grid: TokenGrid, row: Tensor) -> dict[str, Any]:
+    """What the map of a row lacks: the share of tokens without a place, and the entropy with them."""
+    used = row[row > 0].double()
+    return {"other_tokens": grid.rest(row), "entropy_bits": float(-(used * used.log2()).sum())}
+
+
+def _notes(grid: TokenGrid, row: Tensor) -> tuple[str, ...]:
+    if grid.prefix != 1:
+        return ()
+    return (f"{100 * grid.rest(row):.1f} % of the row goes to the class token",)
 
 
 def _cost(records: Sequence[AttentionRecord]) -> dict[str, Any]:

@@ -197,10 +197,6 @@ class DiscreteVAE(Tokenizer):
             vocabulary=vocabulary,
             laplace=laplace,
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # as the authors' published code draws them
-                nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
-                nn.init.zeros_(module.bias)
         grid_of(image_size, STRIDE)
         self.image_size, self.beta = image_size, beta
         self.temperature = 1.0

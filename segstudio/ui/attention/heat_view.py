@@ -350,6 +350,8 @@ def _detail(slot: ProbeSlot | None, pin: Pin | None, result: ProbeResult | None)
     hatched = " · hatched: beyond the map" if beyond_reach(result) is not None else ""
     if result.rows_sum_to_one:
         return f"row of {name} · sums to {float(result.values.sum()):.3f}{hatched}"
+    if "other_tokens" in result.extras:
+        return f"row of {name} · {float(result.values.sum()):.3f} on the picture{hatched}"
     return f"of {name}{hatched}"
 
 

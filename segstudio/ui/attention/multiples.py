@@ -20,7 +20,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
-from segstudio.core.attention_measures import entropy_bits, shares
+from segstudio.core.attention_measures import shares
 from segstudio.core.errors import UserError
 from segstudio.runtime.attention import ProbeResult, ProbeSlot
 from segstudio.runtime.inspection import Inspection
@@ -44,12 +44,12 @@ def short_name(title: str) -> str:
     return title.split(" · ")[0].split(" (")[0]
 
 
-def spread_words(values: NDArray[np.float32]) -> str:
-    """How far a map is spread: its entropy, or that one cell holds nearly all of it."""
-    largest = float(shares(values).max(initial=0.0))
+def spread_words(values: NDArray[np.float32], entropy: float) -> str:
+    """How far a map is spread: its entropy in bits, or that one cell holds nearly all of it."""
+    largest = float(shares(values).max(initial=0.0)) * min(1.0, float(np.abs(values).sum()))
     if largest >= _NEARLY_ALL:
         return f"{math.floor(1000 * largest) / 10:.1f} % in one cell"
-    return f"{entropy_bits(values):.2f} bits"
+    return f"{entropy:.2f} bits"
 
 
 def tap_counts(result: ProbeResult) -> list[tuple[str, int, int]]:
@@ -126,8 +126,8 @@ class MapTile(QWidget):
             return ""
         if result.kind == "map" and "window" in result.extras:
             return "whole map"
-        if result.kind == "map" and result.rows_sum_to_one:
-            return spread_words(result.values)
+        if result.kind == "map" and result.entropy is not None:
+            return spread_words(result.values, result.entropy)
         taps = tap_counts(result)
         if taps:
             return f"{', '.join(str(held) for _, held, _ in taps)} of {taps[0][2]} taps"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from segstudio.core.attention_measures import dependence, entropy_bits, mass_by_class, mean_distance
+from segstudio.core.attention_measures import dependence, mass_by_class, mean_distance
 from segstudio.core.class_space import ClassSpace
 from segstudio.runtime.attention import ProbeResult, ProbeSlot
 from segstudio.runtime.inspection import Inspection
@@ -60,8 +60,8 @@ class PinPanel(QWidget):
             own = entropy = distance = math.nan
             if result is not None and result.kind == "map" and not result.signed:
                 distance = mean_distance(result.values, result.stride, result.offset, pin.x, pin.y)
-                if result.rows_sum_to_one:
-                    entropy = entropy_bits(result.values)
+                if result.entropy is not None:
+                    entropy = result.entropy
                 if entry is not None and labels is not None:
                     own = float(_mass(result, labels, space)[entry.index])
             name = entry.name if entry is not None else "Unlabelled"
