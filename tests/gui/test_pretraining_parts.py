@@ -255,13 +255,17 @@ def test_a_drag_does_to_all_cells_what_it_did_to_the_first(stage):
     assert np.argwhere(stage.hidden).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]]
 
 
-def test_a_hidden_cell_is_grey_before_the_network_answered(stage):
+def test_a_cell_is_covered_like_the_others_before_the_network_answered(stage):
     def pixel() -> tuple[int, int, int]:
         return stage.grab().toImage().pixelColor(middle(stage, 1, (2, 0))).getRgb()[:3]
 
-    assert pixel() != (119, 119, 119)
+    cover = stage.pictures[1].pixelColor(0, 0).getRgb()[:3]
+    before = pixel()
+    assert before != cover
     QTest.mouseClick(stage, Qt.MouseButton.LeftButton, pos=middle(stage, 1, (2, 0)))
-    assert pixel() == (119, 119, 119)
+    assert pixel() == cover
+    QTest.mouseClick(stage, Qt.MouseButton.LeftButton, pos=middle(stage, 1, (2, 0)))
+    assert pixel() == before
 
 
 def test_the_keys_reach_every_cell_and_tell_it(stage):

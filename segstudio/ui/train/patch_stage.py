@@ -28,7 +28,6 @@ from segstudio.ui import theme
 
 GAP, CAPTION = 8, 22
 _MASKED = "masked"
-_HIDDEN_GREY = QColor(119, 119, 119)  # of a cell that was hidden a moment ago
 _NEAREST_FROM = 2.0  # times its size a picture shows its pixels instead of smoothing them
 _ARROWS = {
     Qt.Key.Key_Left: (0, -1),
@@ -176,12 +175,22 @@ class PatchStage(QWidget):
         if self._answer is None or self._answer.hidden is None or self._hidden is None:
             return
         original, side = self._images[0][1], self._answer.cell
+        veil = self._veil(self._images[index][1])
         for row, column in np.argwhere(self._hidden != self._answer.hidden).tolist():
             box = self.cell_rect(index, (row, column))
             if self._hidden[row, column]:
-                painter.fillRect(box, _HIDDEN_GREY)
+                painter.fillRect(box, veil)
             else:
                 painter.drawImage(box, original, QRectF(column * side, row * side, side, side))
+
+    def _veil(self, masked: QImage) -> QColor:
+        """What the network's picture has in the place of a hidden cell."""
+        assert self._answer is not None and self._answer.hidden is not None
+        hidden = np.argwhere(self._answer.hidden)
+        if not len(hidden):
+            return QColor(119, 119, 119)
+        row, column = (int(place) * self._answer.cell for place in hidden[0])
+        return masked.pixelColor(column, row)
 
     def _paint_caption(self, painter: QPainter, box: QRectF, name: str) -> None:
         painter.setFont(theme.font(12))
