@@ -41,12 +41,26 @@ TRANSFORMERS_RULES: tuple[tuple[str, str | None], ...] = (
     (rf"{HF_BLOCK}{HF_OUT}\.(.+)", r"layers.\1.attn.attn.out_proj.\2"),
     (rf"{HF_BLOCK}{HF_MLP_IN}\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
     (rf"{HF_BLOCK}{HF_MLP_OUT}\.(.+)", r"layers.\1.ffn.layers.1.\2"),
-    (r"(?:vit\.)?layernorm\.(weight|bias)", r"ln1.\1"),
-    (r"(?:vit\.)?pooler\.dense\.(weight|bias)", None),
+    (r"(?:vit\.)?(?:layernorm|pooler\.dense)\.(weight|bias)", None),
     (r"decoder\..+|classifier\.(weight|bias)", None),  # MAE's pre-training decoder
+)
+TORCHVISION_BLOCK = r"encoder\.layers\.encoder_layer_(\d+)\."
+TORCHVISION_RULES: tuple[tuple[str, str | None], ...] = (
+    (r"class_token", "cls_token"),
+    (r"encoder\.pos_embedding", "pos_embed"),
+    (r"conv_proj\.(.+)", r"patch_embed.projection.\1"),
+    (rf"{TORCHVISION_BLOCK}ln_([12])\.(.+)", r"layers.\1.ln\2.\3"),
+    (rf"{TORCHVISION_BLOCK}self_attention\.(.+)", r"layers.\1.attn.attn.\2"),
+    (rf"{TORCHVISION_BLOCK}mlp\.(?:0|linear_1)\.(.+)", r"layers.\1.ffn.layers.0.0.\2"),
+    (rf"{TORCHVISION_BLOCK}mlp\.(?:3|linear_2)\.(.+)", r"layers.\1.ffn.layers.1.\2"),
+    (r"encoder\.ln\.(weight|bias)", r"ln1.\1"),
+    (r"heads\.(?:head|pre_logits)\.(weight|bias)", None),
 )
 LAST_NORM = (r"ln1\.(weight|bias)",)
 """The norm behind the last block, which a trunk that gives the blocks' own outputs lacks."""
+
+LAST_NORM_RULE = (r"(?:(?:vit\.)?layernorm|norm|encoder\.ln1)\.(weight|bias)", r"ln1.\1")
+"""It by others' names, for networks to be trained that have one."""
 
 DECODER = r"mask_token|decoder_(embed|norm|pred)\..+|decoder_pos_embed|decoder_(blocks|layers)\..+"
 """What belongs to MAE's pre-training alone, in its authors' names and in ours."""

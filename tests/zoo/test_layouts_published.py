@@ -43,6 +43,7 @@ ORIGINALS: dict[str, tuple[str, str, bool]] = {
     ),
     "torchvision_fcn_resnet50": ("torchvision_fcn_resnet50", "torchvision", True),
     "torchvision_lraspp_mobilenet_v3_large": ("lraspp_mobilenet-v3-large-d8", "torchvision", True),
+    "torchvision_vit_tiny": ("vit-t16", "torchvision", False),
     "upernet_convnext_tiny": ("upernet_convnext-tiny", "transformers", True),
     "vit_v5": ("vit-t16", "transformers", False),
 }

@@ -25,7 +25,16 @@ from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
 from segstudio_zoo.layers.position import square_positions
 from segstudio_zoo.layers.transformer import TransformerBlock
-from segstudio_zoo.vit_keys import DECODER, HF_BLOCK, HF_EMBEDDINGS, LAST_NORM, TRANSFORMERS_RULES, timm_rules
+from segstudio_zoo.vit_keys import (
+    DECODER,
+    HF_BLOCK,
+    HF_EMBEDDINGS,
+    LAST_NORM,
+    TORCHVISION_BLOCK,
+    TORCHVISION_RULES,
+    TRANSFORMERS_RULES,
+    timm_rules,
+)
 
 SIZES: dict[str, tuple[int, int, int]] = {
     "t": (192, 12, 3),
@@ -128,6 +137,13 @@ _LAYOUTS = (
         optional=LAST_NORM,
     ),
     KeyMap(
+        layout="torchvision",
+        telltale=(r"class_token", r"conv_proj\.weight", rf"{TORCHVISION_BLOCK}ln_1\.weight"),
+        rules=TORCHVISION_RULES,
+        options={"out_indices": "all"},
+        optional=LAST_NORM,
+    ),
+    KeyMap(
         layout="pre-training",
         telltale=(r"encoder\.layers\.0\.attn\.attn\.in_proj_weight", r"decoder_pred\.weight"),
         rules=((r"encoder\.(.+)", r"\1"), (DECODER, None)),
@@ -136,7 +152,7 @@ _LAYOUTS = (
     ),
 )
 """timm's classifiers and MAE's authors; the trunk of Segmenter's authors, with its last norm; transformers;
-the encoder of our own `pretraining.mae`."""
+torchvision; the encoder of our own `pretraining.mae`."""
 
 
 def _without_patch_bias(key_map: KeyMap) -> KeyMap:

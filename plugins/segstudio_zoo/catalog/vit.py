@@ -49,7 +49,28 @@ ENTRY = BackboneEntry(
         BackboneVariant(f"vit-{size}{patch}", aliases=_aliases(size, patch)) for size, patch in _SIZES
     ),
     output_strides=(),
-    models=tuple(_timm(size, patch, method) for size, patch in _SIZES for method in ("vit", "deit", "mae")),
+    models=(
+        *(_timm(size, patch, method) for size, patch in _SIZES for method in ("vit", "deit", "mae")),
+        *(
+            NamedModel(
+                f"torchvision_vit_{size}_{patch}",
+                backbone=f"vit-{size}{patch}",
+                settings=(("out_indices", "all"),),
+                listed=False,
+            )
+            for size, patch in (("b", 16), ("b", 32), ("l", 16), ("l", 32), ("h", 14))
+        ),
+        # mmsegmentation's trunks have no bias in the patch embedding
+        *(
+            NamedModel(
+                f"backbone_vit-{size}16",
+                backbone=f"vit-{size}16",
+                settings=(("patch_bias", False), ("image_size", (512, 512))),
+                listed=False,
+            )
+            for size in "tsbl"
+        ),
+    ),
     options=(
         Option("image_size", "ints", (224, 224), "height and width the position table was trained for"),
         Option(
