@@ -20,7 +20,9 @@ from segstudio.core.errors import UserError
 from segstudio.core.recipe import Recipe
 from segstudio.core.run_folder import RunFolder
 from segstudio.core.weights_facts import read_facts
+from segstudio.registry import Registry
 from segstudio.training import program
+from segstudio.worker.reconstruction import Mask, Reconstructor
 from tests.training.conftest import PLUGIN_FILE, draw_sample
 from tests.training.test_ranks import ends_of, free_port
 from tests.training.test_resume import assert_equal, final_weights, train_elsewhere
@@ -363,3 +365,31 @@ def test_a_segmentation_run_starts_from_a_pretrained_encoder(tmp_path, pictures,
     [left] = [value for key, value in before.items() if key.endswith(("patch_embed.proj.weight", projection))]
     [right] = [value for key, value in after.items() if key.endswith(projection)]
     torch.testing.assert_close(right, left, atol=1e-5, rtol=0)
+
+
+def test_beit_learns_the_tokens_of_a_discrete_vae_and_keeps_it(tmp_path, pictures):
+    """The chain of the paper's own two stages, and a look at the second without the first one's file."""
+    folder = ["--images", str(pictures[0].parent), "--threads", "1", "--device", "cpu", "--previews", "1"]
+    words = [*folder, "--epochs", "1", "--batch", "2", "--steps-per-epoch", "2", "--crop", "32x32"]
+    tokens, beit = tmp_path / "dvae", tmp_path / "beit"
+    assert segstudio(["train", "--pretrain", "dvae-tiny", "--out", str(tokens), *words]) == 0
+    tokenizer = tokens / "checkpoints" / "best.safetensors"
+    given = ["--option", f"tokenizer={tokenizer}"]
+    assert (
+        segstudio(["train", "--pretrain", "beit-pretraining-tiny", "--out", str(beit), *given, *words]) == 0
+    )
+    run = RunFolder(beit)
+    assert run.recipe().options["tokenizer"] == str(tokenizer)
+    [preview] = epochs_of(run)[-1]["previews"]
+    assert {"masked", "tokenizer"} <= set(preview["views"])
+    kept, own = load_file(tokenizer), load_file(run.checkpoints / "last.safetensors")
+    inside = {key: value for key, value in own.items() if key.startswith("tokenizer.")}
+    assert inside and all(torch.equal(value, kept[key[10:]]) for key, value in inside.items())
+    tokenizer.unlink()
+    model = {
+        "pretraining": "segstudio_zoo/beit-pretraining-tiny",
+        "weights": str(run.checkpoints / "last.safetensors"),
+    }
+    image = cv2.imread(str(pictures[4]))[:, :, ::-1]
+    made = Reconstructor(Registry()).reconstruct(model, image, Mask(seed=3), device="cpu")
+    assert made.views[0] == "original" and made.pictures.shape[1:] == (32, 32, 3)
