@@ -24,6 +24,7 @@ from segstudio.runtime.run_view import RunView
 from segstudio.ui.room import Services
 from segstudio.ui.train.reconstruction_page import LEAST_RATIO, MOST_RATIO, ReconstructionPage
 
+_HINT = "Click or drag over the picture hides cells and shows them again · [R] draws a mask · [Esc] goes back"
 MASKINGS = ("random", "block", "grid")
 _USUAL_RATIO = 0.75
 _DRAW = ActionSpec(
@@ -41,9 +42,6 @@ class LookingInside(QObject):
     """Makes the page when somebody first looks; `closed` when it is left."""
 
     closed = Signal()
-    hint = (
-        "Click or drag over the picture hides cells and shows them again · [R] draws a mask · [Esc] goes back"
-    )
 
     def __init__(self, services: Services, stack: QStackedWidget) -> None:
         super().__init__(stack)
@@ -58,6 +56,7 @@ class LookingInside(QObject):
         self._question: Question | None = None
         self._seed = 0
         self._is_awake = False  # in view of somebody
+        self._hides = True
         self._drags = QTimer(self, singleShot=True, interval=0)  # one question for all cells of one move
         self._drags.timeout.connect(self._ask_edited)
 
@@ -68,6 +67,11 @@ class LookingInside(QObject):
     @property
     def is_front(self) -> bool:
         return self._made is not None and self._stack.currentWidget() is self._made
+
+    @property
+    def hint(self) -> str:
+        """What the status bar says while the page is in front."""
+        return _HINT if self._hides else "[Esc] goes back to the curves"
 
     # -- the page ------------------------------------------------------------------------------------
 
@@ -91,7 +95,6 @@ class LookingInside(QObject):
             )
         self._use(view, recipe)
         self._stack.setCurrentWidget(page)
-        self._services.status.hint_changed.emit(self.hint)
         page.stage.setFocus()
         self._wake()
         self._ask_drawn()
@@ -124,7 +127,12 @@ class LookingInside(QObject):
 
     def _wake(self) -> None:
         self._is_awake = True
-        self._services.actions.enable("train.draw", True)
+        self._tell_hides()
+
+    def _tell_hides(self) -> None:
+        """Where nothing can be hidden, nothing says that it could."""
+        self._services.actions.enable("train.draw", self._hides, why_not="This network hides nothing")
+        self._services.status.hint_changed.emit(self.hint)
 
     def rest(self) -> None:
         """Nobody looks: nothing is asked for any longer."""
@@ -192,7 +200,7 @@ class LookingInside(QObject):
         self._ask_drawn()
 
     def _draw_again(self) -> None:
-        if self._is_awake:
+        if self._is_awake and self._hides:
             self._seed += 1
             self._ask_drawn()
 
@@ -225,7 +233,12 @@ class LookingInside(QObject):
         # A person who changed cells after this was asked sees the own mask until that is answered.
         edited = self._question.hidden is not None or self._drags.isActive()
         page.stage.show_answer(answer, take_mask=not edited)
-        page.show_hides(answer.hidden is not None)
+        hides = answer.hidden is not None
+        page.show_hides(hides)
+        if hides != self._hides:
+            self._hides = hides
+            if self._is_awake:
+                self._tell_hides()
         page.show_notes(answer.notes)
         page.show_count(answer.ms, answer.mean_error)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLayout, QWidget
 
-from segstudio.core.recipe import CLASS_WEIGHTS, OPTIMIZERS, PRETRAINING_BEGINS_WITH, Recipe
+from segstudio.core.recipe import CLASS_WEIGHTS, OPTIMIZERS, PRETRAINING_BEGINS_WITH, SCHEDULES, Recipe
 from segstudio.ui.train.option_fields import (
     field_name,
     form_layout,
@@ -71,6 +71,9 @@ class RecipeFields(QObject):
         self.steps = whole_number(0, 1_000_000, 0, "Steps per epoch")
         self.steps.setSpecialValueText("once through")
         self.warmup = whole_number(0, 100_000, 0, "Warm-up steps")
+        self.schedule = QComboBox()
+        self.schedule.addItems([{"poly": "Polynomial", "cosine": "Cosine"}[name] for name in SCHEDULES])
+        self.schedule.setAccessibleName("Decay")
         self.weight_decay = real_number(0.0, 1.0, 0.0005, 5, "Weight decay")
         self.accumulate = whole_number(1, 256, 1, "Accumulate")
         self.ohem = real_number(0.01, 1.0, 1.0, 2, "Hardest pixels")
@@ -117,6 +120,9 @@ class RecipeFields(QObject):
         )
         form.addRow(field_name("Steps per epoch"), left_aligned(self.steps))
         form.addRow(field_name("Warm-up steps"), left_aligned(self.warmup))
+        form.addRow(
+            field_name("Decay", "How the learning rate falls after the warm-up"), left_aligned(self.schedule)
+        )
         form.addRow(field_name("Weight decay"), left_aligned(self.weight_decay))
         form.addRow(field_name("Accumulate", "Batches added up before a step"), left_aligned(self.accumulate))
         hardest = left_aligned(self.ohem)
@@ -228,6 +234,7 @@ class RecipeFields(QObject):
         ):
             number.setValue(amount)
         self.flip.setChecked(values["flip"])
+        self.schedule.setCurrentIndex(SCHEDULES.index(values["schedule"]))
         self.class_weights.setCurrentIndex(CLASS_WEIGHTS.index(values["class_weights"]))
         self.precision.setCurrentIndex(1 if values["precision"] == "bf16" else 0)
         self._is_filling = False
@@ -247,6 +254,7 @@ class RecipeFields(QObject):
             "optimizer": OPTIMIZERS[self.optimizer.currentIndex()],
             "lr": self.lr.value(),
             "weight_decay": self.weight_decay.value(),
+            "schedule": SCHEDULES[self.schedule.currentIndex()],
             "warmup_steps": self.warmup.value(),
             "class_weights": CLASS_WEIGHTS[self.class_weights.currentIndex()],
             "ohem": self.ohem.value(),
