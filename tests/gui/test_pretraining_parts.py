@@ -104,9 +104,11 @@ def test_pre_training_shows_its_own_fields_and_counts_all_images(form, qtbot):
     )
     assert (recipe.optimizer, recipe.lr, recipe.warmup_steps) == ("adamw", 0.00015, 50)
     assert recipe.options == {"mask_ratio": 0.76} and recipe.scale == (0.2, 1.0)
+    assert recipe.schedule == "cosine" and form.fields.schedule.currentText() == "Cosine"
     choose(form, 0)
     assert form.fields.class_weights.isVisible()
     recipe = form.recipe()
+    assert recipe.schedule == "poly"
     assert (recipe.task, recipe.optimizer, recipe.crop, recipe.classes) == (
         "segmentation",
         "sgd",
