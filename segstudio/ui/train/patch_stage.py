@@ -59,6 +59,7 @@ class PatchStage(QWidget):
         self._hides = True
         self._dragged: set[Cell] | None = None
         self._message = ""
+        self._is_by_key = False  # the keyboard was used last: the cell it points at is shown
         theme.appearance().changed.connect(self.update)
         self._name()
 
@@ -222,8 +223,6 @@ class PatchStage(QWidget):
         return words
 
     # -- mouse and keys ------------------------------------------------------------------------------
-
-    _is_by_key = False
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         cell = self._cell_at(event.position())
