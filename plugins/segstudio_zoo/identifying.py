@@ -90,7 +90,7 @@ def _file(build: str) -> str:
 
 
 def _layouts(file: str, state: Mapping[str, Tensor]) -> Iterator[KeyMap]:
-    yield from (key_map for key_map in key_maps(file) if key_map.fits(state))
+    yield from (key_map for key_map in key_maps(file) if key_map.identifies and key_map.fits(state))
     yield OWN
 
 
@@ -144,7 +144,9 @@ def _as_segmentor(
         for backbone in catalog.backbones():
             whole = key_map
             if key_map.inner:
-                if not any(m.layout == key_map.inner for m in key_maps(_file(backbone.build))):
+                if not any(
+                    m.layout == key_map.inner and m.identifies for m in key_maps(_file(backbone.build))
+                ):
                     continue
                 whole = through_backbone(key_map, _file(backbone.build))
                 renamed = _renamed(state, whole)

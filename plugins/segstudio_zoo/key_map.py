@@ -49,7 +49,7 @@ class KeyMap:
     lie on torch's "meta" device). `options` are what `create_model` needs for this layout to mean the
     same function. `optional`: patterns of the network's keys that a model may lack (then unused).
     `inner`: a whole segmentor's map whose "backbone." keys go on through the backbone's own map of that
-    layout.
+    layout. `identifies`: False where a file only brings weights to start from, not this network's function.
     """
 
     layout: str
@@ -59,6 +59,7 @@ class KeyMap:
     transform: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None = None
     optional: tuple[str, ...] = ()
     inner: str = ""
+    identifies: bool = True
 
     def fits(self, keys: Mapping[str, Any]) -> bool:
         return all(any(re.fullmatch(pattern, key) for key in keys) for pattern in self.telltale)

@@ -294,3 +294,9 @@ def test_a_pretrained_encoder_is_identified_as_the_plain_transformer_it_fits(
 def test_a_masked_image_model_is_identified_with_its_shared_table() -> None:
     found = identify(_masked_image_model().state_dict())
     assert found[0].name == "beit-tiny" and found[0].options["position"] == "shared"
+
+
+@pytest.mark.parametrize("name", ["transformers_dpt_base", "timm_vit_base_patch16_224_mae"])
+def test_a_last_norm_that_others_do_not_apply_to_features_is_not_read_into_a_function(name: str) -> None:
+    found = identify(reference(name).state_dict())
+    assert found and all("final_norm" not in item.options for item in found)

@@ -250,6 +250,7 @@ def _to_each_layer(key_map: KeyMap) -> KeyMap:
         telltale=(*key_map.telltale, _SHARED),
         transform=transform,
         optional=(*key_map.optional, r"rel_pos_bias\.relative_position_bias_table"),
+        identifies=False,
     )
 
 

@@ -17,7 +17,15 @@ from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
 from segstudio_zoo.layers.position import sine_cosine_table, square_positions
 from segstudio_zoo.layers.relative_transformer import LayerScaleBlock
-from segstudio_zoo.vit_keys import DECODER, HF_BLOCK, HF_EMBEDDINGS, LAST_NORM, TRANSFORMERS_RULES, timm_rules
+from segstudio_zoo.vit_keys import (
+    DECODER,
+    HF_BLOCK,
+    HF_EMBEDDINGS,
+    LAST_NORM,
+    LAST_NORM_RULE,
+    TRANSFORMERS_RULES,
+    timm_rules,
+)
 
 SIZES: dict[str, tuple[int, int, int, int, tuple[int, ...]]] = {
     "mae-tiny": (192, 12, 3, 16, (3, 5, 7, 11)),
@@ -94,18 +102,20 @@ KEY_MAPS = (
         telltale=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight", r"pos_embed"),
         rules=(
             *_packed(timm_rules()),
-            (r"norm\.(weight|bias)", r"ln1.\1"),
+            LAST_NORM_RULE,
             (r"(fc_norm|head|head_dist|pre_logits\.fc)\.(weight|bias)", None),
             (DECODER, None),
         ),
         optional=LAST_NORM,
+        identifies=False,
     ),
     KeyMap(
         layout="transformers",
         telltale=(rf"{HF_EMBEDDINGS}cls_token", rf"{HF_BLOCK}layernorm_before\.weight"),
-        rules=_packed(TRANSFORMERS_RULES),
+        rules=(LAST_NORM_RULE, *_packed(TRANSFORMERS_RULES)),
         transform=join_parts,
         optional=LAST_NORM,
+        identifies=False,
     ),
     KeyMap(
         layout="pre-training",
@@ -118,6 +128,7 @@ KEY_MAPS = (
         ),
         transform=square_positions,
         optional=LAST_NORM,
+        identifies=False,
     ),
 )
 """Encoders before fine-tuning, to start from: bias tables and layer scales are missing and stay as drawn.

@@ -30,6 +30,7 @@ from segstudio_zoo.vit_keys import (
     HF_BLOCK,
     HF_EMBEDDINGS,
     LAST_NORM,
+    LAST_NORM_RULE,
     TORCHVISION_BLOCK,
     TORCHVISION_RULES,
     TRANSFORMERS_RULES,
@@ -117,12 +118,10 @@ _LAYOUTS = (
         telltale=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight", r"pos_embed"),
         rules=(
             *timm_rules(),
-            (r"norm\.(weight|bias)", r"ln1.\1"),
-            (r"(fc_norm|head|head_dist|pre_logits\.fc)\.(weight|bias)", None),
+            (r"(norm|fc_norm|head|head_dist|pre_logits\.fc)\.(weight|bias)", None),
             (DECODER, None),
         ),
         options={"out_indices": "all"},
-        optional=LAST_NORM,
     ),
     KeyMap(
         layout="authors",
@@ -134,7 +133,6 @@ _LAYOUTS = (
         telltale=(rf"{HF_EMBEDDINGS}cls_token", rf"{HF_BLOCK}layernorm_before\.weight"),
         rules=TRANSFORMERS_RULES,
         transform=join_parts,
-        optional=LAST_NORM,
     ),
     KeyMap(
         layout="torchvision",
@@ -146,17 +144,17 @@ _LAYOUTS = (
     KeyMap(
         layout="pre-training",
         telltale=(r"encoder\.layers\.0\.attn\.attn\.in_proj_weight", r"decoder_pred\.weight"),
-        rules=((r"encoder\.(.+)", r"\1"), (DECODER, None)),
+        rules=((r"encoder\.ln1\..+", None), (r"encoder\.(.+)", r"\1"), (DECODER, None)),
         transform=square_positions,
-        optional=LAST_NORM,
     ),
 )
 """timm's classifiers and MAE's authors; the trunk of Segmenter's authors, with its last norm; transformers;
 torchvision; the encoder of our own `pretraining.mae`."""
 
 
-def _without_patch_bias(key_map: KeyMap) -> KeyMap:
-    """`key_map` for a network whose patch embedding has no bias: positions take it up, the same function."""
+def _to_start_from(key_map: KeyMap) -> KeyMap:
+    """`key_map` for a network that is trained on: a norm behind its last block begins with the file's, and
+    where its patch embedding has no bias positions take that up, the same function."""
 
     def transform(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         if key_map.transform is not None:
@@ -167,10 +165,16 @@ def _without_patch_bias(key_map: KeyMap) -> KeyMap:
         moved = torch.cat([table[:, :1], table[:, 1:] + state[bias]], dim=1)
         return {**{key: value for key, value in state.items() if key != bias}, "pos_embed": moved}
 
-    return replace(key_map, transform=transform)
+    return replace(
+        key_map,
+        rules=(LAST_NORM_RULE, *key_map.rules),
+        transform=transform,
+        optional=(*key_map.optional, *LAST_NORM),
+        identifies=False,
+    )
 
 
-KEY_MAPS = (*_LAYOUTS, *map(_without_patch_bias, _LAYOUTS))
+KEY_MAPS = (*_LAYOUTS, *map(_to_start_from, _LAYOUTS))
 
 
 def infer_options(shapes: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, f
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
 from segstudio_zoo.layers.transformer import TransformerBlock
-from segstudio_zoo.vit_keys import LAST_NORM, TRANSFORMERS_RULES, timm_rules
+from segstudio_zoo.vit_keys import TRANSFORMERS_RULES, timm_rules
 
 BLOCKS = (3, 4, 9)
 WIDTHS = (256, 512, 1024)
@@ -223,6 +223,5 @@ KEY_MAPS = (
             *TRANSFORMERS_RULES,
         ),
         transform=join_parts,
-        optional=LAST_NORM,
     ),
 )
