@@ -237,7 +237,7 @@ class DiscreteVAE(Tokenizer):
             tokens = self.tokens(image)
             painted = self.paint(tokens)
         used = f"{len(tokens.unique())} of {self.vocabulary} codes are in use here."
-        return Pictures({"reconstruction": painted}, notes=(used,))
+        return Pictures({"reconstruction": painted.to(image.dtype)}, notes=(used,))
 
     def param_groups(self, lr: float) -> list[dict[str, Any]]:
         """One rate; biases are not decayed."""
