@@ -90,6 +90,7 @@ class Comparison(QObject):
     layout_changed = Signal()
     isolated_changed = Signal()
     reference_changed = Signal()
+    band_changed = Signal()
 
     def __init__(self, session: ProjectSession, shelf: ModelShelf, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -102,6 +103,7 @@ class Comparison(QObject):
         self._isolated: int | None = None
         self._confused: tuple[int, int] | None = None
         self._reference = 0
+        self._band = 0
         self._touched = False
         self._awaited: list[tuple[int, Mapping[str, Any]]] = []
         self._awaits_demo = False
@@ -237,6 +239,16 @@ class Comparison(QObject):
         if number != self._reference:
             self._reference = number
             self.reference_changed.emit()
+
+    @property
+    def band(self) -> int:
+        """Errors and differences are shown within so many pixels of borders only; 0 shows all."""
+        return self._band
+
+    def set_band(self, width: int) -> None:
+        if width != self._band:
+            self._band = width
+            self.band_changed.emit()
 
     @property
     def isolated(self) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ def worker_operations(plugin_files: Sequence[Path]) -> Mapping[str, Operation]:
         "identify": worker.identify,
         "adopt": worker.adopt,
         "model_info": worker.model_info,
+        "outputs": worker.outputs,
         "unload": worker.unload,
     }
 
@@ -294,6 +296,22 @@ class _Worker:
             "folded": loaded.fold.folded if loaded.fold is not None else 0,
             "notes": loaded.notes,
         }
+
+    def outputs(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
+        """`model` -> `outputs`: the declared side outputs that the network has with these weights."""
+        engine = self._engine
+        from segstudio.worker.loaded_models import require_output
+        from segstudio.worker.model_ref import ModelRef
+
+        ref = replace(ModelRef.from_json(arguments["model"]), output="")
+        loaded = engine.load(ref, device=str(arguments.get("device") or ""))
+        found = []
+        for output in loaded.spec.outputs:
+            control.check()
+            with contextlib.suppress(UserError):
+                require_output(loaded, output)
+                found.append(output)
+        return {"outputs": found}
 
     def unload(self, arguments: dict[str, Any], control: Control) -> Mapping[str, Any]:
         """Forgets all models and what was kept for probes."""

@@ -11,6 +11,7 @@ from PySide6.QtCore import QDeadlineTimer, QPoint, QRect, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 
+from segstudio.core.boundaries import boundary_band, boundary_iou
 from segstudio.core.class_space import ClassSpace
 from segstudio.core.metrics import class_iou, mean_iou
 from segstudio.core.records import LabelClass
@@ -273,6 +274,34 @@ def test_classes_of_another_set_are_matched_by_name():
     labels = np.array([[0, 1, 2, 7]], np.uint8)
     assert space.translated(labels, places).tolist() == [[4, 5, 0, 255]]
     assert space.add_model(["rider"], [(9, 9, 9)]).tolist() == [5], "the same name is the same class again"
+
+
+def test_errors_near_borders_only_are_shown_and_counted(qtbot, bench, room):
+    add(bench, room, "rough", "fine")
+    wait_scored(qtbot, bench, room)
+    pane = room.comparison.models[0]
+    room.comparison.set_active(pane.number)
+    assert not room.bar.band.isVisible(), "a mask has no errors to choose among"
+    room.comparison.set_view(pane.number, "error")
+    qtbot.waitUntil(room.bar.band.isVisible)
+    room.bar.band.setFocus()
+    for _ in range(2):
+        qtbot.keyClick(room.bar.band, Qt.Key.Key_Down)
+    assert room.comparison.band == 2
+    header = room.stage.view_of(pane.number).header
+    qtbot.waitUntil(lambda: header._state.text().endswith("% of band"), timeout=WAIT)
+    labels, seen = bench.session.label_map, room.stage.result(pane).labels
+    band = boundary_band(labels.array, 2, ignore=labels.ignore)
+    share = (seen != labels.array)[band].mean()
+    assert header._state.text() == f"{100 * share:.1f} % of band"
+    ious = boundary_iou(labels.array, seen, range(11), 2, ignore=labels.ignore)
+    assert f"boundary IoU {100 * np.mean(list(ious.values())):.1f} within 2 px" in header._state.toolTip()
+    errors = room.stage.view_of(pane.number).layers._errors
+    np.testing.assert_array_equal(errors._band, band)
+    room.comparison.set_view(pane.number, "mask")
+    qtbot.waitUntil(lambda: not room.bar.band.isVisible())
+    assert header._state.text() == ""
+    room.comparison.set_band(0)
 
 
 def test_scores_that_are_closed_take_no_answer_that_comes_later(qtbot, bench, room):

@@ -12,7 +12,7 @@ from segstudio.core.metrics import mean_iou
 from segstudio.core.taxonomies import load_taxonomy
 from segstudio.plugin_api import SwitchSpec
 from segstudio.ui.compare.class_table import signed
-from segstudio.ui.compare.pane_header import _Name
+from segstudio.ui.compare.pane_header import PaneHeader, _Name
 from segstudio.ui.compare.room import CompareRoom
 from segstudio.ui.compare.switches import SwitchesCard
 from tests.gui.conftest import turns_taken, whole
@@ -186,10 +186,37 @@ def test_an_output_and_a_switch_go_together(qtbot, bench, room):
     )
 
 
+def test_an_output_that_the_weights_lack_is_not_offered(qtbot, bench, room):
+    number = add(qtbot, bench, room, "sides/net")
+    wait_scored(qtbot, bench, room)
+    box = press_name(room, number).outputs
+    qtbot.waitUntil(
+        lambda: [box.itemText(place) for place in range(box.count())] == ["Final", "coarse"], timeout=30_000
+    )
+
+
+def test_a_narrow_header_keeps_the_name_and_gives_up_the_scores_word_and_the_views_title(qtbot):
+    window = QWidget()  # a window of its own could not be narrower than its layout wants
+    header = PaneHeader()
+    header.setParent(window)
+    qtbot.addWidget(window)
+    header.set_views(("mask", "error"), "error")
+    header.set_name("E", "PSANet", opens=True, changed=False)
+    header.set_score("mIoU 76.4")
+    header.set_scale(0.75)
+    header.resize(420, 28)
+    window.show()
+    assert (header._score.text(), header._view.text()) == ("mIoU 76.4", "Error")
+    header.resize(206, 28)
+    assert (header._score.text(), header._view.text()) == ("76.4", "")
+    assert header.score_text == "mIoU 76.4" and "Error" in header._view.toolTip()
+
+
 def test_weights_without_that_head_say_so_in_the_pane(qtbot, bench, room):
     number = add(qtbot, bench, room, "sides/net")
     with qtbot.waitSignal(bench.services.predictions.failed, timeout=WAIT) as failed:
-        choose(qtbot, press_name(room, number), "auxiliary")
+        room.comparison.set_output(number, "auxiliary")
+        room.run()
     sentence = "Colour net with these weights has no output 'auxiliary'. It has the final one and coarse."
     assert str(failed.args[2]).rstrip(".") == sentence.rstrip(".")
     view = room.stage.view_of(number)
@@ -225,7 +252,7 @@ def test_a_pane_shows_the_network_at_another_input_size(qtbot, bench, room):
     assert result.labels.shape == (image.height, image.width)
     assert any("Ran at 0.5 times" in note for note in result.info["notes"])
     header = room.stage.view_of(number).header
-    assert (header.name_text, header.scale_text) == ("Colour net", "at 0.5×")
+    assert (header.name_text, header.scale_text) == ("Colour net", "0.5×")
     qtbot.waitUntil(lambda: card._against.text() == "Against the own size" and "mIoU" in card._loss.text())
     bench.session.saving.flush()
     assert bench.session.project.settings.get("compare.panes", [])[1]["scale"] == 0.5

@@ -1,4 +1,4 @@
-"""Networks that see the picture at another size: scores read at its pixels, tiles, plugins, the command line."""
+"""Networks that see the picture at another size: scores at its pixels, tiles, plain plugins."""
 
 from __future__ import annotations
 

@@ -265,6 +265,13 @@ class ErrorLayer(Layer):
         self._table = [0] * 256
         self._isolated: int | None = None
         self._confused: tuple[int, int] | None = None
+        self._band: NDArray[np.bool_] | None = None
+
+    def set_band(self, band: NDArray[np.bool_] | None) -> None:
+        """Only pixels where `band` (H, W) is true are shown; None shows all."""
+        if band is not self._band:
+            self._band = band
+            self.changed.emit(None)
 
     def set_maps(self, labels: NDArray[Any] | None, truth: NDArray[Any] | None, *, ignore: int = 255) -> None:
         """Two label maps (H, W) uint8 or uint16 in one numbering of classes; `ignore` is a value of `truth`
@@ -301,6 +308,8 @@ class ErrorLayer(Layer):
             wrong = (seen != truth) & (truth != self._ignore)
             if self._isolated is not None:
                 wrong &= (seen == self._isolated) | (truth == self._isolated)
+        if self._band is not None and self._band.shape == self._labels.shape:
+            wrong &= sample(self._band, rows, columns).astype(bool)
         # Past 254 classes colours repeat; the read-out names the class.
         shown = np.where(wrong, seen if seen.dtype == np.uint8 else (seen % 254).astype(np.uint8), 255)
         shown[wrong & edges(wrong)] = 254

@@ -8,6 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QWidget
 
+from segstudio.core.boundaries import BAND_WIDTHS
 from segstudio.runtime.comparison import VIEWS, Layout, View
 from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.ui.widgets.buttons import IconButton, push_button
@@ -37,6 +38,7 @@ class CompareBar(QWidget):
     layout_wanted = Signal(str)
     view_wanted = Signal(str)
     reference_wanted = Signal(int)
+    band_wanted = Signal(int)
     run_wanted = Signal()
     run_all_wanted = Signal()
     more_wanted = Signal()
@@ -62,6 +64,16 @@ class CompareBar(QWidget):
         self.more_views.hide()
         self.more_views.clicked.connect(self._open_views)
         self._views_row.addWidget(self.more_views)
+        self.band = QComboBox()
+        self.band.setAccessibleName("Band")
+        self.band.setToolTip(
+            "Errors and differences everywhere, or only near the borders of the labels\n"
+            "Without labels: of the first model's mask"
+        )
+        self.band.addItem("Everywhere", 0)
+        for width in BAND_WIDTHS:
+            self.band.addItem(f"{width} px to borders", width)
+        self.band.hide()
         self._reference_word = label("Reference", role="t2")
         self.reference = QComboBox()
         self.reference.setMinimumWidth(140)
@@ -80,6 +92,7 @@ class CompareBar(QWidget):
         row.addWidget(self.add)
         row.addWidget(self.layouts)
         row.addWidget(self.views)
+        row.addWidget(self.band)
         row.addStretch(1)
         row.addWidget(self._reference_word)
         row.addWidget(self.reference)
@@ -91,6 +104,7 @@ class CompareBar(QWidget):
         self.reference.activated.connect(
             lambda place: self.reference_wanted.emit(int(self.reference.itemData(place)))
         )
+        self.band.activated.connect(lambda place: self.band_wanted.emit(int(self.band.itemData(place))))
         self.run.clicked.connect(self.run_wanted)
         self.run_all.clicked.connect(self._open_run)
 
@@ -105,6 +119,12 @@ class CompareBar(QWidget):
     def set_views(self, views: tuple[View, ...], current: View) -> None:
         """What the active pane can show."""
         self._views, self._current = views, current
+        self._fit_views()
+
+    def set_band(self, width: int, *, applies: bool) -> None:
+        """Where errors and differences are shown; the choice is there while one of them is seen."""
+        self.band.setVisible(applies)
+        self.band.setCurrentIndex(max(0, self.band.findData(width)))
         self._fit_views()
 
     def _fit_views(self) -> None:
@@ -136,7 +156,15 @@ class CompareBar(QWidget):
 
     def _room(self) -> int:
         """Width that is left for the views."""
-        others = [self.add, self.layouts, self._reference_word, self.reference, self.run, self.run_all]
+        others = [
+            self.add,
+            self.layouts,
+            self.band,
+            self._reference_word,
+            self.reference,
+            self.run,
+            self.run_all,
+        ]
         shown = [widget for widget in others if not widget.isHidden()]
         taken = sum(max(widget.sizeHint().width(), widget.minimumWidth()) for widget in shown)
         if not self.run_all.isHidden():

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from PySide6.QtCore import QObject, QPoint, QTimer, Signal
 
 from segstudio.core.metrics import mean_iou
 from segstudio.runtime.comparison import Comparison
+from segstudio.runtime.runnable_models import RunnableModel
 from segstudio.runtime.scores import Scores
 from segstudio.ui.compare.class_table import signed
 from segstudio.ui.compare.stage import CompareStage
 from segstudio.ui.compare.switches import SCALES, SwitchesCard
 from segstudio.ui.room import Services
+
+_WHEN_IDLE = -10  # of a request, against 0 of what somebody waits for
 
 
 class PaneCard(QObject):
@@ -30,6 +34,8 @@ class PaneCard(QObject):
         self._comparison, self._stage, self._scores = comparison, stage, scores
         self._predictions, self._shelf = predictions, shelf
         self._open: tuple[int, SwitchesCard] | None = None
+        self._outputs: dict[str, tuple[str, ...] | None] = {}  # by model; None while the worker is asked
+        predictions.ready.connect(self._has_run)
         stage.wants_switches.connect(self.open)
         comparison.panes_changed.connect(self._place_later)
         comparison.layout_changed.connect(self._place_later)
@@ -60,6 +66,8 @@ class PaneCard(QObject):
         card.show()
         card.raise_()
         self._open = (number, card)
+        self._ask_outputs(pane.runnable)
+        self._show_outputs()
         self._place()
         self.show_loss()
 
@@ -100,6 +108,34 @@ class PaneCard(QObject):
             values.append(mean_iou(matrix, own))
         change = values[1] - values[0]
         card.show_loss(against, f"mIoU {signed(change)}", worse=change < 0)
+
+    def _has_run(self, key: str, _image_id: int) -> None:
+        for pane in self._comparison.models:
+            if pane.key == key and pane.runnable is not None:
+                self._ask_outputs(pane.runnable)
+
+    def _ask_outputs(self, runnable: RunnableModel) -> None:
+        """Asks, once a model has run or its card opens, which of its declared outputs these weights have."""
+        worker, spec = self._services.worker, self._shelf.find(str(runnable.ref["model"]))
+        if worker is None or spec is None or not spec.outputs or runnable.key in self._outputs:
+            return
+        key = runnable.key
+        self._outputs[key] = None
+        call = worker.request("outputs", priority=_WHEN_IDLE, model=runnable.ref)
+
+        def take(values: dict[str, Any]) -> None:
+            self._outputs[key] = tuple(str(name) for name in values["outputs"])
+            self._show_outputs()
+
+        call.finished.connect(take)
+        call.failed.connect(lambda _error: self._outputs.pop(key, None))
+        call.cancelled.connect(lambda: self._outputs.pop(key, None))
+
+    def _show_outputs(self) -> None:
+        pane = self._comparison.pane(self._open[0]) if self._open is not None else None
+        known = self._outputs.get(pane.runnable.key) if pane is not None and pane.runnable else None
+        if self._open is not None and known is not None:
+            self._open[1].show_outputs(known)
 
     # ------------------------------------------------------------------ place
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from segstudio.core.errors import UserError
 from segstudio.core.label_map import ignore_value
+from segstudio.runtime.boundary_bands import BoundaryBands
 from segstudio.runtime.comparison import Comparison, Pane, View
 from segstudio.runtime.mask_result import MaskResult
 from segstudio.runtime.predictions import Predictions
@@ -20,6 +24,9 @@ class PaneContents:
         self._comparison = comparison
         self._predictions = predictions
         self.errors: dict[tuple[str, int], UserError] = {}
+        self.bands = BoundaryBands(services.session)
+        self._session.labels_changed.connect(self.bands.forget)
+        self._session.labels_loaded.connect(self.bands.forget)
         self.readouts = PaneReadouts(services, comparison, predictions, self.result)
 
     def result(self, pane: Pane) -> MaskResult | None:
@@ -62,7 +69,40 @@ class PaneContents:
         other = self.result(partner) if partner is not None else None
         if other is not None and other.labels.shape == result.labels.shape:
             content.other = other.labels
+        content.band = self._band(pane, result)
         return content
+
+    def _band(self, pane: Pane, result: MaskResult) -> NDArray[np.bool_] | None:
+        """Around the borders of the labels, or of the first model's mask where there are none."""
+        width, labels, current = self._comparison.band, self._session.label_map, self._session.current
+        if not width or current is None:
+            return None
+        if self.readouts.has_truth() and labels is not None and labels.array.shape == result.labels.shape:
+            return self.bands.of(("labels", current.id), labels.array, width, ignore=labels.ignore)
+        first = self._comparison.pair[0] if self._comparison.pair else pane
+        found = self.result(first) or result
+        return self.bands.of((found.key, current.id), found.labels, width)
+
+    def band_words(self, pane: Pane, view: str) -> tuple[str, str]:
+        """How much of the band differs from the reference or the partner, and the boundary IoU, in words.
+
+        Nothing where no band is shown, or `view` shows neither.
+        """
+        current, width = self._session.current, self._comparison.band
+        if current is None or not width or view not in ("error", "difference"):
+            return "", ""
+        content = self.content(pane)
+        partner = self._partner(pane) if view == "difference" else self._comparison.reference
+        other = content.other if view == "difference" else content.reference
+        if content.band is None or content.labels is None or other is None:
+            return "", ""
+        ignore = content.reference_ignore if view == "error" else -1
+        name = (pane.key, partner.key if partner is not None else "labels", current.id)
+        found = self.bands.measured(name, content.labels, other, content.band, width, ignore=ignore)
+        if found is None:
+            return "", ""
+        share, iou = found
+        return f"{100 * share:.1f} % of band", f"Mean boundary IoU {100 * iou:.1f} within {width} px"
 
     def _partner(self, pane: Pane) -> Pane | None:
         """The model a pane is compared with: the other one of the pair."""

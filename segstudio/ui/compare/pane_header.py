@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPushButton, QSizePolicy
 
 from segstudio.runtime.comparison import VIEWS, View
@@ -15,6 +15,8 @@ from segstudio.ui import theme
 from segstudio.ui.icons import icon
 from segstudio.ui.widgets.buttons import IconButton, push_button
 from segstudio.ui.widgets.labels import ElidedLabel, label, tag
+
+_NARROWEST = 200
 
 
 class PaneHeader(QFrame):
@@ -31,12 +33,13 @@ class PaneHeader(QFrame):
         self.setObjectName("PaneHeader")
         self.setFixedHeight(28)
         self._active = False
+        self._score_words, self._view_title = "", dict(VIEWS)["mask"]
         self._views: tuple[View, ...] = ()
         self._letter = label("A", role="t2", size=12, strong=600)
         self._name = _Name()
         self._tag = tag("not as trained", "warn")
         self._tag.hide()
-        self._scale = tag("")
+        self._scale = tag(scale_words(0.75))  # none is wider
         self._scale.setToolTip("The network sees the picture at this size, against the picture's own")
         self._scale.hide()
         self._precision = tag("bf16", "warn")
@@ -75,7 +78,7 @@ class PaneHeader(QFrame):
 
     @property
     def score_text(self) -> str:
-        return self._score.text()
+        return self._score_words
 
     @property
     def name_text(self) -> str:
@@ -87,6 +90,7 @@ class PaneHeader(QFrame):
         self._name.setText(name)
         self._name.set_opens(opens)
         self._tag.setVisible(changed)
+        self._fit()
 
     @property
     def scale_text(self) -> str:
@@ -95,8 +99,9 @@ class PaneHeader(QFrame):
 
     def set_scale(self, scale: float) -> None:
         """How large the network sees the picture; 1 is the picture's own size and not written."""
-        self._scale.setText(f"at {scale_words(scale)}")
+        self._scale.setText(scale_words(scale))
         self._scale.setVisible(scale != 1.0)
+        self._fit()
 
     @property
     def precision_text(self) -> str:
@@ -116,19 +121,23 @@ class PaneHeader(QFrame):
             )
 
     def set_score(self, text: str) -> None:
-        self._score.setText(text)
+        self._score_words = text
         self._score.setVisible(bool(text))  # an empty one would take its gap from the name
+        self._fit()
 
-    def set_state(self, text: str) -> None:
-        """What happens with this pane now ("running 40 %"), or nothing."""
+    def set_state(self, text: str, tip: str = "") -> None:
+        """A figure of what this pane shows now, or nothing; `tip` says more when it is pointed at."""
         self._state.setText(text)
+        self._state.setToolTip(tip)
         self._state.setVisible(bool(text))
+        self._fit()
 
     def set_views(self, views: tuple[View, ...], current: View) -> None:
         """The views this pane can show; none hides the choice."""
         self._views = views
         self._view.setVisible(len(views) > 1)
-        self._view.setText(dict(VIEWS)[current])
+        self._view_title = dict(VIEWS)[current]
+        self._fit()
 
     def set_active(self, active: bool) -> None:
         if active != self._active:
@@ -143,13 +152,37 @@ class PaneHeader(QFrame):
         self._close.setVisible(closable)
         self._maximise.setVisible(maximisable)
 
+    def _fit(self) -> None:
+        """In a narrow pane the name stays whole longest: the score loses its word, the view its title."""
+        figure = self._score_words.rpartition(" ")[2]
+        for score, view in (
+            (self._score_words, self._view_title),
+            (figure, self._view_title),
+            (figure, ""),
+        ):
+            self._score.setText(score)
+            self._view.setText(view)
+            if self.sizeHint().width() <= self.width():
+                break
+        self._score.setToolTip(self._score_words)
+        self._view.setAccessibleName(f"View: {self._view_title}")
+        self._view.setToolTip(f"What this pane shows: {self._view_title}\nF2 … F5")
+
+    def minimumSizeHint(self) -> QSize:
+        """With the short words: panes in three columns leave the table beside them its width."""
+        return QSize(_NARROWEST, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
     def _open_views(self) -> None:
         menu = QMenu(self)
         for view, title in VIEWS:
             if view in self._views:
                 action = menu.addAction(title)
                 action.setCheckable(True)
-                action.setChecked(title == self._view.text())
+                action.setChecked(title == self._view_title)
                 action.triggered.connect(lambda _=False, view=view: self.view_chosen.emit(view))
         menu.popup(self._view.mapToGlobal(self._view.rect().bottomLeft()))
 
@@ -193,5 +226,4 @@ def _view_button() -> QPushButton:
     made = push_button("Mask", kind="quiet", tall=24)
     made.setIcon(icon("chevron-down", 14))
     made.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
-    made.setToolTip("What this pane shows\nF2 … F5")
     return made

@@ -32,6 +32,7 @@ class PaneContent:
     reference: NDArray[Any] | None = None
     reference_ignore: int = 255
     other: NDArray[Any] | None = None
+    band: NDArray[np.bool_] | None = None
     models: Sequence[NDArray[Any]] = field(default=())
 
 
@@ -82,6 +83,7 @@ class PaneLayers(QObject):
             self._errors.set_maps(content.labels, content.other, ignore=-1)
         else:
             self._errors.set_maps(content.labels, content.reference, ignore=content.reference_ignore)
+        self._errors.set_band(content.band)
         self._confidence.set_values(content.confidence)
         self._entropy.set_values(content.entropy)
         self._agreement.set_maps(content.models)

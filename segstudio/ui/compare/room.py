@@ -131,6 +131,7 @@ class CompareRoom(QObject):
     def shut_down(self) -> None:
         self.runs.stop()
         self.scores.close()
+        self.stage.bands.close()
 
     # ------------------------------------------------------------------ wiring
 
@@ -140,6 +141,7 @@ class CompareRoom(QObject):
         bar.layout_wanted.connect(comparison.set_layout)
         bar.view_wanted.connect(self._set_view)
         bar.reference_wanted.connect(comparison.set_reference)
+        bar.band_wanted.connect(comparison.set_band)
         bar.run_wanted.connect(self.run)
         bar.run_all_wanted.connect(self.run_all)
         bar.more_wanted.connect(self._services.actions.action("window.networks").trigger)
@@ -153,6 +155,7 @@ class CompareRoom(QObject):
             comparison.active_changed,
             comparison.layout_changed,
             comparison.reference_changed,
+            comparison.band_changed,
         ):
             signal.connect(self._refresh_bar)
         comparison.panes_changed.connect(self._run_live)
@@ -190,6 +193,9 @@ class CompareRoom(QObject):
         views = self.stage.views_for(active) if active is not None else ()
         chosen = active.view if active is not None and active.view in views else "mask"
         self.bar.set_views(views, chosen)
+        seen = comparison.layout if len(comparison.pair) == 2 and comparison.layout != "grid" else chosen
+        applies = seen == "difference" or (comparison.layout == "grid" and chosen == "error")
+        self.bar.set_band(comparison.band, applies=applies)
         entries = [(0, "Ground truth")]
         entries += [
             (pane.number, f"{comparison.letter(pane.number)} · {pane.title}") for pane in comparison.models

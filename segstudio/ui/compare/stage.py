@@ -49,7 +49,7 @@ class CompareStage(QWidget):
         self._scores: dict[int, str] = {}
         self._stale_panes = self._stale_picture = self._stale = True
         self._contents = PaneContents(services, comparison, predictions)
-        self.readouts = self._contents.readouts
+        self.readouts, self.bands = self._contents.readouts, self._contents.bands
         self.grid = PaneGrid()
         self.pair = PairView(services.viewport)
         self._follow_canvas(self.pair.canvas)
@@ -80,6 +80,8 @@ class CompareStage(QWidget):
         comparison.active_changed.connect(self.refresh)
         comparison.layout_changed.connect(self.refresh)
         comparison.reference_changed.connect(self.refresh)
+        comparison.band_changed.connect(self.refresh)
+        self.bands.changed.connect(self.refresh)
         comparison.isolated_changed.connect(self._show_isolated)
         predictions.ready.connect(self._forget_error)
         predictions.asked.connect(self._asked)
@@ -338,6 +340,7 @@ class CompareStage(QWidget):
                 changed=bool(pane.switches),
             )
             view.header.set_scale(shown.scale)
+            view.header.set_state(*self._contents.band_words(pane, pane.view))
             result = self.result(pane)
             told = result.info if result is not None else {}
             view.header.set_precision(str(told.get("precision", "")), told.get("agreement"))
@@ -353,6 +356,7 @@ class CompareStage(QWidget):
                 between = " | " if comparison.layout == "curtain" else " ≠ "
                 words = f"{titles[0]}{between}{titles[1]}"
                 self.pair.header.set_name(between.strip().join(letters), words, opens=False, changed=False)
+            self.pair.header.set_state(*self._contents.band_words(pair[0], comparison.layout))
 
     def _show_isolated(self) -> None:
         if not self.isVisible():
