@@ -163,6 +163,15 @@ def test_the_star_has_room_above_the_best_point(chart):
     assert plot.area().top() <= words.top() + 4 and words.bottom() < peak + 4
 
 
+def test_the_star_of_the_last_epoch_is_whole(chart):
+    line = Line("run 1", [1, 2, 3], [10.0, 70.0, 98.0])
+    chart.show_lines([line], x_max=3, from_zero=True, mark=Mark(3, 98.0, "98.0 at 3"))
+    plot = chart.plot
+    x, y = plot._star.getData()
+    centre = plot.getPlotItem().getViewBox().mapViewToScene(QPointF(x[0], y[0]))
+    assert plot.area().left() + 6 <= centre.x() <= plot.area().right() - 6
+
+
 # -- long runs -------------------------------------------------------------------------------------------
 
 

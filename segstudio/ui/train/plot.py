@@ -22,6 +22,7 @@ from segstudio.ui.widgets.first_frames import first_frames
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 16, 8, 22
 MOST_DOTS = 1000
+STAR = 13  # pixels a side of the mark at the best point
 _DOTS_MORE = 16  # so many new dots are drawn at once
 _AVERAGED_STEP_PX, _DASHED_STEP_PX = 2, 3  # points of a path that are nearer cost time and show nothing
 
@@ -111,7 +112,7 @@ class Plot(pg.PlotWidget):
         self._dots_key: tuple[float, ...] = ()
         self._cursor = pg.InfiniteLine(angle=90, movable=False)
         self._cursor.setZValue(3)
-        self._star = pg.ScatterPlotItem(symbol="star", size=13, pen=None)
+        self._star = pg.ScatterPlotItem(symbol="star", size=STAR, pen=None)
         self._star.setZValue(4)
         self._mark: Mark | None = None
         self._mark_words = pg.TextItem(anchor=(1, 0.5))
@@ -225,13 +226,14 @@ class Plot(pg.PlotWidget):
         return self.getPlotItem().getViewBox()
 
     def _place_mark(self) -> None:
-        """The star stands above its point, its words on whichever side has room."""
+        """The star stands above its point, whole at the edge too, its words on whichever side has room."""
         if self._mark is None:
             return
         area = self.area()
         point = self._box.mapViewToScene(QPointF(self._mark.x, self._mark.y))
         y = max(area.top() + 8, point.y() - 12)
-        star = self._box.mapSceneToView(QPointF(point.x(), y))
+        x = min(max(point.x(), area.left() + STAR / 2), area.right() - STAR / 2)
+        star = self._box.mapSceneToView(QPointF(x, y))
         self._star.setData([star.x()], [star.y()])
         wide = 10 + self._mark_words.boundingRect().width()
         left = point.x() - wide > area.left()
@@ -239,7 +241,7 @@ class Plot(pg.PlotWidget):
             left = False
         self._mark_words.setAnchor((1, 0.5) if left else (0, 0.5))
         side = -8 if left else 8
-        self._mark_words.setPos(self._box.mapSceneToView(QPointF(point.x() + side, y)))
+        self._mark_words.setPos(self._box.mapSceneToView(QPointF(x + side, y)))
 
     # -- the look ------------------------------------------------------------------------------------
 
