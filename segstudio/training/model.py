@@ -77,6 +77,10 @@ def _build_pretraining(recipe: Recipe, registry: Registry) -> Trainee:
     if any(option.name == "image_size" for option in spec.options):
         options["image_size"] = (height, width)
     module = build_pretraining(registry, plugin, spec, options)
+    try:
+        module.param_groups(recipe.lr)  # type: ignore[operator]
+    except ValueError as error:  # something without which there is nothing to learn, such as a tokenizer
+        raise UserError(f"{spec.title} cannot be trained: {error}") from error
     preprocess = spec.preprocess
     if recipe.mean is not None and recipe.std is not None:
         preprocess = Preprocess(recipe.mean, recipe.std)

@@ -284,6 +284,10 @@ def test_what_cannot_be_is_said_in_one_sentence(make_run, recipe, tmp_path, pict
         program.train(make_run(recipe, "diverging", lr=1e30, optimizer="sgd"))
     with pytest.raises(UserError, match="way of pre-training named 'nothing'"):
         program.train(make_run(recipe, "unknown", model="nothing"))
+    with pytest.raises(UserError, match="cannot be trained: BEiT predicts visual tokens"):
+        program.train(
+            make_run(recipe, "no-tokenizer", model="beit-pretraining-tiny", crop=(32, 32), options={})
+        )
     with pytest.raises(UserError, match="no images to train on"):
         new_run.create_for_pretraining(tmp_path / "held-out", recipe, [], pictures)
     empty = tmp_path / "empty"
