@@ -19,8 +19,9 @@ from segstudio_zoo.layers.position import relations
 from segstudio_zoo.layers.relative_transformer import bias_rows
 from segstudio_zoo.probes import ccnet as ccnet_probes
 from segstudio_zoo.probes import danet as danet_probes
+from segstudio_zoo.probes import ocrnet as ocrnet_probes
 from segstudio_zoo.probes import psanet as psanet_probes
-from segstudio_zoo.segmentors import ann, gcnet, nonlocal_net, ocrnet, segmenter
+from segstudio_zoo.segmentors import ann, gcnet, nonlocal_net, segmenter
 from tests.zoo.attention_nets import picture, small
 
 HEIGHT, WIDTH = 96, 192
@@ -83,8 +84,8 @@ DENSE: list[tuple[str, dict[str, Any], Callable[[], Any], Query, int]] = [
     ),
     ("nonlocal", {}, nonlocal_net.attention_probe, PIXEL, 48 * 48),
     ("gcnet", {}, gcnet.global_map_probe, PIXEL, 48),
-    ("ocrnet", {}, ocrnet.relation_probe, PIXEL, 48 * 5),
-    ("ocrnet", {}, ocrnet.relation_map_probe, Query("class", index=2), 48 * 5),
+    ("ocrnet", {}, ocrnet_probes.relation_probe, PIXEL, 48 * 5),
+    ("ocrnet", {}, ocrnet_probes.relation_map_probe, Query("class", index=2), 48 * 5),
 ]
 
 
