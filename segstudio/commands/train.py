@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segstudio.core.errors import UserError
-from segstudio.core.recipe import OPTIMIZERS, PRECISIONS, PRETRAINING_BEGINS_WITH, SCHEDULES, Recipe, RunClass
+from segstudio.core.recipe import (
+    OPTIMIZERS,
+    PRECISIONS,
+    PRETRAINING_BEGINS_WITH,
+    SCHEDULES,
+    Recipe,
+    RunClass,
+    check_given,
+)
 from segstudio.core.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -170,6 +178,7 @@ def _create_pretraining(args: argparse.Namespace) -> RunFolder:
     if args.val_images is not None:
         held_out, _ = new_run.images_in_folder(args.val_images)
     options = parse_options(spec, args.option)
+    check_given(spec, options)
     size = options.pop("image_size", None) or next(
         (option.default for option in spec.options if option.name == "image_size"), (224, 224)
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import tomli_w
 
 from segstudio.core import atomic_file
 from segstudio.core.errors import UserError
+from segstudio.plugin_api import PretrainingSpec
 
 RECIPE_VERSION = 1
 
@@ -115,6 +117,17 @@ class Recipe:
         if wrong:
             raise UserError(wrong, where="in the recipe", action="Change it in run.toml or in the form.")
         return self
+
+
+def check_given(spec: PretrainingSpec, options: Mapping[str, Any]) -> None:
+    """Raises UserError where these options lack a file that this way of pre-training needs with them."""
+    lacking = spec.lacking(options)
+    if lacking is not None and lacking.needed_for is not None:
+        other, value = lacking.needed_for
+        raise UserError(
+            f"{spec.title} needs a {lacking.name}: {lacking.help or 'a file'}",
+            action=f"Give one, or set {other} to something other than {value}.",
+        )
 
 
 def _first_problem(recipe: Recipe) -> str:

@@ -295,6 +295,13 @@ def _check_pretraining_spec(plugin: Plugin, spec: PretrainingSpec) -> list[str]:
         problems.append(f'{spec.id}: no option "image_size" with (height, width) by default')
     for option in spec.options:
         problems += [f"{spec.id}: option {option.name}: {problem}" for problem in _check_option(option)]
+        if option.needed_for is not None:
+            name, value = option.needed_for
+            other = next((other for other in spec.options if other.name == name), None)
+            if other is None or value not in (*other.choices, other.default):
+                problems.append(
+                    f"{spec.id}: option {option.name} is needed for {name} = {value!r}, no choice"
+                )
     return problems
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ class Option:
 
     The value of kind "weights" is the path of a file of weights; in its place `build` gets its tensors by
     name, read where nothing in the file can run, or None where no file was chosen.
+    `needed_for` (name, value): this one must be given where the option of that name has that value.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Option:
     choices: tuple[OptionValue, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    needed_for: tuple[str, OptionValue] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,16 @@ class PretrainingSpec:
     def name(self) -> str:
         """The last part of the id: what a person types."""
         return self.id.rpartition("/")[2]
+
+    def lacking(self, chosen: Mapping[str, OptionValue]) -> Option | None:
+        """The first option that is needed with these choices and empty; others than these are as declared."""
+        values = {option.name: option.default for option in self.options} | dict(chosen)
+        for option in self.options:
+            if option.needed_for is not None and not values[option.name]:
+                other, value = option.needed_for
+                if values[other] == value:
+                    return option
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from segstudio.core.errors import UserError
 from segstudio.core.plugin_sources import PluginSource, file_source
 from segstudio.plugin_api import ModelSpec, Plugin, PretrainingSpec, conformance
+from segstudio.plugin_api.specs import OptionValue
 from segstudio.registry import Registry
 from segstudio.worker.model_building import build
 
@@ -18,7 +19,8 @@ _MOST_CLASSES = 2
 def check_all(name: str, progress: Callable[[int, int, str], None] | None = None) -> Sequence[str]:
     """`name`: a plugin file, or an installed plugin's name. Sentences about what does not fit.
 
-    `progress(place, models, id)` is called before each model that can run here.
+    `progress(place, models, id)` is called before each model that can run here; behind the id stands how a
+    way of pre-training is run that needs a file as it is declared.
     """
     try:
         registry, plugin = _load(name)
@@ -34,10 +36,16 @@ def check_all(name: str, progress: Callable[[int, int, str], None] | None = None
             problems.append(str(error))
     runnable = [spec for spec in (*plugin.models, *plugin.pretraining) if not spec.unavailable]
     for place, spec in enumerate(runnable, start=1):
+        options, how = {}, ""
+        if isinstance(spec, PretrainingSpec):
+            options, how = _without_files(spec)
         if progress is not None:
-            progress(place, len(runnable), spec.id)
-        check = _check_model if isinstance(spec, ModelSpec) else _check_pretraining
-        problems += [f"{spec.id}: {problem}" for problem in check(registry, plugin, spec)]
+            progress(place, len(runnable), spec.id + how)
+        if isinstance(spec, ModelSpec):
+            found = _check_model(registry, plugin, spec)
+        else:
+            found = _check_pretraining(registry, plugin, spec, options)
+        problems += [f"{spec.id}: {problem}" for problem in found]
     return problems
 
 
@@ -85,8 +93,27 @@ def _check_model(registry: Registry, plugin: Plugin, spec: ModelSpec) -> Sequenc
     return problems
 
 
-def _check_pretraining(registry: Registry, plugin: Plugin, spec: PretrainingSpec) -> Sequence[str]:
+def _without_files(spec: PretrainingSpec) -> tuple[dict[str, OptionValue], str]:
+    """Choices with which no file of weights is needed, and in words what was chosen for that.
+
+    No choices where none will do: such a way is not run.
+    """
     options = {option.name: option.default for option in spec.options}
+    lacking = spec.lacking(options)
+    if lacking is None or lacking.needed_for is None:
+        return options, ""
+    name, value = lacking.needed_for
+    for choice in next(option.choices for option in spec.options if option.name == name):
+        if choice != value and spec.lacking(options | {name: choice}) is None:
+            return options | {name: choice}, f" with {name} = {choice}, since {value} needs a {lacking.name}"
+    return {}, f" is not run: it needs a {lacking.name}"
+
+
+def _check_pretraining(
+    registry: Registry, plugin: Plugin, spec: PretrainingSpec, options: dict[str, OptionValue]
+) -> Sequence[str]:
+    if not options:
+        return []
     try:
         model = registry.resolve(plugin, spec.build)(spec.name, **options)
     except UserError as error:

@@ -46,7 +46,7 @@ GUESSER = PretrainingSpec(
         Option("image_size", "ints", (64, 96)),
         Option("mask_ratio", "float", 0.75, minimum=0.1, maximum=0.95),
         Option("masking", "choice", "random", choices=("random", "block")),
-        Option("tokenizer", "weights", None),
+        Option("tokenizer", "weights", None, needed_for=("masking", "block")),
     ),
     size_divisor=16,
     rate=0.00015,
@@ -124,6 +124,21 @@ def test_a_crop_between_two_cells_is_refused_with_the_divisor(form):
         form.recipe()
     QTest.mouseClick(form.start, Qt.MouseButton.LeftButton)
     assert "divisible by 16" in form._summary.text()
+
+
+def test_a_file_that_a_choice_needs_is_asked_for_before_a_run_begins(form, qtbot):
+    choose(form, 1)
+    started = []
+    form.start_wanted.connect(started.append)
+    masking, tokenizer = form._options["masking"][1], form._options["tokenizer"][1]
+    assert tokenizer.path.placeholderText() == "needed for masking = block"
+    masking.setCurrentIndex(1)
+    QTest.mouseClick(form.start, Qt.MouseButton.LeftButton)
+    assert not started and form._summary.text().startswith("Guesser needs a tokenizer")
+    assert "set masking to something other than block" in form._summary.text()
+    tokenizer.setText("/weights/dvae.safetensors")
+    QTest.mouseClick(form.start, Qt.MouseButton.LeftButton)
+    assert [recipe.options["tokenizer"] for recipe in started] == ["/weights/dvae.safetensors"]
 
 
 def test_a_cloned_pre_training_comes_back_as_it_was(form):

@@ -297,12 +297,15 @@ def test_what_cannot_be_is_said_in_one_sentence(make_run, recipe, tmp_path, pict
     assert segstudio(words) == 2
     assert segstudio(arguments(pictures, tmp_path / "deep", "--option", "depth=3")) == 2
     assert segstudio(arguments(pictures, tmp_path / "labels", "--labels", str(empty))) == 2
+    beit = ["train", "--pretrain", "beit-pretraining-tiny", "--images", str(pictures[0].parent)]
+    assert segstudio([*beit, "--out", str(tmp_path / "beit")]) == 2 and not (tmp_path / "beit").exists()
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n no more")
     assert segstudio([*words[:-1], str(broken), "--out", str(tmp_path / "unreadable")]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("segstudio: ")]
-    assert len(lines) == 5 and "0.png" in lines[-1]
+    assert len(lines) == 6 and "0.png" in lines[-1]
+    assert "needs a tokenizer" in lines[-2] and "set target to something other than tokens" in lines[-2]
 
 
 def test_what_pretraining_leaves_is_no_network_for_masks(make_run, recipe, tmp_path, capsys):

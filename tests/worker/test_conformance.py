@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from segstudio.plugin_api import (
     SwitchSpec,
     conformance,
 )
+from segstudio.worker.plugin_check import check_all
 
 SPEC = ModelSpec(
     "good/net",
@@ -258,6 +260,10 @@ def test_a_way_of_pretraining_that_does_not_fit_is_told() -> None:
         ({"build": ""}, "names no build"),
         ({"build": "nowhere"}, "nowhere"),
         ({"options": ()}, 'no option "image_size"'),
+        (
+            {"options": (*WAY.options, Option("start", "weights", None, needed_for=("goal", "tokens")))},
+            "option start is needed for goal = 'tokens', no choice",
+        ),
     ],
 )
 def test_facts_of_a_way_of_pretraining_are_checked(changes: dict[str, Any], words: str) -> None:
@@ -267,3 +273,29 @@ def test_facts_of_a_way_of_pretraining_are_checked(changes: dict[str, Any], word
     twice = conformance.check_plugin(Plugin("p", "P", (), pretraining=(WAY, WAY)))
     assert twice == ["p/fill is declared twice"]
     assert conformance.check_plugin(Plugin("p", "P", ())) == ["the plugin declares no models"]
+
+
+NEEDS_A_FILE = """
+from segstudio.plugin_api import Option, Plugin, PretrainingSpec
+
+def build(name, *, image_size, start=None, goal="tokens"):
+    raise ValueError(f"built for {goal} with {start}")
+
+def way(name, *choices):
+    size, goal = Option("image_size", "ints", (8, 8)), Option("goal", "choice", "tokens", choices=choices)
+    start = Option("start", "weights", None, needed_for=("goal", "tokens"))
+    return PretrainingSpec(f"p/{name}", name, build="p:build", options=(size, start, goal))
+
+PLUGIN = Plugin("p", "P", (), pretraining=(way("both", "tokens", "pixels"), way("one", "tokens")))
+"""
+
+
+def test_a_way_that_needs_a_file_is_run_where_a_choice_needs_none(tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_text(NEEDS_A_FILE)
+    told: list[str] = []
+    problems = check_all(str(tmp_path / "p.py"), lambda place, ways, words: told.append(words))
+    assert problems == ["p/both: build raised ValueError: built for pixels with None"]
+    assert told == [
+        "p/both with goal = pixels, since tokens needs a start",
+        "p/one is not run: it needs a start",
+    ]

@@ -89,6 +89,7 @@ def _beit(size: str) -> PretrainingSpec:
                 "weights",
                 None,
                 "a file of a discrete VAE trained here, or of the flava-image-codebook layout",
+                needed_for=("target", "tokens"),
             ),
             Option(
                 "target",

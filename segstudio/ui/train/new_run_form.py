@@ -11,7 +11,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLineEdit, QScrollArea, QVBoxLayout, QWidget
 
 from segstudio.core.errors import UserError
-from segstudio.core.recipe import Recipe, RunClass
+from segstudio.core.recipe import Recipe, RunClass, check_given
 from segstudio.plugin_api import ModelSpec, Option, PretrainingSpec
 from segstudio.ui.train.option_fields import (
     field_name,
@@ -273,6 +273,7 @@ class NewRunForm(QWidget):
                 options[name] = value
         values = self.fields.values()
         if isinstance(spec, PretrainingSpec):
+            check_given(spec, options)
             values["task"] = "pretraining"
             width, height = values["crop"]
             if width % spec.size_divisor or height % spec.size_divisor:

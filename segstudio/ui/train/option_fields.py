@@ -133,7 +133,9 @@ def field_of(option: Option) -> QWidget:
     made: QWidget
     words = option.name.replace("_", " ")
     if option.kind == "weights":
-        made = WeightsField(words.capitalize())
+        needed = option.needed_for
+        says = f"needed for {needed[0].replace('_', ' ')} = {needed[1]}" if needed else "none chosen"
+        made = WeightsField(words.capitalize(), placeholder=says)
     elif is_share(option):
         assert option.minimum is not None and option.maximum is not None
         made = PercentField(round(100 * option.minimum), round(100 * option.maximum), words.capitalize())
