@@ -19,10 +19,11 @@ from segstudio.core.label_map import LabelMap
 from segstudio.core.project import Project
 from segstudio.core.records import ImageRecord, LabelClass, Split, Status
 from segstudio.runtime.hand_over import HandOver
-from segstudio.runtime.image_cache import ImageCache, LevelImage
+from segstudio.runtime.image_cache import LevelImage
 from segstudio.runtime.image_records import ImageRecords
 from segstudio.runtime.label_edits import LabelEdits
 from segstudio.runtime.label_thumbnails import LabelThumbnails
+from segstudio.runtime.picture_in_front import PictureInFront
 from segstudio.runtime.project_opening import OpenedProject, ProjectOpening
 from segstudio.runtime.saving import Saving
 from segstudio.runtime.thumbnails import Thumbnails
@@ -32,7 +33,6 @@ from segstudio.runtime.worker_client import WorkerClient
 Result = TypeVar("Result")
 
 _KEPT_IMAGE = "view.image"
-_LARGEST_AHEAD = 20_000_000  # pixels: bigger neighbours would push the image in front out of memory
 
 
 class ProjectSession(QObject):
@@ -61,7 +61,6 @@ class ProjectSession(QObject):
         self.reader = reader
         self.project: Project | None = None
         self.images = ImageRecords()
-        self.image: LevelImage | None = None
         self._threads = HandOver("project loader", self)
         self._threads.failed.connect(self.problem)
         self.saving = Saving(self._threads, self)
@@ -80,9 +79,9 @@ class ProjectSession(QObject):
         self.is_opening = False
         """Another project is on its way; the `closed` of the one before it came already."""
         self._turns = Turns(self)
-        self._images = ImageCache(reader)
-        self._images.changed.connect(self._image_changed)
-        self._images.failed.connect(self._image_failed)
+        self._picture = PictureInFront(reader, self._neighbours, self)
+        self._picture.changed.connect(self._picture_changed)
+        self._picture.failed.connect(self._picture_failed)
         self.thumbnails = Thumbnails(reader, self._path_or_none)
         self.thumbnails.ready.connect(self.thumbnail_ready)
         self.thumbnails.failed.connect(self._thumbnail_failed)
@@ -134,11 +133,11 @@ class ProjectSession(QObject):
             self.remember(_KEPT_IMAGE, self.current.path)
         finish_writing = self.saving.let_go()
         self.project = None
-        self._images.clear()
+        self._picture.clear()
         self.thumbnails.clear()
         self.label_thumbnails.clear()
         self.images.take([])
-        self._classes, self._current, self.image = (), None, None
+        self._classes, self._current = (), None
 
         def finish() -> None:
             finish_writing()
@@ -223,45 +222,39 @@ class ProjectSession(QObject):
             return
         self.edits.show(self.project, image_id)
         self._current = image_id
-        self.image = self._images.show(self.path(image_id))
+        self._picture.show(self.path(image_id))
         self.current_changed.emit()
-        if self.image.width:
-            self._image_changed((self.image.path, 0))
-        self._prefetch()
+        if self.image is not None and self.image.width:
+            self._picture_changed()
+        self._picture.prefetch()
 
-    def _prefetch(self) -> None:
-        image = self.image
-        if self._current is None or image is None or not image.complete:
-            return
-        if image.width * image.height <= _LARGEST_AHEAD:
-            self._images.prefetch(
-                [
-                    self.path(record.id)
-                    for record in self.images.neighbours(self._current)
-                    if not record.problem and (record.width or 0) * (record.height or 0) <= _LARGEST_AHEAD
-                ]
-            )
+    @property
+    def image(self) -> LevelImage | None:
+        """The pixels of the image in front: empty at first, `image_ready` follows."""
+        return self._picture.image
 
-    def _image_changed(self, key: tuple[Path, int]) -> None:
+    def _neighbours(self) -> list[tuple[ImageRecord, Path]]:
+        if self._current is None:
+            return []
+        return [(record, self.path(record.id)) for record in self.images.neighbours(self._current)]
+
+    def _picture_changed(self) -> None:
         image = self.image
-        if image is None or key != (image.path, image.page) or self._current is None:
+        if image is None or self._current is None:
             return
         if self.label_map is None and image.width:
             self.edits.load(image.width, image.height)
         if image.levels:
             self.image_ready.emit()
-        if image.complete:
-            self._prefetch()
 
-    def _image_failed(self, key: tuple[Path, int], error: UserError) -> None:
-        image = self.image
-        if image is not None and key == (image.path, image.page) and self._current is not None:
+    def _picture_failed(self, path: Path, error: UserError) -> None:
+        if self._picture.is_in_front(path) and self._current is not None:
             self._mark_problem(self._current, error)
             self.image_ready.emit()
             self.problem.emit(error)
             return
         for record in self.images:
-            if self.project is not None and self.project.folder / record.path == key[0]:
+            if self.project is not None and self.project.folder / record.path == path:
                 self._mark_problem(record.id, error)
                 return
 

@@ -60,7 +60,8 @@ def test_neighbours_are_decoded_ahead(session, make_folder, qtbot):
     second = session.images[1]
     qtbot.waitUntil(
         lambda: any(
-            image.complete and image.path.name == "image_01.png" for image in session._images._images.values()
+            image.complete and image.path.name == "image_01.png"
+            for image in session._picture._cache._images.values()
         ),
     )
     session.go(second.id)
