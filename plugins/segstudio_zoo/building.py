@@ -9,10 +9,17 @@ from typing import Any
 
 from torch import nn
 
+from segstudio.plugin_api import Option
+from segstudio.plugin_api.option_values import problem_of
 from segstudio_zoo.names import Resolved, resolve
 
 DEFAULT_CLASSES = 19
 """Of a segmentor whose name fixes none: Cityscapes, which most published checkpoints know."""
+
+EVERY = "all"
+"""What `out_indices` may be instead of block numbers."""
+
+_CLASSES = Option("num_classes", "int", DEFAULT_CLASSES, minimum=1)
 
 
 def builder(path: str) -> Callable[..., nn.Module]:
@@ -40,27 +47,30 @@ def build_model(
         if option not in valid:
             known = ", ".join(sorted(valid))
             raise TypeError(f"{found.name} has no option {option!r}; its options are {known}.")
-    _check_choices(found, options, head_options)
+    _check_values(found, options, head_options)
     chosen = {key: value for key, value in found.settings.items() if key in valid}
     if num_classes is None:
         stated = found.settings.get("num_classes", DEFAULT_CLASSES)
         assert isinstance(stated, int)
         num_classes = stated
+    problem = problem_of(_CLASSES, num_classes)
+    if problem:
+        raise ValueError(f"{found.name}: num_classes {problem}, not {num_classes!r}.")
     chosen.update(options)
     return _assemble(found, num_classes, chosen, trunk_options, head_options)
 
 
-def _check_choices(found: Resolved, options: Mapping[str, Any], head_options: set[str]) -> None:
-    """Raises ValueError for a value that is none of its option's choices; an option that head and backbone
-    share is the head's."""
+def _check_values(found: Resolved, options: Mapping[str, Any], head_options: set[str]) -> None:
+    """Raises ValueError for a value that its option cannot have; an option that head and backbone share is
+    the head's."""
     for part in (found.segmentor, found.backbone):
         for option in part.options if part is not None else ():
             if option.name not in options or (part is found.backbone and option.name in head_options):
                 continue
-            value = options[option.name]
-            if option.choices and value != option.default and value not in option.choices:
-                known = ", ".join(map(repr, option.choices))
-                raise ValueError(f"{found.name}: option {option.name!r} is one of {known}, not {value!r}.")
+            given = options[option.name]
+            problem = problem_of(option, given)
+            if problem and not (option.name == "out_indices" and given == EVERY):
+                raise ValueError(f"{found.name}: option {option.name!r} {problem}, not {given!r}.")
 
 
 def _assemble(
@@ -82,9 +92,11 @@ def _assemble(
     try:
         model = builder(found.segmentor.build)(network, num_classes=num_classes, **head_arguments)
     except ValueError as error:
-        wish = f" {found.segmentor.expects}" if found.segmentor.expects else ""
+        why, wish = str(error).rstrip("."), found.segmentor.expects
+        if wish and not wish.endswith("."):
+            wish = f"It stands on {wish}."
         raise ValueError(
-            f"{found.segmentor.title} cannot stand on {found.variant.name}: {error}.{wish}"
+            f"{found.segmentor.title} cannot stand on {found.variant.name}: {why}. {wish}".rstrip()
         ) from error
     model.network_files = (found.segmentor.build.partition(":")[0], trunk_file)
     model.zoo_name = found.name

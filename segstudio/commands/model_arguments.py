@@ -73,7 +73,7 @@ def model_ref(arguments: argparse.Namespace) -> ModelRef:
         weights=arguments.weights,
         num_classes=arguments.num_classes,
         options=named_values(arguments.option, "--option"),
-        switches=named_values(arguments.switch, "--switch"),
+        switches=named_words(arguments.switch, "--switch"),
         preprocess=preprocess,
         output="" if output == FINAL else output,
         scale=getattr(arguments, "scale", 1.0),
@@ -83,13 +83,21 @@ def model_ref(arguments: argparse.Namespace) -> ModelRef:
 def named_values(words: list[str], flag: str) -> dict[str, Any]:
     """NAME=VALUE words as a dictionary. Numbers, true, false, none and tuples are read as such."""
     values: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals:
-            raise UserError(f"{flag} {word!r} is no NAME=VALUE")
-        plain = {"true": True, "false": False, "none": None}
+    plain = {"true": True, "false": False, "none": None}
+    for name, text in named_words(words, flag).items():
         try:
             values[name] = plain[text.lower()] if text.lower() in plain else ast.literal_eval(text)
         except (ValueError, SyntaxError):
             values[name] = text
     return values
+
+
+def named_words(words: list[str], flag: str) -> dict[str, str]:
+    """NAME=VALUE words as a dictionary of words. Raises UserError for any other word."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise UserError(f"{flag} {word!r} is no NAME=VALUE")
+        found[name] = text
+    return found

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from segstudio.core.errors import UserError
 from segstudio.plugin_api import Probe, ProbeMap, ProbeSpec, Query
+from segstudio.plugin_api.option_values import problem_of
 from segstudio.registry import Registry, plugin_error
 from segstudio.worker.inference import Network, cut, pad
 from segstudio.worker.loaded_models import LoadedModel
 from segstudio.worker.memory import available_bytes
+from segstudio.worker.switch_values import chosen_values
 from segstudio.worker.tiles import Tile, TilePlan
 
 _MOST_RUNS = 16
@@ -90,14 +92,14 @@ def capturing(registry: Registry, loaded: LoadedModel) -> Iterator[dict[str, tup
 
 @contextlib.contextmanager
 def switched(registry: Registry, loaded: LoadedModel, switches: dict[str, Any]) -> Iterator[bool]:
-    """While open, the named parts are replaced. Gives whether the model is no longer as it was trained."""
+    """While open, the named parts are replaced. Gives whether the model is no longer as it was trained.
+
+    Raises UserError for a switch or a value that the model does not have.
+    """
     specs = {spec.id: spec for spec in loaded.spec.switches}
     changed = False
     with contextlib.ExitStack() as stack:
-        for name, value in switches.items():
-            if name not in specs:
-                known = ", ".join(specs) or "none"
-                raise UserError(f"{loaded.spec.title} has no switch {name!r}", action=f"It has {known}")
+        for name, value in chosen_values(loaded, switches).items():
             apply = registry.resolve(loaded.plugin, specs[name].apply)
             try:
                 stack.enter_context(apply(loaded.model, value))
@@ -117,8 +119,10 @@ def ask(
 ) -> tuple[ProbeMap, Tile | None]:
     """The probe's answer in pixels of the image, and the tile it is about (None: the whole image).
 
-    Of a tiled image the tile is run again whose centre is nearest to the query.
+    Of a tiled image the tile is run again whose centre is nearest to the query. Raises UserError for a pixel
+    outside the image and for an option or a value that the probe does not have.
     """
+    _check_options(spec, options)
     height, width = run.pixels.shape[:2]
     if query.kind == "pixel" and not (0 <= query.y < height and 0 <= query.x < width):
         raise UserError(
@@ -143,6 +147,17 @@ def ask(
     except Exception as error:
         raise plugin_error(run.loaded.plugin.title, f"probe {spec.title} failed", error) from error
     return _shifted(found, tile), None if run.plan.is_whole else tile
+
+
+def _check_options(spec: ProbeSpec, options: dict[str, Any]) -> None:
+    declared = {option.name: option for option in spec.options}
+    for name, value in options.items():
+        if name not in declared:
+            known = ", ".join(declared) or "none"
+            raise UserError(f"{spec.title} has no option {name!r}", action=f"It has {known}")
+        problem = problem_of(declared[name], value)
+        if problem:
+            raise UserError(f"{spec.title}: option {name!r} {problem}, not {value!r}")
 
 
 @contextlib.contextmanager

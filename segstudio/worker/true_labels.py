@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from segstudio.core.errors import UserError
 from segstudio.worker.loaded_models import LoadedModel
+from segstudio.worker.switch_values import chosen_values
 from segstudio.worker.tiles import TilePlan
 
 UNKNOWN = -1
@@ -19,7 +20,8 @@ UNKNOWN = -1
 
 def wanted(loaded: LoadedModel, switches: dict[str, Any]) -> bool:
     """Whether one of the switches stands at a value that works from labels."""
-    return any(switches.get(spec.id) in spec.from_labels for spec in loaded.spec.switches)
+    chosen = chosen_values(loaded, switches)
+    return any(chosen.get(spec.id) in spec.from_labels for spec in loaded.spec.switches)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from segstudio_zoo.key_transforms import (
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
-from segstudio_zoo.layers.position import resized_bias
+from segstudio_zoo.layers.position import resized_bias, trained_size
 from segstudio_zoo.layers.relative_transformer import LayerScaleBlock, RelativePositionBias
 from segstudio_zoo.vit_keys import LAST_NORM
 
@@ -122,7 +122,7 @@ def build(
     if output_stride not in (None, 16):
         raise ValueError(f"{variant} has features at stride 16 only, not {output_stride}")
     dim, depth, heads, taps, layer_scale = SIZES[variant]
-    height, width = image_size if len(image_size) == 2 else (image_size[0], image_size[0])
+    height, width = trained_size(image_size, 16)
     return trunk(
         dim,
         depth,

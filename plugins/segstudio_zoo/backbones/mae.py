@@ -15,7 +15,7 @@ from segstudio_zoo.key_transforms import join_parts
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
-from segstudio_zoo.layers.position import sine_cosine_table, square_positions
+from segstudio_zoo.layers.position import sine_cosine_table, square_positions, trained_size
 from segstudio_zoo.layers.relative_transformer import LayerScaleBlock
 from segstudio_zoo.vit_keys import (
     DECODER,
@@ -59,7 +59,7 @@ def build(
     dim, depth, heads, patch, taps = SIZES[variant]
     if output_stride not in (None, patch):
         raise ValueError(f"{variant} has features at stride {patch} only, not {output_stride}")
-    height, width = image_size if len(image_size) == 2 else (image_size[0], image_size[0])
+    height, width = trained_size(image_size, patch)
     size = (height // patch, width // patch)
     return MaeEncoder(
         [

@@ -82,7 +82,7 @@ class ResNet(nn.Module):
                 dilation = stage_dilations[stage]
             total *= stride
             rates = [dilation] * count
-            if stage == 3 and multi_grid is not None:
+            if stage == 3 and multi_grid:
                 factors = list(multi_grid) + [multi_grid[-1]] * (count - len(multi_grid))
                 unit = dilation if multiply_multi_grid else 1
                 rates = [unit * factor for factor in factors[:count]]
@@ -96,7 +96,7 @@ class ResNet(nn.Module):
             width = channels * block.expansion
             features.append(FeatureInfo(width, total))
         self.features = tuple(features)
-        self.multi_grid = None if multi_grid is None else tuple(multi_grid)
+        self.multi_grid = tuple(multi_grid) if multi_grid else None
         self.unit_rate = dilation  # the last stage's own, which multi-grid multiplies
 
     def forward(self, image: Tensor) -> list[Tensor]:

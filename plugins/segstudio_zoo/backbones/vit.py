@@ -23,7 +23,7 @@ from segstudio_zoo.key_transforms import join_parts
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
-from segstudio_zoo.layers.position import square_positions
+from segstudio_zoo.layers.position import square_positions, trained_size
 from segstudio_zoo.layers.transformer import TransformerBlock
 from segstudio_zoo.vit_keys import (
     DECODER,
@@ -74,7 +74,7 @@ def build(
     patch = int(variant[5:])
     if output_stride not in (None, patch):
         raise ValueError(f"{variant} has features at stride {patch} only, not {output_stride}")
-    height, width = image_size if len(image_size) == 2 else (image_size[0], image_size[0])
+    height, width = trained_size(image_size, patch)
     positions = torch.empty(1, 1 + (height // patch) * (width // patch), dim)
     torch.nn.init.trunc_normal_(positions, std=0.02)
     rates = linear_rates(drop_path_rate, depth)

@@ -23,6 +23,7 @@ from segstudio_zoo.key_transforms import join_parts
 from segstudio_zoo.layers.attention_probe import AttentionProbe, RolloutProbe, find_module
 from segstudio_zoo.layers.drop_path import linear_rates
 from segstudio_zoo.layers.patch_transformer import PatchTransformer
+from segstudio_zoo.layers.position import trained_size
 from segstudio_zoo.layers.transformer import TransformerBlock
 from segstudio_zoo.vit_keys import TRANSFORMERS_RULES, timm_rules
 
@@ -156,7 +157,7 @@ def build(
     if output_stride not in (None, STRIDE):
         raise ValueError(f"{variant} ends at stride {STRIDE}, not {output_stride}")
     dim, depth, heads = 768, 12, 12
-    height, width = image_size if len(image_size) == 2 else (image_size[0], image_size[0])
+    height, width = trained_size(image_size, STRIDE)
     positions = torch.empty(1, 1 + (height // STRIDE) * (width // STRIDE), dim)
     nn.init.trunc_normal_(positions, std=0.02)
     return HybridTransformer(

@@ -60,7 +60,7 @@ _SEGMENTOR = SegmentorEntry(
                 Option(
                     "gate", "choice", "fine", "on the detail, or on its shrunken form", ("fine", "coarse")
                 ),
-                Option("channel", "int", -1, "one channel; -1: their mean"),
+                Option("channel", "int", -1, "one channel; -1: their mean", minimum=-1),
             ),
             group="Guided aggregation",
             help="what the semantic branch lets through of the detail, 0 to 1; the mean or one channel",

@@ -47,9 +47,13 @@ ENTRY = SegmentorEntry(
             choices=("project", "add", "ignore"),
         ),
         Option(
-            "taps", "ints", None, "blocks that are read, from 0; 2, 5, 8, 11 of base, 5, 11, 17, 23 of large"
+            "taps",
+            "ints",
+            None,
+            "blocks that are read, from 0; 2, 5, 8, 11 of base, 5, 11, 17, 23 of large",
+            minimum=0,
         ),
-        Option("widths", "ints", None, "channels of the four reassembled maps"),
+        Option("widths", "ints", None, "channels of the four reassembled maps", minimum=1),
         Option("channels", "int", 256, "width of the fusions", minimum=1),
         Option("residual_norm", "bool", True, "batch norm in the residual units, else a bias"),
         Option("upsample", "bool", False, "logits enlarged to the full size with aligned corners"),
@@ -62,7 +66,7 @@ ENTRY = SegmentorEntry(
             choices=("penultimate", "last"),
         ),
         Option("auxiliary_weight", "float", 0.2, "its weight; transformers has 0.4", minimum=0),
-        Option("dropout", "float", 0.1, "dropout before the classifier", minimum=0),
+        Option("dropout", "float", 0.1, "dropout before the classifier", minimum=0, maximum=1),
     ),
     probes=(
         ProbeSpec(

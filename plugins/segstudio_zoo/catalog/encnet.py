@@ -42,7 +42,13 @@ ENTRY = SegmentorEntry(
             query="pixel",
             kind="vector",
             options=(
-                Option("codeword", "int", -1, "-1: bars for the clicked pixel; else the map of one codeword"),
+                Option(
+                    "codeword",
+                    "int",
+                    -1,
+                    "-1: bars for the clicked pixel; else the map of one codeword",
+                    minimum=-1,
+                ),
             ),
             group="Context encoding",
             help="how a pixel is shared out among the codewords; or where one codeword is",

@@ -30,7 +30,14 @@ ENTRY = SegmentorEntry(
             "one block in the head (published weights) or in the residual blocks of stages 3-5 (paper)",
             choices=("head", "blocks"),
         ),
-        Option("ratio", "float", None, "width of the bottleneck; 1/4 in the head, 1/16 in blocks"),
+        Option(
+            "ratio",
+            "float",
+            None,
+            "width of the bottleneck; 1/4 in the head, 1/16 in blocks",
+            minimum=0.001,
+            maximum=4,
+        ),
         Option("channels", "int", 512, "channels of the head", minimum=4),
     ),
     probes=(
@@ -40,7 +47,11 @@ ENTRY = SegmentorEntry(
             "segstudio_zoo.segmentors.gcnet:global_map_probe",
             query="global",
             kind="map",
-            options=(Option("block", "int", -1, "context block, counted from the image; -1 is the last"),),
+            options=(
+                Option(
+                    "block", "int", -1, "context block, counted from the image; -1 is the last", minimum=-1
+                ),
+            ),
             group="Context block",
             help="the one map that serves every pixel",
         ),

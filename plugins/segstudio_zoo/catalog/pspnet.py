@@ -32,7 +32,7 @@ ENTRY = SegmentorEntry(
     ),
     aliases=("psp",),
     options=(
-        Option("pool_scales", "ints", (1, 2, 3, 6), "sizes of the pooled maps"),
+        Option("pool_scales", "ints", (1, 2, 3, 6), "sizes of the pooled maps", minimum=1),
         Option("channels", "int", 512, "channels of the head", minimum=1),
         Option("auxiliary_channels", "int", 256, "channels of the auxiliary head", minimum=1),
     ),

@@ -86,7 +86,13 @@ ENTRY = BackboneEntry(
             query="global",
             kind="matrix",
             options=(
-                Option("block", "int", -1, "split-attention block, counted from the image; -1 is the last"),
+                Option(
+                    "block",
+                    "int",
+                    -1,
+                    "split-attention block, counted from the image; -1 is the last",
+                    minimum=-1,
+                ),
             ),
             group="ResNeSt",
             help="r-softmax of one block: a row a split, a column a channel; columns sum to 1 where R > 1",

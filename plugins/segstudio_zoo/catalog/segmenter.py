@@ -55,7 +55,7 @@ ENTRY = SegmentorEntry(
             choices=("mask", "linear"),
         ),
         Option("decoder_depth", "int", 2, "blocks of the mask transformer", minimum=0),
-        Option("dropout", "float", 0.0, "dropout before the linear classifier", minimum=0),
+        Option("dropout", "float", 0.0, "dropout before the linear classifier", minimum=0, maximum=1),
     ),
     probes=(
         ProbeSpec(

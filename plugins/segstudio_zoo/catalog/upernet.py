@@ -78,7 +78,7 @@ ENTRY = SegmentorEntry(
         ),
         Option("auxiliary", "bool", True, "auxiliary FCN head, weight 0.4"),
         Option("auxiliary_level", "int", None, "level it reads, from 0", minimum=0, maximum=3),
-        Option("dropout", "float", 0.1, "dropout before the classifier", minimum=0),
+        Option("dropout", "float", 0.1, "dropout before the classifier", minimum=0, maximum=1),
     ),
     side_outputs=("auxiliary",),
     parts=(

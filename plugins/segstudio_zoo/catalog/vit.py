@@ -72,7 +72,9 @@ ENTRY = BackboneEntry(
         ),
     ),
     options=(
-        Option("image_size", "ints", (224, 224), "height and width the position table was trained for"),
+        Option(
+            "image_size", "ints", (224, 224), "height and width the position table was trained for", minimum=1
+        ),
         Option(
             "out_indices",
             "ints",
@@ -88,7 +90,14 @@ ENTRY = BackboneEntry(
             "how positions are resized to the picture",
             choices=("bicubic", "bilinear"),
         ),
-        Option("drop_path_rate", "float", 0.1, "stochastic depth of the last block in training", minimum=0),
+        Option(
+            "drop_path_rate",
+            "float",
+            0.1,
+            "stochastic depth of the last block in training",
+            minimum=0,
+            maximum=1,
+        ),
         Option("eps", "float", 1e-6, "epsilon of the layer norms", minimum=0),
     ),
     probes=token_probes("segstudio_zoo.backbones.vit"),

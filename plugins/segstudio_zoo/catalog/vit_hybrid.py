@@ -18,7 +18,9 @@ ENTRY = BackboneEntry(
     variants=(BackboneVariant("vit-hybrid", aliases=("vit-b16-r50", "vit-base-resnet50-384")),),
     output_strides=(),
     options=(
-        Option("image_size", "ints", (384, 384), "height and width the position table was trained for"),
+        Option(
+            "image_size", "ints", (384, 384), "height and width the position table was trained for", minimum=1
+        ),
         Option("out_indices", "ints", None, "blocks whose outputs are given, from 0; 8 and 11 if empty"),
         Option(
             "interpolation",
@@ -27,7 +29,14 @@ ENTRY = BackboneEntry(
             "how positions are resized to the picture",
             choices=("bilinear", "bicubic"),
         ),
-        Option("drop_path_rate", "float", 0.1, "stochastic depth of the last block in training", minimum=0),
+        Option(
+            "drop_path_rate",
+            "float",
+            0.1,
+            "stochastic depth of the last block in training",
+            minimum=0,
+            maximum=1,
+        ),
     ),
     probes=token_probes("segstudio_zoo.backbones.vit_hybrid"),
     parts=(

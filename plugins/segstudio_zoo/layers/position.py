@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,18 @@ def sine_cosine_table(dim: int, size: tuple[int, int], *, class_token: bool = Tr
     if class_token:
         table = torch.cat([table.new_zeros(1, dim), table])
     return table[None]
+
+
+def trained_size(image_size: Sequence[int], patch: int) -> tuple[int, int]:
+    """(height, width) that position tables are made for; one number means a square.
+
+    Raises ValueError for other than one or two numbers, or less than one patch a side.
+    """
+    if len(image_size) not in (1, 2) or min(image_size) < patch:
+        raise ValueError(
+            f"image_size is height and width, at least {patch} (one patch) each, not {tuple(image_size)}"
+        )
+    return int(image_size[0]), int(image_size[-1])
 
 
 def trained_grid(

@@ -250,7 +250,7 @@ def build(
 ) -> DPT:
     """DPT on a plain transformer; `taps` are blocks counted from 0, `widths` the reassembled channels.
 
-    Raises ValueError for a backbone without a class token or with other than four taps.
+    Raises ValueError for a backbone without a class token, or other than four taps or widths.
     """
     if not isinstance(backbone, PatchTransformer):
         raise ValueError("it reads the class token of a plain transformer (ViT, BEiT, MAE)")
@@ -265,11 +265,14 @@ def build(
     dim = backbone.dim
     if convolutional and not widths:
         widths = tuple(feature.channels for feature in backbone.features)
+    widths = tuple(widths or WIDTHS.get(dim, tuple(dim // 8 * factor for factor in (1, 2, 4, 8))))
+    if len(widths) != 4:
+        raise ValueError(f"it has four reassembled maps, and widths are {len(widths)}: {widths}")
     head = DPTHead(
         dim,
         channels,
         num_classes,
-        widths=widths or WIDTHS.get(dim, tuple(dim // 8 * factor for factor in (1, 2, 4, 8))),
+        widths=widths,
         convolutional=convolutional,
         readout=readout,
         residual_norm=residual_norm,

@@ -85,7 +85,7 @@ def build(
     *,
     num_classes: int,
     align_corners: bool = False,
-    channels: int | None = None,
+    channels: int = 256,
     projection: str = "conv",
     fusion_order: str = "fine_to_coarse",
     dropout: float = 0.1,
@@ -97,7 +97,7 @@ def build(
     indices = pyramid_indices(backbone.features)
     head = SegformerHead(
         [backbone.features[index].channels for index in indices],
-        256 if channels is None else channels,
+        channels,
         num_classes,
         indices=indices,
         projection=projection,
