@@ -326,3 +326,33 @@ def test_weights_of_a_foreign_network_are_inspected_and_refused(folder: Path) ->
     assert refused.returncode == 2
     assert "does not fit" in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "other"),
+    [
+        (("PsNet",), "psanet_r50-d8", "pspnet_r50-d8"),
+        (("PointNet",), "pointrend_r50", "psanet_r50-d8"),
+        (("#18",), "segmenter_vit-t_mask", "segformer_mit-b0"),
+        (("--family", "psnet"), "psanet_r101-d8", "pspnet_r50-d8"),
+        (("GT-OCR", "hr48"), "ocrnet_hr48", "ocrnet_hr18"),
+        (("Strudel",), "segmenter_vit-b_mask", "segformer_mit-b0"),
+        (("PSANet", "ade20k"), "psanet_r50-d8", "danet_r50-d8"),
+    ],
+)
+def test_models_are_found_by_the_names_people_have_for_them(
+    folder: Path, words: tuple[str, ...], expected: str, other: str
+) -> None:
+    result = segstudio(folder, "models", *words)
+    assert result.returncode == 0, result.stderr
+    names = {line.split()[0].rpartition("/")[2] for line in result.stdout.splitlines()}
+    assert expected in names and other not in names
+
+
+def test_models_says_what_a_misspelt_name_may_mean(folder: Path) -> None:
+    for words in (("danett",), ("--family", "danett")):
+        result = segstudio(folder, "models", *words)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert "Nothing here is called 'danett'. Did you mean DANet?" in result.stderr
+    found = segstudio(folder, "models", "danett", "--json")
+    assert found.returncode == 0 and json.loads(found.stdout)["models"] == []
