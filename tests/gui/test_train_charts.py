@@ -122,6 +122,35 @@ def test_the_read_out_stays_with_the_pointer_when_the_scale_changes(chart):
         assert chart.plot.area().contains(box) and box.left() == pytest.approx(at.x() + 12, abs=1)
 
 
+def test_a_loss_below_zero_is_drawn_whole_on_a_linear_scale(chart):
+    chart.set_log(True)
+    chart.show_lines([Line("train", [0, 5, 10], [0.4, -0.6, -1.4])], x_max=10)
+    low, high = chart.plot.getPlotItem().getViewBox().viewRange()[1]
+    assert low < -1.4 and high > 0.4 and not chart.fits_log
+    chart.show_lines([Line("train", [0, 5, 10], [1.0, 0.1, 0.01])], x_max=10)
+    assert chart.fits_log and chart.plot.getPlotItem().getAxis("left").logMode
+
+
+def test_the_choice_of_a_scale_is_absent_where_a_loss_goes_below_zero(qtbot):
+    charts = Charts()
+    qtbot.addWidget(charts)
+    charts.resize(1200, 300)
+    charts.show()
+    history = RunHistory()
+    view = SimpleNamespace(name="run-0001", number=1, epochs=1, steps=2, is_pretraining=True)
+
+    def tell(step: int, loss: float) -> None:
+        event = {"kind": "step", "step": step, "losses": {"a": loss}, "loss": loss, "lr": 0.1}
+        history.feed([{**event, "images_per_s": 2.0, "memory": 0}])
+        charts.show_run(view, history)
+
+    tell(1, 0.5)
+    qtbot.waitUntil(lambda: len(charts.loss.lines) == 1)
+    assert charts.scale.isVisible()
+    tell(2, -9.0)
+    qtbot.waitUntil(lambda: not charts.scale.isVisible())
+
+
 def tick_texts(chart, side: str) -> list[str]:
     """The numbers an axis really draws: those without room are left out."""
     from PySide6.QtGui import QImage, QPainter

@@ -117,7 +117,7 @@ PRETRAINING: dict[str, tuple[LossFact, ...]] = {
     "beit": (
         LossFact("mim", 1.0, "cross-entropy of the visual tokens of masked patches"),
         LossFact("reconstruction", 1.0, "of the discrete VAE: its pictures against the given ones"),
-        LossFact("kl", 0.03, "of the discrete VAE: its codes against an even use of all, weighed by beta"),
+        LossFact("kl", 6.6, "of the discrete VAE: its codes against an even use of all, weighed by beta"),
     ),
 }
 """What backbones are pre-trained with."""

@@ -7,8 +7,9 @@ Kullback-Leibler divergence from the uniform distribution. BEiT (arXiv 2106.0825
 uses its arg max as targets: 112 x 112 pixels give the 14 x 14 tokens of a 224 x 224 picture.
 
 The encoder has the layout published as "flava-image-codebook", which holds the same network as the original.
-Deviations: the reconstruction term is the mean squared error; the paper's logit-Laplace term is an option.
-The temperature falls over the first half of training, not over 150,000 of 3,000,000 steps.
+Deviation: the temperature falls over the first half of training, not over 150,000 of 3,000,000 steps, and
+beta is its last value from the start. The squared error is an option in place of the paper's logit-Laplace
+term; it is no likelihood and wants a beta of about 0.3.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ class DiscreteVAE(Tokenizer):
         vocabulary: int = VOCABULARY,
         blocks: int = 2,
         beta: float = 6.6,
-        reconstruction: str = "squared",
+        reconstruction: str = "laplace",
         image_size: tuple[int, int] = (112, 112),
     ) -> None:
         if reconstruction not in ("squared", "laplace"):
@@ -346,8 +347,8 @@ def build_named(
     image_size: tuple[int, ...] = (112, 112),
     hidden: int | None = None,
     vocabulary: int | None = None,
-    beta: float = 0.03,
-    reconstruction: str = "squared",
+    beta: float = 6.6,
+    reconstruction: str = "laplace",
 ) -> DiscreteVAE:
     """One of `SIZES`, with other channels or another vocabulary where told."""
     channels, codes, blocks = SIZES[name]

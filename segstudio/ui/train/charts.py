@@ -126,12 +126,12 @@ class Charts(QSplitter):
     def _draw_left(self, view: RunView, history: RunHistory, epochs: int) -> None:
         self._title.setText(_TITLES[self._quantity])
         falls = self._quantity in ("losses", "parts")
-        self.scale.setVisible(falls)
         self.loss.set_log(falls and self.scale.current == 1)
         if self._quantity == "parts":
             lines = self._parts(view, history)
             self.loss.show_lines(lines, x_max=epochs)
             self.loss_legend.show_lines(lines)
+            self.scale.setVisible(self.loss.fits_log)
             return
         name = "train" if self._quantity == "losses" else f"run {view.number}"
         line, dots = self._curve(name, view, history)
@@ -147,6 +147,7 @@ class Charts(QSplitter):
         zero = self._quantity != "losses"
         self.loss.show_lines(lines, x_max=epochs, dots=dots, from_zero=zero)
         self.loss_legend.show_lines(lines)
+        self.scale.setVisible(falls and self.loss.fits_log)
 
     def _curve(
         self, name: str, view: RunView, history: RunHistory, *, compared: bool = False

@@ -33,7 +33,7 @@ class CurveChart(QWidget):
         self._plot: Plot | None = None
         self._lines: list[Line] = []
         self._mark: Mark | None = None
-        self._log = False
+        self._log = self._dips = False
         self._x_max = 1.0
         self._from_zero = False
         self._hover: QPointF | None = None
@@ -75,12 +75,23 @@ class CurveChart(QWidget):
         plot.setVisible(bool(self._lines))
         plot.show_lines(self._lines, dots, self._x_max)
         plot.show_mark(mark)
+        self._dips = any(np.any(np.asarray(line.y, float) < 0) for line in self._lines)
         self._show_range()
 
     def set_log(self, on: bool) -> None:
+        """A logarithmic scale, as far as `fits_log`."""
         if on != self._log:
             self._log = on
             self._show_range()
+
+    @property
+    def fits_log(self) -> bool:
+        """No curve goes below zero, as minus a log likelihood of pixels does."""
+        return not self._dips
+
+    @property
+    def _is_log(self) -> bool:
+        return self._log and self.fits_log
 
     def set_cursor(self, epoch: float | None) -> None:
         """The line that scrubber, strip and charts share."""
@@ -117,7 +128,7 @@ class CurveChart(QWidget):
 
     def _show_range(self) -> None:
         if self._plot is not None:
-            self._plot.show_range(*self._range(), log=self._log)
+            self._plot.show_range(*self._range(), log=self._is_log)
             self._show_readout()
 
     def _range(self) -> tuple[float, float]:
@@ -125,14 +136,14 @@ class CurveChart(QWidget):
         lows, highs = [], []
         for line in self._lines:
             y = np.asarray(line.y, float)
-            y = y[np.isfinite(y) & (y > 0)] if self._log else y[np.isfinite(y)]
+            y = y[np.isfinite(y) & (y > 0)] if self._is_log else y[np.isfinite(y)]
             if y.size:
                 lows.append(float(y.min()))
                 highs.append(float(y.max()))
         if not lows:
-            return (0.1, 1.0) if self._log else (0.0, 1.0)
+            return (0.1, 1.0) if self._is_log else (0.0, 1.0)
         low, high = min(lows), max(highs)
-        if self._log:
+        if self._is_log:
             low, high = low / 1.15, high * 1.15
             return low, max(high, low * 1.5)
         if self._from_zero:
