@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,19 @@ MODELS = (
     "pspnet_r18-d8",
     "sem_fpn_r18",
     "fcn_resnest14",
+)
+LOOKED_INTO = (
+    *MODELS,
+    "ccnet_r18-d8",
+    "danet_r18-d8",
+    "psanet_r18-d8",
+    "deeplabv3_r18-d8",
+    "dpt_vit-t16",
+    "segmenter_vit-t_mask",
+    "segformer_mit-b0",
+    "segnext_mscan-t",
+    "upernet_beit-tiny",
+    "lraspp_mobilenet-v3-small-d8",
 )
 NEEDS_LABELS = {("ocr_regions", "truth")}
 
@@ -104,6 +118,33 @@ def test_every_declared_probe_answers_as_declared(name: str) -> None:
             if spec.rows_sum_to_one and shown.rows_sum_to_one:
                 weights = shown.values[:, 4] if spec.kind == "regions" else shown.values
                 assert weights.sum() == pytest.approx(1, abs=1e-4), spec.id
+
+
+@pytest.mark.parametrize("name", LOOKED_INTO)
+def test_probes_that_look_at_one_run_answer_as_each_alone(name: str) -> None:
+    """The window attaches all probes of a network at once, several of them to one module."""
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=3)
+    image = torch.randn(1, 3, 64, 96)
+    specs = [spec for entry in entries(name) for spec in entry.probes]
+
+    def answer(spec: Any, probe: Any, captured: Any) -> Any:
+        options = {option.name: option.default for option in spec.options}
+        return probe.map(captured, Query(kind=spec.query, y=20, x=50, index=1), **options).values
+
+    alone = []
+    for spec in specs:
+        probe = function(spec.build)()
+        with torch.no_grad(), probe.attach(model) as captured:
+            model.scores(image)
+        alone.append(answer(spec, probe, captured))
+    with ExitStack() as stack, torch.no_grad():
+        probes = [function(spec.build)() for spec in specs]
+        kept = [stack.enter_context(probe.attach(model)) for probe in probes]
+        model.scores(image)
+    for spec, probe, captured, expected in zip(specs, probes, kept, alone, strict=True):
+        if spec.id != "branch_times":
+            np.testing.assert_array_equal(answer(spec, probe, captured), expected, err_msg=spec.id)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from segstudio.plugin_api import Option
-from segstudio_zoo import catalog, create_model
 from segstudio.plugin_api.option_values import problem_of
+from segstudio_zoo import catalog, create_model
 
 OPTIONS = [
     (entry.id if isinstance(entry, catalog.SegmentorEntry) else entry.variants[0].name, option)

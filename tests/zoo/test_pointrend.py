@@ -246,7 +246,7 @@ def test_steps_are_automatic_or_as_many_as_asked_for_and_none_gives_the_coarse_m
 def test_a_step_predicts_as_many_points_as_built_for(points: int) -> None:
     head = small(subdivision_points=points).decode_head[1]
     counts = []
-    head.keep = lambda step, doubt, indices: counts.append(indices.shape[1])
+    head.recorders.append(lambda step, doubt, indices: counts.append(indices.shape[1]))
     with torch.no_grad():
         head([torch.randn(1, 256, 32, 48)], torch.randn(1, 4, 32, 48))
     assert counts == [min(points, 64 * 96), min(points, 128 * 192)]
@@ -285,7 +285,7 @@ def test_subdivision_of_a_wide_map_in_half_precision_reads_the_same_places() -> 
             parameter.normal_(std=0.1) if name.endswith("weight") else parameter.zero_()
     fine, coarse = torch.randn(1, 256, 64, 512), 3 * torch.randn(1, 4, 64, 512)
     chosen: list[torch.Tensor] = []
-    head.keep = lambda step, doubt, indices: chosen.append(indices[0])
+    head.recorders.append(lambda step, doubt, indices: chosen.append(indices[0]))
     with torch.no_grad():
         exact = head([fine], coarse)
         with torch.autocast("cpu", torch.bfloat16):

@@ -8,9 +8,10 @@ none is made either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
@@ -140,11 +141,11 @@ class DenseCapture:
 
 
 class AttentionModule(nn.Module):
-    """A module that passes what it attends with to `keep`, where one is set."""
+    """A module that passes what it attends with to each of `recorders`; several may look at once."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.keep: Any = None
+        self.recorders: list[Callable[[DenseRecord], None]] = []
 
     def remember(
         self,
@@ -158,19 +159,19 @@ class AttentionModule(nn.Module):
         **extra: Any,
     ) -> None:
         """`query` (N, Lq, D), `key` (N, Lk, D); tensors of `extra` are kept as they are given."""
-        if self.keep is not None:
+        if self.recorders:
             kept = {k: v.detach().clone() if isinstance(v, Tensor) else v for k, v in extra.items()}
-            self.keep(
-                DenseRecord(
-                    query[0].detach().clone(),
-                    key[0].detach().clone(),
-                    scale,
-                    rule,
-                    query_grid,
-                    key_grid,
-                    kept,
-                )
+            record = DenseRecord(
+                query[0].detach().clone(),
+                key[0].detach().clone(),
+                scale,
+                rule,
+                query_grid,
+                key_grid,
+                kept,
             )
+            for record_it in self.recorders:
+                record_it(record)
 
 
 class Seen(Protocol):
@@ -206,22 +207,15 @@ def grid_of(capture: Seen, size: tuple[int, int]) -> FeatureGrid:
 def capturing(model: nn.Module, modules: Sequence[AttentionModule]) -> Iterator[DenseCapture]:
     """While open, each run of `model` fills one record a module."""
     capture = DenseCapture(records=[None] * len(modules))
-    before = [module.keep for module in modules]
-
-    def writer(place: int) -> Any:
-        def write(record: DenseRecord) -> None:
-            capture.records[place] = record
-
-        return write
-
+    added = [partial(capture.records.__setitem__, place) for place in range(len(modules))]
+    for module, recorder in zip(modules, added, strict=True):
+        module.recorders.append(recorder)
     try:
-        for place, module in enumerate(modules):
-            module.keep = writer(place)
         with image_size_of(model, capture):
             yield capture
     finally:
-        for module, old in zip(modules, before, strict=True):
-            module.keep = old
+        for module, recorder in zip(modules, added, strict=True):
+            module.recorders.remove(recorder)
 
 
 def row_or_column(

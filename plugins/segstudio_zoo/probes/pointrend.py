@@ -63,25 +63,24 @@ def _point_head(model: nn.Module) -> PointHead:
 class _StepProbe:
     @contextmanager
     def attach(self, model: nn.Module) -> Iterator[CapturedSteps]:
+        """While open, a run of `model` fills what is returned with its steps."""
         head = _point_head(model)
         captured = CapturedSteps(head=head)
 
-        def begin(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        def begin(_: nn.Module, __: tuple[Any, ...]) -> None:
             captured.doubts, captured.chosen = [], []
-            captured.fine = inputs[0][0][:1].detach().clone()
-            captured.coarse = inputs[1][:1].detach().clone()
 
         def keep(step: int, doubt: Tensor, indices: Tensor) -> None:
             captured.doubts.append(doubt[0].detach().clone())
             captured.chosen.append(indices[0].detach().clone())
 
         handle = head.register_forward_pre_hook(begin)
-        before, head.keep = head.keep, keep
+        head.recorders.append(keep)
         try:
             with image_size_of(model, captured):
                 yield captured
         finally:
-            head.keep = before
+            head.recorders.remove(keep)
             handle.remove()
 
 
@@ -109,8 +108,25 @@ class PointsProbe(_StepProbe):
         return ProbeMap(values, "points", signed=True, extras={"points": len(values), "cells": doubt.numel()})
 
 
-class BoxProbe(_StepProbe):
+class BoxProbe:
     """A box around the clicked pixel refined from 7x7 to 224x224, as the paper renders one object."""
+
+    @contextmanager
+    def attach(self, model: nn.Module) -> Iterator[CapturedSteps]:
+        """While open, a run of `model` fills what is returned with the features that points are read from."""
+        head = _point_head(model)
+        captured = CapturedSteps(head=head)
+
+        def begin(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            captured.fine = inputs[0][0][:1].detach().clone()
+            captured.coarse = inputs[1][:1].detach().clone()
+
+        handle = head.register_forward_pre_hook(begin)
+        try:
+            with image_size_of(model, captured):
+                yield captured
+        finally:
+            handle.remove()
 
     @torch.no_grad()
     def map(

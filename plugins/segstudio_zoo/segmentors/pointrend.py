@@ -95,7 +95,7 @@ class PointHead(nn.Module):
         self.steps = steps
         self.points = points
         self.training_count = training_count
-        self.keep: Keep | None = None
+        self.recorders: list[Keep] = []
         widths = [fine_channels, *([channels] * layers)]
         self.fcs = nn.ModuleList(_point_layer(width + num_classes, channels) for width in widths[:-1])
         self.fc_seg = nn.Conv1d(channels + num_classes, num_classes, 1)
@@ -123,8 +123,8 @@ class PointHead(nn.Module):
             batch, classes, height, width = refined.shape
             doubt = uncertainty(refined)
             indices, points = uncertain_cells(doubt, self.points)
-            if self.keep is not None:
-                self.keep(step, doubt, indices)
+            for keep in self.recorders:
+                keep(step, doubt, indices)
             logits = self.at(features, previous, points).to(refined.dtype)
             where = indices[:, None].expand(-1, classes, -1)
             refined = refined.flatten(2).scatter(2, where, logits).reshape(batch, classes, height, width)
