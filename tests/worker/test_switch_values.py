@@ -71,7 +71,7 @@ def test_what_a_switch_cannot_be_is_refused(
 @pytest.mark.parametrize(
     ("probe", "options", "sentence"),
     [
-        ("box", {"side": -2}, "option 'side' is an integer of at least 7, not -2"),
+        ("box", {"height": -2}, "option 'height' is an integer from 7 to 9999, not -2"),
         ("box", {"show": "logits"}, "option 'show' is one of 'class', 'uncertainty', not 'logits'"),
         ("points", {"step": 1.5}, "option 'step' is an integer of at least 0, not 1.5"),
         ("points", {"steps": 1}, "no option 'steps'.*step"),

@@ -187,7 +187,7 @@ def test_a_box_is_rendered_from_seven_to_two_hundred_and_twenty_four() -> None:
     model = small()
     with torch.no_grad(), box_probe().attach(model) as captured:
         model.scores(torch.randn(1, 3, 64, 96))
-        shown = box_probe().map(captured, Query(y=32, x=48), side=28)
+        shown = box_probe().map(captured, Query(y=32, x=48), height=28, width=28)
         corner = torch.tensor([[[(48 - 14 + 2) / 96, (32 - 14 + 2) / 64]]])
         direct = sample_points(captured.coarse, corner).argmax(1)
     assert shown.values.shape == (6, 224, 224)

@@ -130,15 +130,23 @@ class BoxProbe:
 
     @torch.no_grad()
     def map(
-        self, captured: CapturedSteps, query: Query, *, side: int = 64, show: str = "class", **options: Any
+        self,
+        captured: CapturedSteps,
+        query: Query,
+        *,
+        height: int = 64,
+        width: int = 64,
+        show: str = "class",
+        **options: Any,
     ) -> ProbeMap:
-        """`side` of the box in pixels; `show` "class" (indices) or "uncertainty"."""
+        """A box of `height` and `width` pixels around the query, with as many cells down as across; `show`
+        "class" (indices) or "uncertainty"."""
         if captured.fine is None or captured.coarse is None or captured.head is None:
             raise ValueError("nothing was kept yet: run the network first")
-        height, width = captured.image_size
-        grid_of(captured, (height, width)).cell_of(query)  # raises outside the picture
-        start = torch.tensor([(query.x - side / 2) / width, (query.y - side / 2) / height])
-        extent = torch.tensor([side / width, side / height])
+        tall, wide = captured.image_size
+        grid_of(captured, (tall, wide)).cell_of(query)  # raises outside the picture
+        start = torch.tensor([(query.x - width / 2) / wide, (query.y - height / 2) / tall])
+        extent = torch.tensor([width / wide, height / tall])
         start, extent = start.to(captured.fine), extent.to(captured.fine)
         logits: Tensor | None = None
         images, labels = [], []
@@ -155,14 +163,14 @@ class BoxProbe:
             largest = (BOX_GRIDS[-1], BOX_GRIDS[-1])
             images.append(F.interpolate(shown[:, None].float(), size=largest, mode="nearest")[0, 0])
             labels.append(f"{size}x{size}")
-        pixel = side / BOX_GRIDS[-1]
         return ProbeMap(
             torch.stack(images).cpu().numpy(),
             "images",
-            stride=(pixel, pixel),
-            offset=(query.y - side / 2, query.x - side / 2),
+            stride=(height / BOX_GRIDS[-1], width / BOX_GRIDS[-1]),
+            offset=(query.y - height / 2, query.x - width / 2),
             labels=tuple(labels),
             signed=show == "uncertainty",
+            extras={"classes": show == "class"},
         )
 
 

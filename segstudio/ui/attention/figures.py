@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QBrush, QColor, QImage, QPainter, QPainterPath, QPen
 
-from segstudio.runtime.attention import ProbeResult
+from segstudio.runtime.attention import ProbeResult, ProbeSlot
 from segstudio.ui import theme
 from segstudio.ui.attention.bars import BarChart, chart_of, lay_out, paint_bars
 from segstudio.ui.canvas.color_maps import color_table
@@ -21,16 +21,25 @@ from segstudio.ui.canvas.layers import ImageLayer
 
 GREY_BRIGHTNESS = 0.7
 MOST_ROWS = 128
+_NAME_HEIGHT = 18
 
 
 @dataclass(frozen=True)
 class Look:
-    """How values become colours everywhere in the tab."""
+    """How values become colours everywhere in the tab; `classes` are those of values that are classes."""
 
     scale: HeatScale = field(default_factory=lambda: HeatScale("clip"))
     color_map: str = "Ember"
     grey: bool = True
     interpolate: bool = False
+    classes: tuple[tuple[int, int, int], ...] = ()
+
+
+def with_classes(look: Look, slot: ProbeSlot | None, result: ProbeResult | None) -> Look:
+    """The look of an answer: in the classes' own colours where its values are classes."""
+    if slot is None or result is None or not result.extras.get("classes"):
+        return look
+    return replace(look, classes=tuple(slot.runnable.class_colors))
 
 
 def fitted(size: QSize, image: QSize) -> QRect:
@@ -194,24 +203,36 @@ def paint_vector(chart: BarChart, size: QSize, ratio: float = 1.0) -> QImage:
 
 
 def paint_images(result: ProbeResult, size: QSize, look: Look) -> QImage:
-    """Several maps side by side in a grid."""
+    """Several maps side by side in a grid, each under its name."""
     drawn = QImage(size, QImage.Format.Format_RGB32)
     drawn.fill(theme.color("canvas"))
     count = min(len(result.values), 16)
     if count == 0:
         return drawn
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
+    (down, across), sides = result.stride, result.values.shape[1:]
+    shape = QSize(max(1, round(sides[1] * across * 8)), max(1, round(sides[0] * down * 8)))
+
+    def room(columns: int) -> QSize:
+        return QSize(size.width() // columns - 2, size.height() // math.ceil(count / columns) - 2)
+
+    columns = max(range(1, count + 1), key=lambda number: fitted(room(number), shape).width())
+    cell = room(columns)
     painter = QPainter(drawn)
-    cell = QSize(size.width() // columns - 2, size.height() // rows - 2)
+    high = min(_NAME_HEIGHT, cell.height() // 4) if result.labels else 0
+    body = QSize(cell.width(), max(1, cell.height() - high))
+    painter.setFont(theme.font(min(12, max(8, high - 4))))
+    painter.setPen(theme.color("t2"))
     for place in range(count):
         values = thinned(result.values[place])
         colors = colored(values, look, signed=result.signed)
         height, width = values.shape
         image = QImage(colors.data, width, height, 4 * width, QImage.Format.Format_RGB32)
-        area = fitted(cell, QSize(width, height))
-        corner = QPointF((place % columns) * (cell.width() + 2), (place // columns) * (cell.height() + 2))
-        painter.drawImage(area.translated(corner.toPoint()), image)
+        corner = QPoint((place % columns) * (cell.width() + 2), (place // columns) * (cell.height() + 2))
+        area = fitted(body, shape).translated(corner + QPoint(0, high))
+        painter.drawImage(area, image)
+        if high and place < len(result.labels):
+            name = QRect(corner.x(), area.top() - high, cell.width(), high)
+            painter.drawText(name, Qt.AlignmentFlag.AlignCenter, result.labels[place])
     painter.end()
     return drawn
 
@@ -252,7 +273,11 @@ def thinned(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def colored(values: NDArray[np.float32], look: Look, *, signed: bool) -> NDArray[np.uint32]:
-    """0xFFRRGGBB for each value (h, w)."""
+    """0xFFRRGGBB for each value (h, w); values of classes have the classes' colours."""
+    if look.classes:
+        palette = np.array([*look.classes, (0, 0, 0)], np.uint32)
+        rgb = palette[np.clip(values, 0, len(look.classes)).astype(np.intp)]
+        return np.ascontiguousarray(0xFF000000 | (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2])
     indices = look.scale.indices(values, look.scale.top_of(values, signed=signed), signed=signed)
     rgb = color_table("Diverging" if signed else look.color_map).astype(np.uint32)
     table = np.uint32(0xFF000000) | (rgb[:, 0] << 16) | (rgb[:, 1] << 8) | rgb[:, 2]

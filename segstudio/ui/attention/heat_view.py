@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QSplitter, QVBoxLayout, QWidget
 
 from segstudio.runtime.attention import ProbeResult, ProbeSlot
 from segstudio.runtime.inspection import Inspection, Pin
@@ -19,9 +19,10 @@ from segstudio.ui.attention.figures import (
     paint_beyond,
     paint_marks,
     paint_vector,
+    with_classes,
 )
 from segstudio.ui.attention.multiples import ChartOf, short_name, tap_counts
-from segstudio.ui.attention.query_tool import QueryTool
+from segstudio.ui.attention.query_tool import QueryTool, box_of
 from segstudio.ui.canvas.heat_layer import HeatLayer
 from segstudio.ui.canvas.layers import ImageLayer
 from segstudio.ui.canvas.readout import Readout, chip_size, paint_chip
@@ -226,7 +227,11 @@ class _Figure(QWidget):
 
 
 class HeatView(QFrame):
-    """Header over canvas; `value_under_cursor(float | None)` follows the pointer."""
+    """Header over canvas; `value_under_cursor(float | None)` follows the pointer.
+
+    An answer that lies on no picture stands in its place, or beside it where it is about a pixel, so that
+    the query can be moved.
+    """
 
     value_under_cursor = Signal(object)
 
@@ -250,9 +255,11 @@ class HeatView(QFrame):
         self.canvas.set_tool(self.tool)
         self.canvas.hovered.connect(self._hovered)
         self.figure = _Figure()
-        self._stack = QStackedWidget()
-        self._stack.addWidget(self.canvas)
-        self._stack.addWidget(self.figure)
+        self._sides = QSplitter(Qt.Orientation.Horizontal)
+        self._sides.setChildrenCollapsible(False)
+        self._sides.addWidget(self.canvas)
+        self._sides.addWidget(self.figure)
+        self.figure.hide()
         self._title = ElidedLabel("", size=12, strong=500)
         self._detail = label("", role="t2", size=12)
         self._grid = tag("")
@@ -275,7 +282,7 @@ class HeatView(QFrame):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(header)
-        column.addWidget(self._stack, 1)
+        column.addWidget(self._sides, 1)
 
     @property
     def detail_text(self) -> str:
@@ -295,13 +302,16 @@ class HeatView(QFrame):
     ) -> None:
         """The map in front as it is known now."""
         on_picture = slot is None or _lies_on_picture(slot, result)
-        self._stack.setCurrentWidget(self.canvas if on_picture else self.figure)
+        self._show_sides(
+            canvas=on_picture or (slot is not None and slot.spec.query == "pixel"), figure=not on_picture
+        )
         self._title.setText(
             f"{short_name(slot.runnable.title)} · {slot.spec.title}" if slot is not None else ""
         )
         self._changed.setVisible(bool(slot is not None and slot.switches))
         self._smooth.setText("interpolated" if look.interpolate else "interpolation off")
         self.tool.result = result if on_picture else None
+        self.tool.box = box_of(slot)
         self.heat.set_scale(look.scale)
         self.heat.set_color_map(look.color_map)
         self.heat.set_interpolate(look.interpolate)
@@ -320,7 +330,16 @@ class HeatView(QFrame):
         self.canvas.show_result(result if on_picture else None, look)
         is_vector = slot is not None and result is not None and result.kind == "vector"
         chart = self._chart_of(slot, result) if is_vector else None
-        self.figure.show_result(result, slot.spec.kind if slot is not None else "matrix", look, chart)
+        kind = slot.spec.kind if slot is not None else "matrix"
+        self.figure.show_result(result, kind, with_classes(look, slot, result), chart)
+
+    def _show_sides(self, *, canvas: bool, figure: bool) -> None:
+        if (self.canvas.isHidden(), self.figure.isHidden()) == (not canvas, not figure):
+            return
+        self.canvas.setVisible(canvas)
+        self.figure.setVisible(figure)
+        half = max(self.width() // 2, 1)
+        self._sides.setSizes([half, half])
 
     def read_labels(self) -> None:
         """The labels of the picture changed: what is marked as present may have."""
@@ -352,7 +371,7 @@ def _detail(slot: ProbeSlot | None, pin: Pin | None, result: ProbeResult | None)
         return f"row of {name} · sums to {float(result.values.sum()):.3f}{hatched}"
     if "other_tokens" in result.extras:
         return f"row of {name} · {float(result.values.sum()):.3f} on the picture{hatched}"
-    return f"of {name}{hatched}"
+    return f"of {name}{hatched}" if box_of(slot) is None else f"of {name} · drag draws the box"
 
 
 def _grid(result: ProbeResult | None) -> str:

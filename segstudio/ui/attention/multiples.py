@@ -26,7 +26,7 @@ from segstudio.runtime.attention import ProbeResult, ProbeSlot
 from segstudio.runtime.inspection import Inspection
 from segstudio.ui import theme
 from segstudio.ui.attention.bars import BarChart, lay_out
-from segstudio.ui.attention.figures import Look, fitted, paint_answer, paint_ring
+from segstudio.ui.attention.figures import Look, fitted, paint_answer, paint_ring, with_classes
 from segstudio.ui.canvas.layers import ImageLayer
 from segstudio.ui.widgets.first_frames import first_frames
 from segstudio.ui.widgets.labels import label
@@ -163,7 +163,7 @@ class MapTile(QWidget):
                 self._picture,
                 self._image,
                 size,
-                self._look,
+                with_classes(self._look, self.slot, self.result),
                 chart=self._chart,
                 ratio=ratio,
             )

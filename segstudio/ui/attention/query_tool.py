@@ -1,4 +1,7 @@
-"""The tool of the Attention canvas: a press or a drag moves the query, Shift+press pins another one."""
+"""The tool of the Attention canvas: a press or a drag moves the query, Shift+press pins another one.
+
+Where the map in front is about a box of the picture, a drag draws it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import math
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen
 
-from segstudio.runtime.attention import ProbeResult
+from segstudio.runtime.attention import ProbeResult, ProbeSlot
 from segstudio.runtime.inspection import Inspection, Pin
 from segstudio.ui import theme
 from segstudio.ui.canvas.tools.tool import Tool, ToolEvent
@@ -15,6 +18,8 @@ from segstudio.ui.canvas.view import CanvasView
 
 RING = 10.0
 _GRAB = 12.0
+LEAST_BOX = 7.0
+"""Image pixels a side; less is a press without a drag."""
 _TAG = (24.0, 16.0)
 
 
@@ -28,6 +33,8 @@ class QueryTool(Tool):
         super().__init__()
         self._inspection = inspection
         self.result: ProbeResult | None = None
+        self.box: tuple[int, int] | None = None
+        self._corners: tuple[QPointF, QPointF] | None = None
 
     def press(self, event: ToolEvent) -> bool:
         if event.button != Qt.MouseButton.LeftButton:
@@ -42,16 +49,37 @@ class QueryTool(Tool):
         grabbed = self._pin_at(event)
         if grabbed is not None and grabbed != self._inspection.active_pin:
             self._inspection.set_active_pin(grabbed.number)
+        elif self.box is not None:
+            self._corners = (QPointF(event.x, event.y), QPointF(event.x, event.y))
         else:
             self._inspection.move_query(x, y)
         return True
 
     def move(self, event: ToolEvent) -> bool:
-        self._inspection.move_query(math.floor(event.x), math.floor(event.y))
+        if self._corners is not None:
+            self._corners = (self._corners[0], self._within(event))
+            event.view.update()
+        elif self.box is None:
+            self._inspection.move_query(math.floor(event.x), math.floor(event.y))
         return True
 
     def release(self, event: ToolEvent) -> bool:
+        if self._corners is not None:
+            self._take_box(QRectF(self._corners[0], self._within(event)).normalized())
         return True
+
+    def _within(self, event: ToolEvent) -> QPointF:
+        size = event.view.viewport.image_size
+        return QPointF(min(max(event.x, 0.0), size.width()), min(max(event.y, 0.0), size.height()))
+
+    def _take_box(self, drawn: QRectF) -> None:
+        """The query goes to the middle of what was drawn; a press without a drag moves the box as it is."""
+        self._corners = None
+        slot = self._inspection.front_slot
+        if slot is not None and min(drawn.width(), drawn.height()) >= LEAST_BOX:
+            self._inspection.set_option(slot, "height", round(drawn.height()))
+            self._inspection.set_option(slot, "width", round(drawn.width()))
+        self._inspection.move_query(math.floor(drawn.center().x()), math.floor(drawn.center().y()))
 
     def double_click(self, event: ToolEvent) -> bool:
         return self.press(event)
@@ -92,11 +120,22 @@ class QueryTool(Tool):
         active = self._inspection.active_pin
         if self.result is not None and self.result.kind == "map":
             self._paint_cells(painter, view, self.result)
+        box = self._box_shown(active)
+        if box is not None:
+            _paint_box(painter, view.view_rect(box))
         for pin in self._inspection.pins:
             if pin != active:
                 _paint_pin(painter, view, pin, QColor("#E6E6E6"))
         if active is not None:
             _paint_pin(painter, view, active, QColor("#6CB0FF"))
+
+    def _box_shown(self, active: Pin | None) -> QRectF | None:
+        if self._corners is not None:
+            return QRectF(*self._corners).normalized()
+        if self.box is None or active is None:
+            return None
+        height, width = self.box
+        return QRectF(active.x + 0.5 - width / 2, active.y + 0.5 - height / 2, width, height)
 
     def _paint_cells(self, painter: QPainter, view: CanvasView, result: ProbeResult) -> None:
         """The query's cell; target and corner cells with both two-leg paths where hops are composed."""
@@ -113,6 +152,17 @@ class QueryTool(Tool):
                 _paint_cell(painter, view, result, tuple(corner), QColor("#6CB0FF"), 1.5)
             _paint_cell(painter, view, result, tuple(target), QColor("#F2F2F2"), 2.0)
         _paint_cell(painter, view, result, result.query_cell, QColor("#FFFFFF"), 2.0)
+
+
+def box_of(slot: ProbeSlot | None) -> tuple[int, int] | None:
+    """Height and width in pixels of the box a map is about: that of a probe with these two options."""
+    if slot is None or slot.spec.query != "pixel":
+        return None
+    declared = {option.name: option.default for option in slot.spec.options}
+    chosen = {**declared, **dict(slot.options)}
+    if not {"height", "width"} <= declared.keys():
+        return None
+    return int(chosen["height"]), int(chosen["width"])
 
 
 def cell_rect(result: ProbeResult, cell: tuple[int, int]) -> QRectF:
@@ -153,6 +203,14 @@ def _paint_cell(
     painter.setPen(QPen(QColor(0, 0, 0), width + 2))
     painter.drawRect(rect)
     painter.setPen(QPen(color, width))
+    painter.drawRect(rect)
+
+
+def _paint_box(painter: QPainter, rect: QRectF) -> None:
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setPen(QPen(QColor(0, 0, 0), 4))
+    painter.drawRect(rect)
+    painter.setPen(QPen(QColor("#6CB0FF"), 2))
     painter.drawRect(rect)
 
 
