@@ -7,6 +7,7 @@ A taxonomy is a JSON file in resources/taxonomies:
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -82,6 +83,17 @@ def load_taxonomy(name: str) -> Taxonomy:
             action=f"Known are {', '.join(taxonomy_names())}; or give a JSON file.",
         )
     return _read(resource("taxonomies", f"{found}.json"))
+
+
+def first_classes(classes: Sequence[TaxonomyClass], number: int) -> tuple[TaxonomyClass, ...] | None:
+    """The names of `number` outputs, or None where they do not fit.
+
+    A list may end in "Unlabeled", which nothing is trained to tell, as Mapillary's 66 names of 65 classes.
+    """
+    rest = classes[number:]
+    if len(classes) < number or any(_plain(entry.name) != "unlabeled" for entry in rest):
+        return None
+    return tuple(classes[:number])
 
 
 def match_taxonomy(names: tuple[str, ...]) -> Taxonomy | None:

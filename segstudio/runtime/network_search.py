@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from segstudio.core import model_search
 from segstudio.core.errors import UserError
-from segstudio.core.taxonomies import load_taxonomy
+from segstudio.core.taxonomies import first_classes, load_taxonomy
 from segstudio.runtime.published_weights import Offer
 
 matches = model_search.matches
@@ -44,4 +44,6 @@ def class_names(offer: Offer) -> Sequence[tuple[str, tuple[int, int, int]]]:
         classes = load_taxonomy(checkpoint.taxonomy).classes
     except UserError:
         return ()  # a data set only the plugin knows
-    return tuple((entry.name, entry.color) for entry in classes)
+    number = checkpoint.num_classes
+    fitting = first_classes(classes, number) if number else tuple(classes)
+    return tuple((entry.name, entry.color) for entry in fitting or ())

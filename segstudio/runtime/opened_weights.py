@@ -12,7 +12,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from segstudio.core.taxonomies import load_taxonomy, taxonomy_names
+from segstudio.core.taxonomies import first_classes, load_taxonomy, taxonomy_names
 from segstudio.plugin_api import ModelSpec, Taxonomy
 from segstudio.runtime.call import Call
 from segstudio.runtime.model_shelf import ModelShelf
@@ -55,7 +55,8 @@ class Findings:
         own = [checkpoint.taxonomy for checkpoint in candidate.spec.checkpoints]
         names = dict.fromkeys([candidate.spec.taxonomy, *own, *taxonomy_names()])
         known = [load_taxonomy(name) for name in names if name in taxonomy_names()]
-        return tuple(entry for entry in known if len(entry.classes) == candidate.num_classes)
+        number = candidate.num_classes
+        return tuple(entry for entry in known if number and first_classes(entry.classes, number) is not None)
 
 
 class OpenedWeights(QObject):

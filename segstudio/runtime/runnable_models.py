@@ -15,7 +15,7 @@ from segstudio.core.checked_weights import known_finding
 from segstudio.core.downloaded_weights import checkpoint_folder, downloaded, on_this_computer
 from segstudio.core.errors import UserError
 from segstudio.core.resources import resource
-from segstudio.core.taxonomies import load_taxonomy, taxonomy_names
+from segstudio.core.taxonomies import first_classes, load_taxonomy, taxonomy_names
 from segstudio.core.weights_facts import WeightsFacts, read_facts
 from segstudio.plugin_api import Checkpoint, ModelSpec, Plugin
 
@@ -144,7 +144,8 @@ def _known_classes(facts: WeightsFacts, taxonomy: str, number: int | None) -> We
     if facts.classes or taxonomy not in taxonomy_names():
         return facts  # a plugin may name a data set of its own
     classes = load_taxonomy(taxonomy).classes
-    return replace(facts, classes=classes) if number in (None, len(classes)) else facts
+    fitting = classes if number is None else first_classes(classes, number)
+    return facts if fitting is None else replace(facts, classes=fitting)
 
 
 def _ref(

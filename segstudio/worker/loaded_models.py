@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from segstudio.core.downloaded_weights import on_this_computer
 from segstudio.core.errors import UserError
-from segstudio.core.taxonomies import default_palette, load_taxonomy
+from segstudio.core.taxonomies import default_palette, first_classes, load_taxonomy
 from segstudio.core.weights_facts import WeightsFacts
 from segstudio.plugin_api import Checkpoint, ModelSpec, Plugin, Preprocess, TaxonomyClass
 from segstudio.registry import Registry, plugin_error
@@ -166,16 +166,17 @@ def load_model(
 
 def class_table(number: int, facts: WeightsFacts, *taxonomies: str) -> tuple[TaxonomyClass, ...]:
     """Names and colours of `number` classes: the file's own, a named taxonomy's, or plain numbers."""
-    if len(facts.classes) == number and number:
+    own = first_classes(facts.classes, number)
+    if own:
         plain = default_palette(number)
-        has_colors = any(entry.color != (0, 0, 0) for entry in facts.classes)
+        has_colors = any(entry.color != (0, 0, 0) for entry in own)
         return tuple(
             entry if has_colors else TaxonomyClass(entry.name, plain[index], entry.aliases)
-            for index, entry in enumerate(facts.classes)
+            for index, entry in enumerate(own)
         )
     for name in filter(None, taxonomies):
-        classes = load_taxonomy(name).classes
-        if len(classes) == number:
+        classes = first_classes(load_taxonomy(name).classes, number)
+        if classes is not None:
             return classes
     return tuple(
         TaxonomyClass(f"Class {index}", color) for index, color in enumerate(default_palette(number))

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from segstudio.core.errors import UserError
+from segstudio.core.taxonomies import load_taxonomy
+from segstudio.core.weights_facts import WeightsFacts
 from segstudio.plugin_api import Query
 from segstudio.worker.control import Cancelled
 from segstudio.worker.engine import Engine
 from segstudio.worker.inference import Network, cut, make_plan, pad, padded_size
+from segstudio.worker.loaded_models import class_table
 from segstudio.worker.model_ref import ModelRef
 from segstudio.worker.tiles import Tile, plan_tiles
 from tests.worker.plugins_for_tests import HOSTILE, TINY, write_plugin
@@ -279,3 +282,12 @@ def test_flops_are_counted_without_computing(engine: Engine) -> None:
     # Two 3x3 convolutions at strides 2 and 4, three 1x1 at stride 4 of which one is run.
     expected = 2 * (32 * 32 * 8 * 27 + 16 * 16 * 8 * 72 + 16 * 16 * 5 * 8)
     assert count_flops(loaded, 64, 64) == expected
+
+
+def test_the_published_network_of_vistas_names_its_classes() -> None:
+    """Its file and its data set name 66 classes, the last "Unlabeled"; it has 65 outputs."""
+    vistas = load_taxonomy("mapillary_v1").classes
+    for facts in (WeightsFacts(), WeightsFacts(classes=vistas)):
+        classes = class_table(65, facts, "mapillary_v1")
+        assert [entry.name for entry in classes] == [entry.name for entry in vistas[:65]]
+    assert class_table(64, WeightsFacts(), "mapillary_v1")[0].name == "Class 0"

@@ -9,6 +9,7 @@ import pytest
 from segstudio.core.errors import UserError
 from segstudio.core.taxonomies import (
     default_palette,
+    first_classes,
     load_taxonomy,
     match_taxonomy,
     seen_lab,
@@ -73,3 +74,12 @@ def test_an_unknown_taxonomy_names_the_known_ones(tmp_path: Path):
         load_taxonomy(str(broken))
     broken.write_text('{"classes": [{"name": "a", "color": [1, 2, 3]}]}', "utf-8")
     assert load_taxonomy(str(broken)).names == ("a",)
+
+
+def test_a_list_may_end_in_what_nothing_is_trained_to_tell():
+    vistas = load_taxonomy("mapillary_v1").classes
+    assert len(vistas) == 66 and first_classes(vistas, 66) == vistas
+    assert first_classes(vistas, 65) == vistas[:-1] and vistas[-1].name == "Unlabeled"
+    assert first_classes(vistas, 64) is None
+    assert first_classes(load_taxonomy("cityscapes").classes, 18) is None
+    assert first_classes(load_taxonomy("cityscapes").classes, 20) is None
