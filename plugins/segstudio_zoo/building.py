@@ -35,6 +35,11 @@ def option_names(path: str) -> set[str]:
     return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
+def _may_be_none(path: str, option: str) -> bool:
+    """Whether a builder has a meaning for None, beside its default."""
+    return "None" in str(inspect.signature(builder(path)).parameters[option].annotation)
+
+
 def build_model(
     name: str, *, backbone: str | None = None, num_classes: int | None = None, **options: Any
 ) -> nn.Module:
@@ -68,6 +73,8 @@ def _check_values(found: Resolved, options: Mapping[str, Any], head_options: set
             if option.name not in options or (part is found.backbone and option.name in head_options):
                 continue
             given = options[option.name]
+            if given is None and _may_be_none(part.build, option.name):
+                continue
             problem = problem_of(option, given)
             if problem and not (option.name == "out_indices" and given == EVERY):
                 raise ValueError(f"{found.name}: option {option.name!r} {problem}, not {given!r}.")

@@ -50,6 +50,12 @@ def test_defaults_choices_and_bounds_are_accepted(name: str, option: Option) -> 
     assert [problem_of(option, value) for value in good] == [""] * len(good)
 
 
+def test_none_is_taken_where_the_builder_has_a_meaning_for_it() -> None:
+    assert create_model("psanet_r18-d8", num_classes=3, normalization_factor=None).num_classes == 3
+    with pytest.raises(ValueError, match="option 'shrink_factor' is an integer of at least 1, not None"):
+        create_model("psanet_r18-d8", shrink_factor=None)
+
+
 def test_the_sentence_names_the_bounds() -> None:
     with pytest.raises(ValueError, match=r"option 'expansion' is an integer from 1 to 12, not 0\.$"):
         create_model("bisenetv2", expansion=0)
@@ -68,7 +74,7 @@ def test_the_sentence_names_the_bounds() -> None:
         ("vit-t16", {"image_size": (8, 8)}, r"image_size is height and width, at least 16"),
         ("beit-tiny", {"image_size": (64, 64, 64)}, r"image_size is height and width"),
         ("mae-tiny", {"image_size": ()}, r"image_size is height and width"),
-        ("fcn_r18-d8", {"kernel_size": 2}, r"kernel_size must be odd"),
+        ("fcn_r18-d8", {"kernel_size": 2}, r"option 'kernel_size' is one of 1, 3, 5, 7, not 2"),
     ],
 )
 def test_lengths_and_sizes_that_do_not_fit_are_refused(

@@ -59,7 +59,7 @@ ENTRY = SegmentorEntry(
     options=(
         Option("channels", "int", 512, "width of the head; 0 = as many as come in", minimum=0),
         Option("num_convs", "int", 2, "convolutions before the classifier", minimum=0, maximum=8),
-        Option("kernel_size", "int", 3, "their size", minimum=1, maximum=7),
+        Option("kernel_size", "choice", 3, "their size", choices=(1, 3, 5, 7)),
         Option("concat_input", "bool", True, "join the input to their output once more"),
         Option("dilation", "int", 1, "their dilation rate", minimum=1),
         Option("levels", "choice", "last", "features the head reads", choices=("last", "first", "all")),

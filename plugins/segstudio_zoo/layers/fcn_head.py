@@ -47,8 +47,6 @@ class FCNHead(SegmentationHead):
             raise ValueError(
                 f"without convolutions channels must be in_channels {in_channels}, got {channels}"
             )
-        if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, so that maps keep their size, got {kernel_size}")
         self.index = index
         widths = [in_channels] + [channels] * num_convs
         layers = [ConvNormAct(a, b, kernel_size, dilation=dilation, act=act) for a, b in pairwise(widths)]
