@@ -103,6 +103,8 @@ def switched(registry: Registry, loaded: LoadedModel, switches: dict[str, Any]) 
             apply = registry.resolve(loaded.plugin, specs[name].apply)
             try:
                 stack.enter_context(apply(loaded.model, value))
+            except ValueError as error:
+                raise UserError(f"{loaded.spec.title}: switch {name}: {error}") from error
             except Exception as error:
                 raise plugin_error(loaded.plugin.title, f"switch {name} cannot be set", error) from error
             changed = changed or value != specs[name].trained

@@ -69,6 +69,30 @@ def test_what_a_switch_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("name", "options", "switch", "value", "sentence"),
+    [
+        ("dpt_vit-b16", {"readout": "ignore"}, "readout", "off", "ignores the read-out token already"),
+        (
+            "gcnet_r50-d8",
+            {"preset": "se"},
+            "gc_pooling",
+            "average",
+            "averages over all cells as it was built",
+        ),
+    ],
+)
+def test_a_part_that_this_network_lacks_cannot_be_turned_off(
+    engine: Engine, image: NDArray[np.uint8], name: str, options: Any, switch: str, value: str, sentence: str
+) -> None:
+    ref = ModelRef(
+        f"segstudio_zoo/{name}", num_classes=3, options=options, switches={switch: value}, untrained=True
+    )
+    with pytest.raises(UserError, match=f"switch {switch}: .*{sentence}") as raised:
+        engine.predict(ref, image)
+    assert "Traceback" not in raised.value.details
+
+
+@pytest.mark.parametrize(
     ("probe", "options", "sentence"),
     [
         ("box", {"height": -2}, "option 'height' is an integer from 7 to 9999, not -2"),

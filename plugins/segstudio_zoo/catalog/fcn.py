@@ -68,6 +68,10 @@ ENTRY = SegmentorEntry(
         Option("auxiliary_dilation", "int", 1, "dilation rate of its convolution", minimum=1),
     ),
     side_outputs=("auxiliary",),
+    deviations=(
+        "Published networks read one feature at output stride 8; the paper's skips from strides 16 and 8 "
+        "(FCN-16s, FCN-8s) are left out.",
+    ),
     parts=("two 3x3 convolutions and a classifier", "on HRNet: all branches joined, one 1x1"),
     reference_checked=True,
 )

@@ -55,6 +55,8 @@ def readout_switch(model: nn.Module, value: str) -> Iterator[None]:
     if value not in ("on", "off"):
         raise ValueError(f"The read-out can be on or off, not {value!r}.")
     block = _head(model).reassemble_blocks
+    if block.readout == "ignore" and value == "off":
+        raise ValueError("this network ignores the read-out token already")
     before = block.use_readout
     try:
         block.use_readout = value == "on"

@@ -1,7 +1,9 @@
 """FCN: the fully convolutional head alone, on one feature or on all of them joined.
 
 Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation, CVPR 2015,
-arXiv 1411.4038. `levels="all"` enlarges every feature to the first one's size and concatenates them
+arXiv 1411.4038, section 3.1: a classifier run as convolutions over maps of any size. Published heads read
+one dilated feature through two 3x3 convolutions; the paper's skips (section 4.2, FCN-16s and FCN-8s) are
+left out. `levels="all"` enlarges every feature to the first one's size and concatenates them
 before a 1x1, the head of HRNetV2 (arXiv 1904.04514, figure 4b).
 """
 

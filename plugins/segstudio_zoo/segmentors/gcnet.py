@@ -258,9 +258,14 @@ def global_map_probe() -> GlobalMapProbe:
 
 @contextmanager
 def set_pooling(model: nn.Module, value: str) -> Iterator[None]:
-    """ "as built", or "average": every cell weighs the same, as in SE."""
+    """ "as built", or "average": every cell weighs the same, as in SE.
+
+    Raises ValueError where it averages as built.
+    """
     blocks = _blocks(model).values()
     before = [block.pooling for block in blocks]
+    if value == "average" and set(before) == {"average"}:
+        raise ValueError("this network averages over all cells as it was built")
     if value == "average":
         for block in blocks:
             block.pooling = value

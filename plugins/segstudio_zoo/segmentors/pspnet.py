@@ -36,6 +36,7 @@ class PSPHead(SegmentationHead):
         self.scales = tuple(scales)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """The last feature (N, C, h, w) -> logits (N, K, h, w)."""
         x = features[-1]
         split = isinstance(self.bottleneck, JoinedConv)
         values = self.psp_modules.pooled(x) if split else self.psp_modules(x)

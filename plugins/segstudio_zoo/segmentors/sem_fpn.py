@@ -28,7 +28,8 @@ def build(
     channels: int = 128,
     norm: str = "batch",
 ) -> EncoderDecoder:
-    """SemanticFPN on every feature of `backbone`; strides may repeat (a dilated backbone).
+    """SemanticFPN on every feature (N, C_i, H / s_i, W / s_i) of `backbone`; strides may repeat (a dilated
+    backbone). Logits are (N, K, H / s_0, W / s_0).
 
     `norm` of the head: "batch" as most published weights, or the paper's "group".
     """
