@@ -10,6 +10,7 @@ import torch
 from segstudio_zoo import create_model
 from tests.zoo.reference import mean_over_all_pixels
 
+TINY = {"backbone": "vit-t16", "image_size": (64, 64), "drop_path_rate": 0.0}
 NARROW = {"backbone": "mobilenet-v2-d8", "width": 0.35, "channels": 32}
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -32,6 +33,23 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "Xception39": ("bisenetv1", {"backbone": "xception39", "spatial_projection": False}),
     "branches added": ("bisenetv2", {"aggregation": "sum", "ratio": 0.125}),
+    "simplified non-local": ("gcnet", {**NARROW, "preset": "snl"}),
+    "added and multiplied context": ("gcnet", {**NARROW, "preset": "gc_add_multiply"}),
+    "branches joined": ("bisenetv2", {"aggregation": "concat", "ratio": 0.125}),
+    "Large": ("bisenetv2-large", {"ratio": 0.125}),
+    "read-out added": ("dpt", {**TINY, "readout": "add", "auxiliary": True, "channels": 16}),
+    "read-out ignored": ("dpt", {**TINY, "readout": "ignore", "channels": 16}),
+    "linear decoder": ("segmenter", {**TINY, "decoder": "linear"}),
+    "paper's projection": (
+        "segformer",
+        {"backbone": "mit-b0", "projection": "linear", "fusion_order": "coarse_to_fine", "channels": 32},
+    ),
+    "neck of levels": ("upernet", {**TINY, "neck": "levels", "channels": 16}),
+    "figure's skip": (
+        "lraspp",
+        {"backbone": "mobilenet-v3-small-d8", "skip": "classifier", "channels": 16},
+    ),
+    "group norm": ("sem_fpn", {"backbone": "r18", "norm": "group", "channels": 32, "pyramid_channels": 32}),
     "pyramid pooling": ("pspnet", NARROW),
     "feature pyramid": ("sem_fpn", {"backbone": "xception39"}),
     "one branch of HRNet": (
@@ -50,6 +68,8 @@ HEAVY = {
     "paper's guidance",
     "points on DeepLabV3",
     "branches added",
+    "branches joined",
+    "Large",
     "feature pyramid",
     "split attention",
 }
