@@ -114,6 +114,8 @@ def test_a_drag_draws_the_box_beside_its_answer(qtbot, room):
     qtbot.waitUntil(lambda: answer(room) is not None, timeout=WAIT)
     assert answer(room).stride == pytest.approx((chosen(room)["height"] / 4, chosen(room)["width"] / 4))
     assert room.view.tool.box == (chosen(room)["height"], chosen(room)["width"])
+    size = f"{chosen(room)['width']} × {chosen(room)['height']} pixels"
+    qtbot.waitUntil(lambda: size in room.view.detail_text, timeout=WAIT)
 
 
 def test_a_press_alone_moves_the_box_as_it_is(qtbot, room):

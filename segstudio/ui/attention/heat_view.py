@@ -371,7 +371,10 @@ def _detail(slot: ProbeSlot | None, pin: Pin | None, result: ProbeResult | None)
         return f"row of {name} · sums to {float(result.values.sum()):.3f}{hatched}"
     if "other_tokens" in result.extras:
         return f"row of {name} · {float(result.values.sum()):.3f} on the picture{hatched}"
-    return f"of {name}{hatched}" if box_of(slot) is None else f"of {name} · drag draws the box"
+    box = box_of(slot)
+    if box is not None:
+        return f"{box[1]} × {box[0]} pixels around {name} · drag draws the box"
+    return f"of {name}{hatched}"
 
 
 def _grid(result: ProbeResult | None) -> str:

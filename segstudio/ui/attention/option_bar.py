@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QWidget
 from segstudio.plugin_api import Option
 from segstudio.runtime.attention import ProbeSlot
 from segstudio.runtime.inspection import Inspection
+from segstudio.ui.attention.query_tool import BOX_SIDES, box_of
 from segstudio.ui.icons import icon
 from segstudio.ui.widgets.buttons import push_button
 from segstudio.ui.widgets.labels import label
@@ -107,7 +108,8 @@ class AttentionBar(QWidget):
             return
         group = slot.spec.group or slot.spec.title
         mates = [each for each in self._slots if (each.spec.group or each.spec.title) == group]
-        if 1 < len(mates) <= _MOST_SEGMENTS:
+        is_drawn = box_of(slot) is not None
+        if 1 < len(mates) <= _MOST_SEGMENTS and not is_drawn:
             control = SegmentedControl([Segment(m.spec.title, tip=m.spec.help) for m in mates], name="Map")
             control.set_current([m.spec.id for m in mates].index(slot.spec.id))
             control.changed.connect(lambda place: self.front_wanted.emit(slot.runnable, mates[place].spec.id))
@@ -120,6 +122,8 @@ class AttentionBar(QWidget):
             self._choices_row.addWidget(box)
         chosen = dict(slot.options)
         for option in slot.spec.options:
+            if is_drawn and option.name in BOX_SIDES:
+                continue  # a drag on the picture draws the box
             widget = self._editor(slot, option, chosen.get(option.name, option.default))
             if widget is not None:
                 self._choices_row.addWidget(label(option.name.replace("_", " ").capitalize(), role="t2"))

@@ -18,6 +18,7 @@ from segstudio.ui.canvas.view import CanvasView
 
 RING = 10.0
 _GRAB = 12.0
+BOX_SIDES = ("height", "width")
 LEAST_BOX = 7.0
 """Image pixels a side; less is a press without a drag."""
 _TAG = (24.0, 16.0)
@@ -160,9 +161,10 @@ def box_of(slot: ProbeSlot | None) -> tuple[int, int] | None:
         return None
     declared = {option.name: option.default for option in slot.spec.options}
     chosen = {**declared, **dict(slot.options)}
-    if not {"height", "width"} <= declared.keys():
+    if not set(BOX_SIDES) <= declared.keys():
         return None
-    return int(chosen["height"]), int(chosen["width"])
+    height, width = (int(chosen[name]) for name in BOX_SIDES)
+    return height, width
 
 
 def cell_rect(result: ProbeResult, cell: tuple[int, int]) -> QRectF:
