@@ -139,3 +139,10 @@ def test_a_batch_of_one_can_be_trained_on() -> None:
     model = create_model("resnest14").train()
     model(torch.randn(1, 3, 65, 97))[-1].square().mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_a_radix_that_does_not_divide_the_channels_is_refused_with_those_that_do() -> None:
+    with pytest.raises(
+        ValueError, match="64 channels do not divide into radix 3 x cardinality 1 groups; a rad"
+    ):
+        create_model("resnest14", radix=3)

@@ -39,10 +39,15 @@ class SplitAttention(nn.Module):
         self, channels: int, *, radix: int, cardinality: int, stride: int = 1, dilation: int = 1
     ) -> None:
         super().__init__()
+        inner = max(channels * radix // REDUCTION, 32)
+        if channels % (radix * cardinality) or inner % cardinality:
+            raise ValueError(
+                f"{channels} channels do not divide into radix {radix} x cardinality {cardinality} groups; "
+                "a radix of 1, 2, 4 or 8 divides all of ResNeSt's widths"
+            )
         self.radix = radix
         self.cardinality = cardinality
         self.average = False
-        inner = max(channels * radix // REDUCTION, 32)
         self.conv = nn.Conv2d(
             channels,
             channels * radix,

@@ -34,7 +34,13 @@ ENTRY = BackboneEntry(
         for size in ("base", "large")
     ),
     options=(
-        Option("image_size", "ints", (224, 224), "height and width the position tables were trained for"),
+        Option(
+            "image_size",
+            "ints",
+            (224, 224),
+            "height and width the position tables were trained for",
+            minimum=1,
+        ),
         Option("out_indices", "ints", None, "blocks whose outputs are given, from 0; 3, 5, 7, 11 for base"),
         Option(
             "position",
@@ -43,7 +49,14 @@ ENTRY = BackboneEntry(
             "bias table a layer, one table for all, absolute positions, or none",
             choices=("relative", "shared", "absolute", "none"),
         ),
-        Option("drop_path_rate", "float", 0.1, "stochastic depth of the last block in training", minimum=0),
+        Option(
+            "drop_path_rate",
+            "float",
+            0.1,
+            "stochastic depth of the last block in training",
+            minimum=0,
+            maximum=1,
+        ),
     ),
     probes=token_probes("segstudio_zoo.backbones.beit"),
     parts=(

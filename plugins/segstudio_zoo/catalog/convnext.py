@@ -29,7 +29,14 @@ _STEPS = (
     ),
     Option("expansion", "int", 4, "width of the inverted bottleneck (section 2.4)", minimum=1),
     Option("layer_scale", "float", None, "first value of the layer scales; 0 for none", minimum=0),
-    Option("drop_path_rate", "float", 0.1, "stochastic depth of the last block in training", minimum=0),
+    Option(
+        "drop_path_rate",
+        "float",
+        0.1,
+        "stochastic depth of the last block in training",
+        minimum=0,
+        maximum=1,
+    ),
     Option("depths", "ints", None, "blocks of the four stages; those of the size unless given (section 2.2)"),
 )
 

@@ -20,7 +20,14 @@ ENTRY = BackboneEntry(
     ),
     output_strides=(32,),
     options=(
-        Option("drop_path_rate", "float", 0.1, "stochastic depth of the last block in training", minimum=0),
+        Option(
+            "drop_path_rate",
+            "float",
+            0.1,
+            "stochastic depth of the last block in training",
+            minimum=0,
+            maximum=1,
+        ),
     ),
     probes=(
         ProbeSpec(

@@ -17,6 +17,8 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0.0:
             return x
         keep = 1.0 - self.rate
+        if keep == 0.0:
+            return torch.zeros_like(x)
         shape = (x.shape[0],) + (1,) * (x.ndim - 1)
         return x * torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep).div_(keep)
 
