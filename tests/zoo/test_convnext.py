@@ -99,7 +99,7 @@ def test_receptive_field_is_the_gradient_and_grows_with_depth() -> None:
     query = Query("pixel", y=33, x=30)
     first = probe.map(captured, query, stage=1)
     wanted = image.clone().requires_grad_(True)
-    model(wanted)[0][0, :, 8, 7].sum().backward()
+    model(wanted)[0][0, :, 8, 7].clamp(min=0).sum().backward()
     expected = wanted.grad[0].abs().sum(0)
     np.testing.assert_allclose(first.values, (expected / expected.max()).numpy(), atol=1e-6)
     assert first.query_cell == (8, 7)
@@ -109,3 +109,17 @@ def test_receptive_field_is_the_gradient_and_grows_with_depth() -> None:
         probe.map(captured, Query("pixel", y=64, x=0))
     with pytest.raises(ValueError, match="stage 5"):
         probe.map(captured, query, stage=5)
+
+
+def test_receptive_field_behind_a_layer_norm_lies_around_the_query() -> None:
+    """The sum over a layer norm's channels is constant: its gradient is zero but for rounding."""
+    torch.manual_seed(0)
+    model = create_model("convnext-tiny", depths=(1, 1, 1, 1), layer_scale=1.0)
+    image = torch.randn(1, 3, 96, 96)
+    probe = receptive_field_probe()
+    with torch.no_grad(), probe.attach(model) as captured:
+        model(image)
+    for stage, stride in enumerate((4, 8, 16, 32), start=1):
+        field = probe.map(captured, Query("pixel", y=48, x=48), stage=stage).values
+        half = max(stride, 16)
+        assert field[48 - half : 48 + half, 48 - half : 48 + half].sum() > 0.2 * field.sum()

@@ -288,7 +288,7 @@ class CapturedBranches:
     """Mean magnitude over the channels of each branch at the end of each stage: (h, w) float32 arrays."""
 
     maps: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
-    flops: dict[int, int] = field(default_factory=dict)
+    flops: dict[tuple[int, int], int] = field(default_factory=dict)
     image_size: tuple[int, int] = (0, 0)
 
     @property
@@ -334,7 +334,7 @@ class BranchProbe:
         for b, x in enumerate(out):
             cells = x.shape[2] * x.shape[3]
             weights = sum(m.weight.numel() for m in unit.branches[b].modules() if isinstance(m, nn.Conv2d))
-            captured.flops[b] = captured.flops.get(b, 0) + 2 * weights * cells
+            captured.flops[stage, b] = captured.flops.get((stage, b), 0) + 2 * weights * cells
             if last:
                 captured.maps[stage, b] = x[0].detach().abs().mean(0).float().cpu().numpy()
 
@@ -345,12 +345,18 @@ class BranchProbe:
         keys = sorted(captured.maps)
         images = np.stack([_repeat_to(captured.maps[key], finest) for key in keys])
         height, width = captured.image_size
+        totals: dict[str, int] = {}
+        for (_, b), operations in sorted(captured.flops.items(), key=lambda item: item[0][1]):
+            totals[f"stride {4 * 2**b}"] = totals.get(f"stride {4 * 2**b}", 0) + operations
         return ProbeMap(
             values=images.astype(np.float32),
             kind="images",
             stride=(height / finest[0], width / finest[1]),
-            labels=tuple(f"stage {stage}, stride {4 * 2**b}" for stage, b in keys),
-            extras={"flops": {f"stride {4 * 2**b}": n for b, n in sorted(captured.flops.items())}},
+            labels=tuple(
+                f"stage {stage}, stride {4 * 2**b}: {captured.flops[stage, b] / 1e9:.2f} GFLOPs"
+                for stage, b in keys
+            ),
+            extras={"flops": totals},
         )
 
 

@@ -2,6 +2,9 @@
 
 Luo, Li, Urtasun, Zemel, "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks",
 NeurIPS 2016, arXiv 1701.04128, section 2: the gradient of one cell of a feature map by the input.
+
+Of a cell's channels those above zero are added: behind a layer norm, as on ConvNeXt's stages, the sum of all
+is a constant, and its gradient says nothing. ResNet's features are above zero as they are.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ class CapturedInput:
 
 
 class ReceptiveFieldProbe:
-    """|d feature / d input| summed over channels, for the cell under a pixel."""
+    """|d sum of max(feature, 0) / d input| summed over colours, for the cell under a pixel."""
 
     @contextmanager
     def attach(self, model: nn.Module) -> Iterator[CapturedInput]:
@@ -68,7 +71,7 @@ class ReceptiveFieldProbe:
                 min(int(query.y * rows / height), rows - 1),
                 min(int(query.x * columns / width), columns - 1),
             )
-            (gradient,) = torch.autograd.grad(feature[0, :, cell[0], cell[1]].sum(), image)
+            (gradient,) = torch.autograd.grad(feature[0, :, cell[0], cell[1]].relu().sum(), image)
         field = gradient[0].abs().sum(0)
         peak = field.max()
         field = field / peak if peak > 0 else field
