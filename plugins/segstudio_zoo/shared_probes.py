@@ -20,7 +20,8 @@ RECEPTIVE_FIELD = ProbeSpec(
     build="segstudio_zoo.layers.receptive_field:receptive_field_probe",
     options=(Option("stage", "int", 0, "stage, counted from 1; 0 is the last", minimum=0, maximum=4),),
     group="Receptive field",
-    help="Gradient of what is above zero in the clicked cell by the input, largest value 1 (Luo et al., 1701.04128).",
+    help="Gradient of what is above zero in the clicked cell by the input, largest value 1 "
+    "(Luo et al., 1701.04128).",
     rows_sum_to_one=False,
 )
 """For comparing pyramids: ConvNeXt's stages beside ResNet's."""
