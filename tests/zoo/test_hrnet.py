@@ -111,12 +111,12 @@ def test_probe_shows_each_branch_after_each_stage_and_the_switch_zeroes_one() ->
             muted = model.backbone(image)
         again = model.backbone(image)
     assert shown.values.shape == (2 + 3 + 4, 16, 24)
-    assert shown.labels[-1].startswith("stage 4, stride 32: ") and shown.labels[-1].endswith(" GFLOPs")
+    assert shown.labels[-1].startswith("stage 4 /32: ") and shown.labels[-1].endswith(" G")
     units = model.backbone.stage4
     weights = sum(
         m.weight.numel() for u in units for m in u.branches[0].modules() if hasattr(m, "kernel_size")
     )
-    assert shown.labels[-4] == f"stage 4, stride 4: {2 * weights * 16 * 24 / 1e9:.2f} GFLOPs"
+    assert shown.labels[-4] == f"stage 4 /4: {2 * weights * 16 * 24 / 1e9:.2f} G"
     assert torch.allclose(torch.from_numpy(shown.values[-4]), features[0][0].abs().mean(0), atol=1e-6)
     assert set(shown.extras["flops"]) == {"stride 4", "stride 8", "stride 16", "stride 32"}
     assert not muted[2].any()

@@ -353,8 +353,7 @@ class BranchProbe:
             kind="images",
             stride=(height / finest[0], width / finest[1]),
             labels=tuple(
-                f"stage {stage}, stride {4 * 2**b}: {captured.flops[stage, b] / 1e9:.2f} GFLOPs"
-                for stage, b in keys
+                f"stage {stage} /{4 * 2**b}: {captured.flops[stage, b] / 1e9:.2f} G" for stage, b in keys
             ),
             extras={"flops": totals},
         )

@@ -89,7 +89,7 @@ ENTRY = BackboneEntry(
             query="global",
             kind="images",
             group="HRNet",
-            help="mean magnitude of each branch, stage after stage, with the FLOPs each branch has cost",
+            help="mean magnitude of each branch: stage /stride, and the GFLOPs it has cost in that stage",
             rows_sum_to_one=False,
         ),
     ),
